@@ -1,0 +1,80 @@
+"""Dispatch a verb.  Standard library only: help and lists must start at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from qsynth.errors import QsynthError, nearest_spelling
+
+HELP = """\
+qsynth: nodes that learn from each other, peer to peer, with no coordinator
+
+  run      train a fleet                   qsynth run +recipe=digits_mesh seed=1
+  report   make a run's summary again      qsynth report runs/20260101-120000-digits_mesh-1a2b3c
+  recipe   list or show recipes            qsynth recipe list
+  config   show the composed config        qsynth config +recipe=cifar_mesh
+  warmup   compile the routing kernels     qsynth warmup
+
+Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
+Options of run: --json (the summary as the last line), --trust package.Class (code that a recipe
+may name), --quiet.  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted
+recipe was refused, 130 interrupted.
+"""
+VERBS = ("run", "report", "recipe", "config", "warmup")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from qsynth import __version__
+
+        print(__version__)
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        print(f"qsynth: {verb}: no such verb{nearest_spelling(verb, VERBS)}", file=sys.stderr)
+        return 2
+    if "-h" in rest or "--help" in rest:
+        print(HELP, end="")
+        return 0
+    try:
+        return _dispatch(verb, rest)
+    except QsynthError as error:
+        print(f"qsynth: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("qsynth: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(verb: str, rest: list[str]) -> int:
+    if verb == "recipe":
+        from qsynth.cli import recipe
+
+        return recipe.main(rest)
+    if verb == "config":
+        from qsynth.cli import config
+
+        return config.main(rest)
+    if verb == "warmup":
+        from qsynth.kernels import warm_up
+
+        warm_up()
+        print("kernels are compiled")
+        return 0
+    if verb == "report":
+        from qsynth.cli import report
+
+        return report.main(rest)
+    from qsynth.cli import run
+
+    return run.main(rest)

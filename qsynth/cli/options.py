@@ -1,0 +1,44 @@
+"""Options before and between overrides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qsynth.errors import ConfigError, nearest_spelling
+
+FLAGS = ("--json", "--quiet")
+VALUED = ("--trust", "--recipe")
+
+
+@dataclass
+class Options:
+    """Hold flags, trusted classes and what is left: overrides."""
+
+    json: bool = False
+    quiet: bool = False
+    trusted: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+
+
+def parse(words: list[str]) -> Options:
+    """Return the options of a verb.  Raises ConfigError on an unknown one."""
+    options, rest = Options(), list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            options.overrides.append(word)
+            continue
+        name, given, value = word.partition("=")
+        if name in FLAGS and not given:
+            setattr(options, name[2:], True)
+        elif name in VALUED:
+            if not given and not rest:
+                raise ConfigError(f"{name}: needs a value")
+            value = value if given else rest.pop(0)
+            if name == "--trust":
+                options.trusted.append(value)
+            else:
+                options.overrides.append(f"recipe={value}")
+        else:
+            raise ConfigError(f"{word}: no such option{nearest_spelling(name, FLAGS + VALUED)}")
+    return options

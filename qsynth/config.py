@@ -1,0 +1,98 @@
+"""The schema of a run: check a composed mapping strictly and make it typed.
+
+Standard library only: a mistake is found before torch is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from qsynth.data.config import OPTIONS as DATA
+from qsynth.data.config import TASK_OPTIONS as TASK
+from qsynth.dht.config import OPTIONS as DHT
+from qsynth.distill.config import OPTIONS as DISTILL
+from qsynth.encoder.config import OPTIONS as ENCODER
+from qsynth.errors import ConfigError
+from qsynth.mesh.config import OPTIONS as MESH
+from qsynth.model.config import OPTIONS as MODEL
+from qsynth.node.config import OPTIONS as TRAINER
+from qsynth.partition.config import OPTIONS as PARTITION
+from qsynth.peers.config import OPTIONS as PEERS
+from qsynth.placement.config import OPTIONS as PLACEMENT
+from qsynth.run.config import BASELINES, NodeGroup, RunConfig
+from qsynth.schema import build, choose, unknown
+from qsynth.similarity.config import OPTIONS as SIMILARITY
+from qsynth.synthesis.config import OPTIONS as SYNTHESIS
+from qsynth.trust.config import OPTIONS as TRUST
+
+GROUPS: dict[str, dict[str, type]] = {
+    "task": TASK,
+    "data": DATA,
+    "partition": PARTITION,
+    "encoder": ENCODER,
+    "model": MODEL,
+    "trainer": TRAINER,
+    "distill": DISTILL,
+    "similarity": SIMILARITY,
+    "peers": PEERS,
+    "synthesis": SYNTHESIS,
+    "trust": TRUST,
+    "dht": DHT,
+    "mesh": MESH,
+    "placement": PLACEMENT,
+}
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig:
+    """Return the typed config.  Raises ConfigError: key, value, rule, nearest right spelling."""
+    config = build(RunConfig, values, "")
+    groups: dict[str, Any] = {
+        group: choose(options, values.get(group), group) for group, options in GROUPS.items()
+    }
+    config = replace(config, **groups, fleet=_fleet(values.get("fleet"), groups["model"]))
+    for baseline in config.baselines:
+        if baseline not in BASELINES:
+            raise unknown("baselines", baseline, "no such arm", baseline, BASELINES)
+    _check_together(config)
+    return config
+
+
+def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
+    if not isinstance(values, Mapping) or not values:
+        raise ConfigError("fleet={}: needs a node group, e.g. +fleet.small.count=8")
+    fleet = {}
+    for name, entry in values.items():
+        path = f"fleet.{name}"
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f"{path}={entry}: must be a mapping with count and model")
+        if not str(name).isidentifier():
+            raise ConfigError(f"{path}: a group's name must be a word")
+        group = build(NodeGroup, entry, path)
+        model = default_model
+        if group.model is not None:
+            model = choose(MODEL, entry["model"], f"{path}.model")
+        fleet[str(name)] = replace(group, model=model)
+    if sum(group.count for group in fleet.values()) < 1:
+        raise ConfigError("fleet: needs at least one node in all")
+    return fleet
+
+
+def _check_together(config: RunConfig) -> None:
+    """Check what no single key can tell."""
+    inputs = config.synthesis.teach.inputs
+    if inputs == "generated" and config.distill.input_rank is None:
+        raise ConfigError(
+            "synthesis.teach.inputs=generated: packets must carry input statistics; "
+            "set distill.input_rank=8"
+        )
+    if config.placement.name == "processes" and config.mesh.name == "memory":
+        raise ConfigError(
+            "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
+        )
+    if config.model.name == "module" and not config.model.target:
+        raise ConfigError("model.target=: needs package.Class of a LightningModule")
+    for name, group in config.fleet.items():
+        if group.model.name == "module" and not group.model.target:
+            raise ConfigError(f"fleet.{name}.model.target=: needs package.Class")

@@ -1,0 +1,109 @@
+"""The data option `arrays`: the user's own .npz of images, series or vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.data.config import Arrays
+from qsynth.data.dataset import (
+    DataSet,
+    check_inputs,
+    class_indices,
+    label_names,
+    split_test,
+)
+from qsynth.errors import DataError
+from qsynth.types import Floats32, Ints, Task
+
+LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
+
+
+def load(config: Arrays) -> DataSet:
+    """Return the samples of an .npz with x, y and, optionally, node, x_test, y_test, node_test.
+
+    x: (n, features), (n, channels, length) or (n, channels, height, width).  y: (n,) class
+    indices.  node: (n,) whole numbers, whose sample it is.
+    """
+    path = Path(config.path).expanduser()
+    if not config.path or not path.is_file():
+        raise DataError(f"data.path={config.path or 'null'}: no such .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    missing = {"x", "y"} - set(arrays)
+    if missing:
+        raise DataError(f"{path}: needs arrays x and y, has {', '.join(sorted(arrays)) or 'none'}")
+    return from_arrays(arrays, config, str(path))
+
+
+def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -> DataSet:
+    """Return the data set of named arrays, with a test part split off where there is none."""
+    layout = LAYOUT_OF_AXES.get(arrays["x"].ndim - 1)
+    if layout is None:
+        raise DataError(f"{source}: x must have 2, 3 or 4 axes, got {arrays['x'].ndim}")
+    labels, nodes = class_indices(arrays["y"], source), _nodes(arrays, "node", source)
+    names = label_names(tuple(config.labels), labels, source)
+    task = _task(arrays["x"], layout, names, config, source)
+    inputs = arrays["x"].astype(np.float32)
+    check_inputs(inputs, source)
+    _same_length(inputs, labels, nodes, source)
+    if "x_test" in arrays and "y_test" in arrays:
+        test_x, test_y = arrays["x_test"].astype(np.float32), class_indices(arrays["y_test"], source)
+        test_node = _nodes(arrays, "node_test", source)
+        check_inputs(test_x, source)
+        _same_length(test_x, test_y, test_node, source)
+        if test_x.shape[1:] != task.shape or int(test_y.max(initial=0)) >= task.classes:
+            raise DataError(f"{source}: x_test and y_test do not fit x and y")
+        return DataSet(task, inputs, labels, test_x, test_y, nodes, test_node)
+    train, test = split_test(inputs, labels, nodes, config.test_share)
+    train_node, test_node = (None, None) if nodes is None else (nodes[train], nodes[test])
+    return DataSet(
+        task, inputs[train], labels[train], inputs[test], labels[test], train_node, test_node
+    )
+
+
+def _task(
+    inputs: npt.NDArray[Any], layout: str, names: tuple[str, ...], config: Any, source: str
+) -> Task:
+    low, high = getattr(config, "low", None), getattr(config, "high", None)
+    byte = inputs.dtype == np.uint8
+    if low is None:
+        low = 0.0 if byte or layout == "image" else float(inputs.min())
+    if high is None:
+        high = 255.0 if byte else float(inputs.max())
+    if not low < high:
+        raise DataError(f"{source}: the range of x must grow, got low {low} and high {high}")
+    location: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    if layout == "vector":
+        # One place and one spread for all features, from the declared range: never from a node.
+        location, scale = ((low + high) / 2,), ((high - low) / 4,)
+    return Task(
+        name=Path(source).stem,
+        version=1,
+        labels=names,
+        layout=layout,
+        shape=tuple(int(n) for n in inputs.shape[1:]),
+        units="",
+        low=float(low),
+        high=float(high),
+        location=location,
+        scale=scale,
+    )
+
+
+def _nodes(arrays: dict[str, npt.NDArray[Any]], name: str, source: str) -> Ints | None:
+    if name not in arrays:
+        return None
+    return class_indices(arrays[name], f"{source} {name}")
+
+
+def _same_length(inputs: Floats32, labels: Ints, nodes: Ints | None, source: str) -> None:
+    if len(inputs) != len(labels) or (nodes is not None and len(nodes) != len(labels)):
+        raise DataError(f"{source}: x, y and node must have the same length")

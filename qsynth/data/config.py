@@ -1,0 +1,99 @@
+"""The options of the groups `data` and `task`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qsynth.schema import setting
+
+
+@dataclass(frozen=True)
+class Digits:
+    """8x8 digits that ship with scikit-learn: 1,797 real images, no download."""
+
+    name: str = setting("digits", "the option's name", choices=("digits",))
+    test_share: float = setting(0.25, "of the images kept for the test", low=0.05, high=0.9)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+
+@dataclass(frozen=True)
+class Fmnist:
+    """Fashion-MNIST in the official IDX files."""
+
+    name: str = setting("fmnist", "the option's name", choices=("fmnist",))
+    root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
+    side: int = setting(28, "pixels a side after averaging; must divide 28", low=7, high=28)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """CIFAR-10 in the official binary layout or the official Python archive."""
+
+    name: str = setting("cifar10", "the option's name", choices=("cifar10",))
+    root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
+    side: int = setting(32, "pixels a side after averaging; must divide 32", low=8, high=32)
+    batch_size: int = setting(32, "own training samples a step", low=1)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The user's own .npz with x, y and, optionally, node, x_test, y_test, node_test."""
+
+    name: str = setting("arrays", "the option's name", choices=("arrays",))
+    path: str = setting("", "of the .npz file")
+    labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
+    low: float | None = setting(None, "of inputs' range; null: 0 for images, else the data's")
+    high: float | None = setting(None, "of inputs' range; null: 255 for uint8, else the data's")
+    test_share: float = setting(0.25, "kept for the test where the file has none", low=0.05)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+
+@dataclass(frozen=True)
+class DataModule:
+    """The user's own LightningDataModule: batches of (x, y) from train and test loaders."""
+
+    name: str = setting("module", "the option's name", choices=("module",))
+    target: str = setting("", "package.Class of a LightningDataModule")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments")
+    labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
+    test_share: float = setting(0.25, "kept for the test where there is no test loader", low=0.05)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+
+OPTIONS: dict[str, type] = {
+    "digits": Digits,
+    "fmnist": Fmnist,
+    "cifar10": Cifar10,
+    "arrays": Arrays,
+    "module": DataModule,
+}
+
+
+@dataclass(frozen=True)
+class FromData:
+    """Take the task that the data option declares."""
+
+    name: str = setting("from_data", "the option's name", choices=("from_data",))
+    version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Declare the task in full; the data must fit it."""
+
+    name: str = setting("declared", "the option's name", choices=("declared",))
+    title: str = setting("", "the task's name")
+    version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
+    labels: tuple[str, ...] = setting([], "names in the order of class indices")
+    layout: str = setting("vector", "of inputs", choices=("image", "series", "vector"))
+    shape: tuple[int, ...] = setting([], "of one input")
+    units: str = setting("", "of inputs")
+    low: float = setting(0.0, "of inputs' range")
+    high: float = setting(1.0, "of inputs' range")
+    location: tuple[float, ...] = setting([], "of each feature of a vector; empty: 0")
+    scale: tuple[float, ...] = setting([], "of each feature of a vector; empty: 1")
+
+
+TASK_OPTIONS: dict[str, type] = {"from_data": FromData, "declared": Declared}

@@ -1,0 +1,85 @@
+"""The data option `fmnist`: Fashion-MNIST (Xiao 2017) from its four official IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.data.config import Fmnist
+from qsynth.data.dataset import DataSet, averaged
+from qsynth.data.files import Remote, fetch, find, search_path
+from qsynth.errors import ConfigError, DataError
+from qsynth.types import Task
+
+LABELS = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
+BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+REMOTES = (
+    Remote(f"{BASE}/train-images-idx3-ubyte.gz", "md5", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+    Remote(f"{BASE}/train-labels-idx1-ubyte.gz", "md5", "25c81989df183df01b3e8a0aad5dffbe"),
+    Remote(f"{BASE}/t10k-images-idx3-ubyte.gz", "md5", "bef4ecab320f06d8554ea6380940ec79"),
+    Remote(f"{BASE}/t10k-labels-idx1-ubyte.gz", "md5", "bb300cfdad3c16e7a12a480ee83cd310"),
+)
+FOLDERS = ("fashion-mnist", "FashionMNIST/raw", "fashion_mnist", ".")
+SIDE = 28
+MAX_BYTES = 60_000 * SIDE * SIDE + 16  # of one decompressed file: nothing larger is official
+
+
+def load(config: Fmnist) -> DataSet:
+    """Return 60,000 training and 10,000 test images (1, side, side) in [0, 1]."""
+    if SIDE % config.side:
+        raise ConfigError(f"data.side={config.side}: must divide {SIDE}: 7, 14 or 28")
+    places = search_path(config.root)
+    folder = _folder(places) or fetch("fmnist", places, "fashion-mnist", REMOTES)
+    parts = []
+    for part in ("train", "t10k"):
+        images = read_idx(_file(folder, f"{part}-images-idx3-ubyte"), axes=3)
+        parts.append(averaged(images[:, None], config.side))
+        parts.append(read_idx(_file(folder, f"{part}-labels-idx1-ubyte"), axes=1).astype(np.int64))
+    task = Task(
+        name="fashion-mnist",
+        version=1,
+        labels=LABELS,
+        layout="image",
+        shape=(1, config.side, config.side),
+        units="grey level",
+        low=0.0,
+        high=1.0,
+    )
+    return DataSet(task, *parts)
+
+
+def read_idx(path: Path, axes: int) -> npt.NDArray[Any]:
+    """Return the uint8 array of an IDX file, gzipped or plain.  Raises DataError."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        zero, kind, given = struct.unpack_from(">HBB", data)
+        shape = struct.unpack_from(f">{given}I", data, 4)
+        body = np.frombuffer(data, np.uint8, offset=4 + 4 * given)
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise DataError(f"{path}: not an IDX file ({error})") from None
+    if zero != 0 or kind != 8 or given != axes or len(body) != np.prod(shape, dtype=np.int64):
+        raise DataError(f"{path}: not an IDX file of {axes} axes of bytes")
+    return body.reshape(shape)
+
+
+def _folder(places: list[Path]) -> Path | None:
+    names = tuple(
+        f"{folder}/train-images-idx3-ubyte{end}" for folder in FOLDERS for end in ("", ".gz")
+    )
+    found = find(places, names)
+    return found.parent if found else None
+
+
+def _file(folder: Path, name: str) -> Path:
+    plain, zipped = folder / name, folder / f"{name}.gz"
+    if not plain.exists() and not zipped.exists():
+        raise DataError(f"fmnist: {folder} has no {name} or {name}.gz")
+    return plain if plain.exists() else zipped

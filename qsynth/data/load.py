@@ -1,0 +1,56 @@
+"""Load the data set that a config names, with the task it declares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from qsynth.data import arrays, cifar10, digits, fmnist, module
+from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
+from qsynth.data.dataset import DataSet
+from qsynth.errors import ConfigError
+from qsynth.types import Task
+
+
+def load_data(config: Any, task: FromData | Declared) -> DataSet:
+    """Return the data set of a `data` config; its task is the data's own or the declared one."""
+    loaders = {Digits: digits.load, Fmnist: fmnist.load, Cifar10: cifar10.load, Arrays: arrays.load}
+    load: Any = loaders.get(type(config), module.load)
+    data: DataSet = load(config)
+    if isinstance(task, FromData):
+        return replace(data, task=replace(data.task, version=task.version))
+    return replace(data, task=declared(task, data))
+
+
+def declared(config: Declared, data: DataSet) -> Task:
+    """Return the declared task.  Raises ConfigError where the data do not fit it."""
+    task = Task(
+        name=config.title,
+        version=config.version,
+        labels=tuple(config.labels),
+        layout=config.layout,
+        shape=tuple(config.shape),
+        units=config.units,
+        low=config.low,
+        high=config.high,
+        location=tuple(config.location),
+        scale=tuple(config.scale),
+    )
+    if task.shape != data.task.shape:
+        raise ConfigError(f"task.shape={list(task.shape)}: the data have {list(data.task.shape)}")
+    if task.layout != data.task.layout:
+        raise ConfigError(f"task.layout={task.layout}: the data are {data.task.layout} inputs")
+    if not task.low < task.high:
+        raise ConfigError(f"task.high={task.high}: must be above task.low={task.low}")
+    highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))
+    if len(task.labels) < 2 or highest >= task.classes:
+        raise ConfigError(f"task.labels={list(task.labels)}: the data have class {highest}")
+    for key in ("location", "scale"):
+        length = len(getattr(task, key))
+        if length not in (0, 1, int(np.prod(task.shape))):
+            raise ConfigError(f"task.{key}: needs one number or one a feature, got {length}")
+    if any(value <= 0 for value in task.scale):
+        raise ConfigError("task.scale: must be above 0")
+    return task

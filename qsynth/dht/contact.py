@@ -1,0 +1,39 @@
+"""What a node knows of another: id, address, fingerprint and its version."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from qsynth.types import Fingerprint, NodeId
+
+ID_BYTES = 32
+MAX_ADDRESS = 160
+MAX_FINGERPRINT = 1024
+
+
+class Contact(msgspec.Struct, frozen=True, array_like=True):
+    """Name a node: 32-byte id, address, int8 fingerprint as bytes, and its version.
+
+    version: the sequence number of the packet that the fingerprint was computed from; 0 before
+    the first.  finished: it has ended its training and only serves.
+    """
+
+    id: NodeId
+    address: str
+    fingerprint: bytes
+    version: int
+    finished: bool = False
+
+    def vector(self) -> Fingerprint:
+        """Return the fingerprint as (d,) int8."""
+        return np.frombuffer(self.fingerprint, np.int8)
+
+    def valid(self, size: int) -> bool:
+        """Return whether all fields are in range; `size`: the length of this task's fingerprints."""
+        return (
+            len(self.id) == ID_BYTES
+            and 0 < len(self.address) <= MAX_ADDRESS
+            and len(self.fingerprint) == size
+            and 0 <= self.version < 2**63
+        )

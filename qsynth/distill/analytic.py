@@ -1,0 +1,183 @@
+"""The rule `analytic`: class counts, class means and within-class scatter, in 8-bit numbers.
+
+It says what the author's *data* say, whatever its model: a node that never trained sends the
+same.  Low-rank factors and an exact diagonal stand for the scatter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.distill.config import Analytic
+from qsynth.errors import ConfigError, PacketError
+from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
+from qsynth.types import Floats, Floats32, Ints
+
+MAX_SUPPORT = 10_000_000  # samples a class may claim: beyond it a packet is nonsense
+MIN_AUTO, MAX_AUTO = 8, 256
+
+
+def dimensions(
+    config: Analytic, samples: int, encoder_dimensions: int, classes: int, input_size: int
+) -> int:
+    """Return d: the setting; or for `auto` half the samples, less where max_bytes asks for it.
+
+    Half the samples: a larger d tells more of who is in the data than of the data.
+    """
+    if config.d != "auto":
+        return min(int(config.d), encoder_dimensions)
+    d = min(max(samples // 2, MIN_AUTO), MAX_AUTO, encoder_dimensions)
+    while d > MIN_AUTO and packet_size(config, d, classes, input_size) > config.max_bytes:
+        d -= 1
+    return d
+
+
+def distil(
+    config: Analytic, d: int, features: Floats32, inputs: Floats32 | None, labels: Ints,
+    classes: int,
+) -> Payload:  # fmt: skip
+    """Return the payload of a packet: the author's own evidence, and nothing else.
+
+    d: features sent.  features: (n, D) of the encoder, D >= d.  inputs: (n, ...) or None.  labels: (n,).
+    Classes with fewer than `min_support` samples are left out altogether.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    kept = counts[labels] >= config.min_support
+    features, labels = features[kept], labels[kept]
+    payload = _code(class_statistics(features[:, :d], labels, classes), config.rank, "")
+    if config.input_rank is not None and inputs is not None:
+        flat = inputs[kept].reshape(len(labels), -1)
+        payload |= _code(class_statistics(flat, labels, classes), config.input_rank, "input_")
+        del payload["input_counts"]  # the same as `counts`
+    return payload
+
+
+def packet_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
+    """Return the bytes of a packet with these settings, signature included."""
+    shapes = _shapes(classes, d, min(config.rank, d), "")
+    if config.input_rank is not None:
+        shapes |= _shapes(classes, input_size, min(config.input_rank, input_size), "input_")
+        del shapes["input_counts"]
+    return packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
+
+
+def check_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
+    """Return the packet's bytes.  Raises ConfigError that names a setting that would fit."""
+    needed = packet_size(config, d, classes, input_size)
+    if needed <= config.max_bytes:
+        return needed
+    tries = [(f"distill.d={n}", replace(config, d=n)) for n in range(d - 1, 3, -1)]
+    tries += [(f"distill.rank={n}", replace(config, rank=n)) for n in range(config.rank)[::-1]]
+    fitting = f"distill.max_bytes={2 ** math.ceil(math.log2(needed))}"
+    for setting, other in tries:
+        smaller = d if other.d == config.d else int(other.d)
+        if packet_size(other, smaller, classes, input_size) <= config.max_bytes:
+            fitting = setting
+            break
+    raise ConfigError(
+        f"distill.max_bytes={config.max_bytes}: d={d}, rank={config.rank} and {classes} classes "
+        f"need {needed} bytes; {fitting} would fit"
+    )
+
+
+def payload_statistics(payload: Mapping[str, npt.NDArray[np.generic]], prefix: str = "") -> Statistics:
+    """Return the statistics that a payload carries.
+
+    prefix: "" for features, "input_" for inputs.  Raises PacketError with reason `schema` or
+    `range` where arrays are missing, do not fit together or hold impossible values.
+    """
+    try:
+        counts = payload["counts"]
+        means, mean_scales = payload[f"{prefix}means"], payload[f"{prefix}mean_scales"]
+        factors, factor_scales = payload[f"{prefix}factors"], payload[f"{prefix}factor_scales"]
+        diagonal, bounds = payload[f"{prefix}diagonal"], payload[f"{prefix}diagonal_bounds"]
+    except KeyError as missing:
+        raise PacketError("schema", f"no array {missing}") from None
+    arrays = {"counts": counts, f"{prefix}means": means, f"{prefix}mean_scales": mean_scales}
+    arrays |= {f"{prefix}factors": factors, f"{prefix}factor_scales": factor_scales}
+    arrays |= {f"{prefix}diagonal": diagonal, f"{prefix}diagonal_bounds": bounds}
+    if means.ndim != 2 or factors.ndim != 2:
+        raise PacketError("schema", "means and factors must be matrices")
+    expected = _shapes(len(counts), means.shape[1], factors.shape[1], prefix)
+    expected["counts"] = expected.pop(f"{prefix}counts")
+    for key, (shape, dtype) in expected.items():
+        if arrays[key].shape != shape or arrays[key].dtype != dtype:
+            raise PacketError("schema", f"{key} must be {dtype}{shape}")
+    scales = np.concatenate([mean_scales, factor_scales, bounds]).astype(np.float64)
+    if not np.isfinite(scales).all() or np.abs(scales).max(initial=0.0) > 1e6:
+        raise PacketError("range", "scales must be finite")
+    if counts.max(initial=0) > MAX_SUPPORT or bounds[1] < bounds[0] or bounds[1] > 60.0:
+        raise PacketError("range", "counts or diagonal out of range")
+    return _decode(counts, means, mean_scales, factors, factor_scales, diagonal, bounds)
+
+
+def _shapes(
+    classes: int, d: int, rank: int, prefix: str
+) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    return {
+        f"{prefix}counts": ((classes,), np.uint32),
+        f"{prefix}means": ((classes, d), np.int8),
+        f"{prefix}mean_scales": ((classes,), np.float32),
+        f"{prefix}factors": ((d, rank), np.int8),
+        f"{prefix}factor_scales": ((rank,), np.float32),
+        f"{prefix}diagonal": ((d,), np.uint8),
+        f"{prefix}diagonal_bounds": ((2,), np.float32),
+    }
+
+
+def _code(statistics: Statistics, rank: int, prefix: str) -> Payload:
+    means, mean_scales = _to_int8(statistics.means(), axis=1)
+    rank = min(rank, statistics.dimensions)
+    values, vectors = np.linalg.eigh(statistics.scatter)
+    top = np.argsort(-values, kind="stable")[:rank]
+    roots = np.sqrt(np.maximum(values[top], 0.0))
+    factors, factor_scales = _to_int8(vectors[:, top] * roots, axis=0)
+    low_rank = factors.astype(np.float64) * factor_scales.astype(np.float64)
+    rest = np.diag(statistics.scatter) - np.square(low_rank).sum(axis=1)
+    diagonal, bounds = _to_log_uint8(rest, float(np.trace(statistics.scatter)))
+    return {
+        f"{prefix}counts": statistics.counts.astype(np.uint32),
+        f"{prefix}means": means,
+        f"{prefix}mean_scales": mean_scales,
+        f"{prefix}factors": factors,
+        f"{prefix}factor_scales": factor_scales,
+        f"{prefix}diagonal": diagonal,
+        f"{prefix}diagonal_bounds": bounds,
+    }
+
+
+def _decode(
+    counts: npt.NDArray[np.generic],
+    means: npt.NDArray[np.generic],
+    mean_scales: npt.NDArray[np.generic],
+    factors: npt.NDArray[np.generic],
+    factor_scales: npt.NDArray[np.generic],
+    diagonal: npt.NDArray[np.generic],
+    bounds: npt.NDArray[np.generic],
+) -> Statistics:
+    support = counts.astype(np.float64)
+    centre = means.astype(np.float64) * mean_scales.astype(np.float64)[:, None]
+    low_rank = factors.astype(np.float64) * factor_scales.astype(np.float64)
+    low, high = bounds.astype(np.float64)
+    rest = np.exp(low + diagonal.astype(np.float64) / 255.0 * (high - low))
+    return Statistics(support, centre * support[:, None], low_rank @ low_rank.T + np.diag(rest))
+
+
+def _to_int8(values: Floats, axis: int) -> tuple[npt.NDArray[np.int8], Floats32]:
+    scales = (np.abs(values).max(axis=axis, initial=0.0) / 127.0).astype(np.float32)
+    wide = np.expand_dims(np.where(scales > 0, scales, 1.0).astype(np.float64), axis)
+    return np.clip(np.rint(values / wide), -127, 127).astype(np.int8), scales
+
+
+def _to_log_uint8(values: Floats, total: float) -> tuple[npt.NDArray[np.uint8], Floats32]:
+    floor = max(total / max(len(values), 1) * 1e-4, 1e-9)
+    logs = np.log(np.maximum(values, floor))
+    low, high = np.float32(logs.min()), np.float32(logs.max())
+    span = max(float(high) - float(low), 1e-12)
+    codes = np.clip(np.rint((logs - float(low)) / span * 255.0), 0, 255).astype(np.uint8)
+    return codes, np.array([low, max(high, low)], np.float32)

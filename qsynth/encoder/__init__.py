@@ -1,0 +1,18 @@
+"""The shared functional space: a fixed map from inputs to features, the same on every node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qsynth.encoder.encode import Encoder, make_encoder
+
+__all__ = ["Encoder", "make_encoder"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from qsynth.encoder import encode
+
+        return getattr(encode, name)
+    raise AttributeError(name)

@@ -1,0 +1,70 @@
+"""The error tree.
+
+QsynthError
+|- ConfigError     a user's key, value or option is wrong: one line, exit code 2
+|- DataError       files are missing or malformed: one line, exit code 2
+|- RecipeError     a recipe is refused by the lint: one line, exit code 3
+|- ShapeError      arrays do not fit together
+|- PacketError     bytes from a peer are no acceptable packet (carries a reason to count by)
+|- MeshError       the transport cannot do what was asked
+`- RunError        a run failed: one line, exit code 1
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QsynthError(Exception):
+    """Be the root of every error that qsynth raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(QsynthError):
+    """Say which key is wrong, its value, the rule and the nearest right spelling."""
+
+    exit_code = 2
+
+
+class DataError(QsynthError):
+    """Say which data could not be found or read, and what to do."""
+
+    exit_code = 2
+
+
+class RecipeError(QsynthError):
+    """Say why a recipe is refused before it is composed."""
+
+    exit_code = 3
+
+
+class ShapeError(QsynthError):
+    """Say which arrays do not fit together."""
+
+
+class PacketError(QsynthError):
+    """Carry the reason, one word, under which a refused packet is counted."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class MeshError(QsynthError):
+    """Say which address or message the transport cannot serve."""
+
+
+class RunError(QsynthError):
+    """Say why a run failed."""
+
+
+def nearest_spelling(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" for the nearest known word, or the list of known words."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(names)}" if names else ""

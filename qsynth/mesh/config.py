@@ -1,0 +1,45 @@
+"""The options of the group `mesh`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qsynth.schema import setting
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every transport has."""
+
+    rpc_timeout_s: float = setting(2.0, "seconds until a request is sent again", low=0.01)
+    rpc_retries: int = setting(1, "times a request is sent again before its peer is dead", low=0)
+    max_message_bytes: int = setting(65536, "of a message; larger ones are refused", low=4096)
+    max_pending: int = setting(256, "requests of a node under way at once", low=1)
+    linger_s: float = setting(30.0, "seconds a finished node serves others at most", low=0.0)
+
+
+@dataclass(frozen=True)
+class Ipc(Shared):
+    """Sockets in a temporary folder: nodes on one machine."""
+
+    name: str = setting("ipc", "the option's name", choices=("ipc",))
+
+
+@dataclass(frozen=True)
+class Tcp(Shared):
+    """TCP sockets, each on a free port."""
+
+    name: str = setting("tcp", "the option's name", choices=("tcp",))
+    host: str = setting("127.0.0.1", "address to listen on")
+
+
+@dataclass(frozen=True)
+class Memory(Shared):
+    """No sockets: messages of simulated nodes, delivered on a virtual clock."""
+
+    name: str = setting("memory", "the option's name", choices=("memory",))
+    latency_s: float = setting(0.01, "mean virtual seconds of a message", low=0.0)
+    period_s: float = setting(1.0, "virtual seconds of a period of learning", low=0.01)
+
+
+OPTIONS: dict[str, type] = {"ipc": Ipc, "tcp": Tcp, "memory": Memory}

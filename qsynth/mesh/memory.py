@@ -1,0 +1,96 @@
+"""The in-memory transport with a turnable clock: for simulations and for users' tests."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+Receiver = Callable[[float, str, bytes], None]  # (now, address to answer under, message)
+
+
+class MemoryNetwork:
+    """Deliver messages and call timers in the order of a virtual clock.
+
+    latency_s: mean of a message; each is drawn from [.5, 1.5) of it by the seed.
+    loss: share of messages that never arrive.
+    """
+
+    def __init__(self, latency_s: float = 0.01, seed: int = 0, loss: float = 0.0) -> None:
+        self.now = 0.0
+        self.latency_s, self.loss = latency_s, loss
+        self._rng = np.random.default_rng([seed, 7])
+        self._order = itertools.count()
+        self._events: list[tuple[float, int, Callable[[float], None]]] = []
+        self._receivers: dict[str, Receiver] = {}
+
+    def at(self, time_s: float, call: Callable[[float], None]) -> None:
+        """Call `call(now)` at a virtual time; ties in the order of asking."""
+        heapq.heappush(self._events, (max(time_s, self.now), next(self._order), call))
+
+    def attach(self, address: str, receiver: Receiver) -> MemoryTransport:
+        """Return a transport for an address, whose messages go to `receiver`."""
+        self._receivers[address] = receiver
+        return MemoryTransport(self, address)
+
+    def detach(self, address: str) -> None:
+        """Drop whatever is sent to an address from now on: its node is dead."""
+        self._receivers.pop(address, None)
+
+    def carry(self, sender: str, address: str, payload: bytes) -> None:
+        """Deliver a message after a latency, if the address is alive then."""
+        delay = self.latency_s * float(self._rng.uniform(0.5, 1.5))
+        lost = self.loss > 0.0 and float(self._rng.random()) < self.loss
+
+        def deliver(now: float) -> None:
+            receiver = self._receivers.get(address)
+            if receiver is not None and not lost:
+                receiver(now, sender, payload)
+
+        self.at(self.now + delay, deliver)
+
+    def step(self) -> bool:
+        """Turn the clock to the next event and let it happen; False where none is left."""
+        if not self._events:
+            return False
+        self.now, _, call = heapq.heappop(self._events)
+        call(self.now)
+        return True
+
+    def run_until(self, time_s: float) -> None:
+        """Let everything happen up to a virtual time."""
+        while self._events and self._events[0][0] <= time_s:
+            self.step()
+        self.now = max(self.now, time_s)
+
+
+class MemoryTransport:
+    """One address of a MemoryNetwork."""
+
+    def __init__(self, network: MemoryNetwork, address: str) -> None:
+        self._network, self._address = network, address
+        self._shed: Counter[str] = Counter()
+
+    @property
+    def address(self) -> str:
+        """Return the address that others reach this node under."""
+        return self._address
+
+    @property
+    def shed(self) -> dict[str, int]:
+        """Return how many messages were not carried, by reason."""
+        return dict(self._shed)
+
+    def send(self, address: str, payload: bytes) -> None:
+        """Hand a message to the network."""
+        self._network.carry(self._address, address, payload)
+
+    def forget(self, address: str) -> None:
+        """Do nothing: there is no connection to close."""
+
+    def close(self) -> None:
+        """Take the address off the network."""
+        self._network.detach(self._address)

@@ -1,0 +1,159 @@
+"""Requests and answers over one-way messages: ids, deadlines, retries.  Sans-I/O."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from qsynth.mesh.config import Shared
+from qsynth.types import NodeId
+
+PROTOCOL = 1
+REQUEST, ANSWER, REFUSAL = 0, 1, 2
+
+
+class Send(NamedTuple):
+    """A message to be sent: where, what, and the kind it is counted under."""
+
+    address: str
+    payload: bytes
+    kind: str
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """What every message is wrapped in."""
+
+    protocol: int
+    type: int
+    number: int
+    kind: str
+    sender: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Request:
+    """A peer asks.  address: where the answer goes."""
+
+    address: str
+    number: int
+    kind: str
+    sender: NodeId
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A peer has answered, or refused; `tag` is what the asker gave along."""
+
+    kind: str
+    sender: NodeId
+    body: bytes
+    tag: Any
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A peer has not answered in time, retries included."""
+
+    kind: str
+    address: str
+    tag: Any
+
+
+@dataclass
+class _Pending:
+    address: str
+    kind: str
+    payload: bytes
+    tag: Any
+    retries: int
+
+
+class Rpc:
+    """Keep the requests of one node that are under way.
+
+    counts: what was refused or shed, by reason.
+    """
+
+    def __init__(self, me: NodeId, config: Shared) -> None:
+        self.me, self.config = me, config
+        self.counts: Counter[str] = Counter()
+        self._pending: dict[int, _Pending] = {}
+        self._deadlines: list[tuple[float, int]] = []
+        self._number = 0
+
+    def request(self, now: float, address: str, kind: str, body: bytes, tag: Any) -> list[Send]:
+        """Return the message that asks, or nothing (and count it) where too much is under way."""
+        if len(self._pending) >= self.config.max_pending:
+            self.counts["too_many_requests"] += 1
+            return []
+        self._number += 1
+        payload = self._wrap(REQUEST, self._number, kind, body)
+        self._pending[self._number] = _Pending(
+            address, kind, payload, tag, self.config.rpc_retries
+        )
+        heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, self._number))
+        return [Send(address, payload, kind)]
+
+    def answer(self, request: Request, body: bytes, refused: bool = False) -> Send:
+        """Return the message that answers a request."""
+        type_ = REFUSAL if refused else ANSWER
+        payload = self._wrap(type_, request.number, request.kind, body)
+        return Send(request.address, payload, f"{request.kind}_answer")
+
+    def receive(self, address: str, payload: bytes) -> Request | Answer | None:
+        """Return what a message is; None, and a count, where it is none of ours."""
+        if len(payload) > self.config.max_message_bytes:
+            self.counts["oversize"] += 1
+            return None
+        try:
+            envelope = msgspec.msgpack.decode(payload, type=Envelope)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self.counts["malformed"] += 1
+            return None
+        if envelope.protocol != PROTOCOL or len(envelope.sender) != 32 or len(envelope.kind) > 16:
+            self.counts["protocol"] += 1
+            return None
+        if envelope.type == REQUEST:
+            return Request(address, envelope.number, envelope.kind, envelope.sender, envelope.body)
+        pending = self._pending.get(envelope.number)
+        if pending is None or pending.kind != envelope.kind:
+            self.counts["late_answer"] += 1
+            return None
+        del self._pending[envelope.number]
+        refused = envelope.type == REFUSAL
+        return Answer(envelope.kind, envelope.sender, envelope.body, pending.tag, refused)
+
+    def due(self, now: float) -> tuple[list[Send], list[Failure]]:
+        """Return requests to send again, and those given up."""
+        sends, failures = [], []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, number = heapq.heappop(self._deadlines)
+            pending = self._pending.get(number)
+            if pending is None:
+                continue
+            if pending.retries > 0:
+                pending.retries -= 1
+                sends.append(Send(pending.address, pending.payload, pending.kind))
+                heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, number))
+            else:
+                del self._pending[number]
+                self.counts["timeout"] += 1
+                failures.append(Failure(pending.kind, pending.address, pending.tag))
+        return sends, failures
+
+    @property
+    def wake_at(self) -> float | None:
+        """Return when `due` has something to do."""
+        while self._deadlines and self._deadlines[0][1] not in self._pending:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def _wrap(self, type_: int, number: int, kind: str, body: bytes) -> bytes:
+        return msgspec.msgpack.encode(Envelope(PROTOCOL, type_, number, kind, self.me, body))

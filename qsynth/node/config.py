@@ -1,0 +1,22 @@
+"""The options of the group `trainer`: how long a node trains, and how long a period is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qsynth.schema import setting
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Lightning's Trainer for each node."""
+
+    name: str = setting("steps", "the option's name", choices=("steps",))
+    max_steps: int = setting(600, "optimizer steps of a node", low=1)
+    period_steps: int = setting(50, "optimizer steps between two exchanges", low=1)
+    gradient_clip_norm: float | None = setting(None, "largest norm of a gradient", low=0.0)
+    arguments: dict[str, Any] = setting({}, "further keyword arguments of Lightning's Trainer")
+
+
+OPTIONS: dict[str, type] = {"steps": Trainer}

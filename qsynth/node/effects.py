@@ -1,0 +1,21 @@
+"""What an entry of the node wants done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from qsynth.mesh import Send
+
+
+@dataclass
+class Effects:
+    """Hold messages to send, lines to record, and addresses to hang up on."""
+
+    sends: list[Send] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
+
+    def record(self, event: str, **values: Any) -> None:
+        """Add a line to the record."""
+        self.records.append({"event": event, **values})

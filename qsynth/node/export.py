@@ -1,0 +1,62 @@
+"""Write a predictor, and read it back as one torch module that needs no mesh."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qsynth.encoder import make_encoder
+from qsynth.encoder.config import OPTIONS as ENCODERS
+from qsynth.errors import DataError
+from qsynth.model import make_network
+from qsynth.schema import choose
+from qsynth.synthesis import Predictor
+from qsynth.types import Task
+
+TUPLES = ("labels", "shape", "location", "scale")
+
+
+def save_predictor(
+    predictor: Predictor, path: Path, encoder: dict[str, Any], model: dict[str, Any]
+) -> None:
+    """Write all that `load_predictor` needs: plain values and arrays, no code.
+
+    encoder, model: the configs they were built from; an empty model is the user's own module.
+    """
+    task = {k: list(v) if k in TUPLES else v for k, v in asdict(predictor.task).items()}
+    # The encoder is a pure function of its config: a receiver computes it again.
+    state = {k: v for k, v in predictor.state_dict().items() if not k.startswith("encoder.")}
+    part = path.with_suffix(".part")
+    torch.save({"task": task, "encoder": encoder, "model": model, "state": state}, part)
+    os.replace(part, path)
+
+
+def load_predictor(path: str | Path, network: nn.Module | None = None) -> Predictor:
+    """Return a node's predictor, ready to answer.
+
+    network: an instance of the user's own module, where the file names none.
+    Raises DataError where the file is no predictor.
+    """
+    try:
+        stored = torch.load(Path(path), weights_only=True, map_location="cpu")
+        values = {k: tuple(v) if k in TUPLES else v for k, v in stored["task"].items()}
+        task, state = Task(**values), stored["state"]
+        encoder_values, model = stored["encoder"], stored["model"]
+    except (OSError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: not a predictor that qsynth wrote ({error})") from None
+    if network is None:
+        if not model:
+            raise DataError(f"{path}: holds a module of the user's own: give network=...")
+        network = make_network(model, task)
+    encoder = None
+    if encoder_values:
+        encoder = make_encoder(choose(ENCODERS, encoder_values, "encoder"), task)
+        state = state | {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
+    predictor = Predictor(network, encoder, task)
+    predictor.load_state_dict(state)
+    return predictor.eval()

@@ -1,0 +1,139 @@
+"""Drive a node with real sockets: one mesh thread beside the training thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from qsynth.mesh import Send
+from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.node.effects import Effects
+from qsynth.node.node import FAREWELL_S, Node
+from qsynth.node.recorder import Recorder
+from qsynth.node.study import Outcome
+from qsynth.trust import Admitted
+from qsynth.types import NodeId
+
+IDLE_S = 0.25  # the mesh thread looks up at least this often
+BOOTSTRAP_S = (0.5, 5.0)  # between two looks for unknown addresses: while alone, and later
+
+
+class MeshHost:
+    """Own a transport and a node; be the port of a participant.
+
+    bootstrap: returns addresses to join through; asked again while the node is alone, and now
+    and then afterwards, so that two halves that started apart find each other.
+    """
+
+    def __init__(
+        self, node: Node, transport: PynngTransport, recorder: Recorder,
+        bootstrap: Callable[[], Sequence[str]],
+    ) -> None:  # fmt: skip
+        self.node, self.transport, self.recorder = node, transport, recorder
+        self.error: str | None = None
+        self._bootstrap = bootstrap
+        self._tried: set[str] = set()
+        self._lock = threading.Lock()
+        self._outbox: deque[Send | str] = deque()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="mesh", daemon=True)
+
+    def start(self) -> None:
+        """Join, and serve from now on."""
+        self._thread.start()
+
+    def end_period(
+        self, period: int, outcome: Outcome | None, same: float
+    ) -> Mapping[NodeId, Admitted]:
+        """Hand an outcome to the node; return what it has admitted by now."""
+        with self._lock:
+            now = time.monotonic()
+            self._apply(self.node.end_period(now, period, outcome, same))
+            admitted = self.node.authors()
+        self.transport.wake()
+        return admitted
+
+    def note(self, records: list[dict[str, Any]]) -> None:
+        """Record what the learner has to say."""
+        self.recorder.write(time.time(), records)
+
+    def finish(self, linger_s: float) -> bool:
+        """Serve until all nodes known have finished; return False if `linger_s` ran out."""
+        deadline = time.monotonic() + linger_s
+        with self._lock:
+            self._apply(self.node.finish(time.monotonic()))
+        self.transport.wake()
+        while time.monotonic() < deadline:
+            with self._lock:
+                if self.node.all_finished:
+                    break
+                self._apply(self.node.farewell(time.monotonic()))
+            self.transport.wake()
+            self._stop.wait(FAREWELL_S)
+        else:
+            return self.node.all_finished
+        # Serve one more round: the last one to finish still asks us whether we have.
+        self._stop.wait(FAREWELL_S)
+        return True
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self.transport.wake()
+            self._thread.join(timeout=5.0)
+        self.transport.close()
+
+    def _loop(self) -> None:
+        next_bootstrap = 0.0
+        try:
+            while not self._stop.is_set():
+                now = time.monotonic()
+                if now >= next_bootstrap:
+                    self._look_for_addresses(now)
+                    next_bootstrap = now + BOOTSTRAP_S[not self.node.alone]
+                self._flush()
+                with self._lock:
+                    wake_at = self.node.wake_at
+                wait = min(IDLE_S, max(0.0, (wake_at or now + IDLE_S) - now))
+                messages = self.transport.receive(wait)
+                with self._lock:
+                    now = time.monotonic()
+                    for address, payload in messages:
+                        self._apply(self.node.message(now, address, payload))
+                    self._apply(self.node.timer(now))
+        except Exception:
+            # A bug in the mesh must not stop the training; it is shown, and ends up in the result.
+            self.error = traceback.format_exc()
+            traceback.print_exc()
+
+    def _look_for_addresses(self, now: float) -> None:
+        known = [a for a in self._bootstrap() if a != self.node.address]
+        with self._lock:
+            familiar = {c.address for c in self.node.table.contacts.values()}
+            strangers = set(known) - familiar - self._tried
+            if self.node.alone:
+                self._apply(self.node.start(now, known))
+            elif strangers:
+                # Whoever started apart from us is asked once: no two meshes from one fleet.
+                self._tried |= strangers
+                self._apply(self.node.start(now, sorted(strangers)))
+
+    def _apply(self, effects: Effects) -> None:
+        self._outbox.extend(effects.sends)
+        self._outbox.extend(effects.forget)
+        if effects.records:
+            self.recorder.write(time.time(), effects.records)
+
+    def _flush(self) -> None:
+        while self._outbox:
+            item = self._outbox.popleft()
+            if isinstance(item, str):
+                self.transport.forget(item)
+            else:
+                self.recorder.count(item)
+                self.transport.send(item.address, item.payload)

@@ -1,0 +1,75 @@
+"""The learner on a stock Lightning Trainer: one callback, one long fit.
+
+The contract of a learner: learn for a period, give a snapshot, take a teaching.  Training never
+waits: at the end of a period it hands over what it has and takes what has arrived by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qsynth.synthesis.teach import Teaching
+
+# Called at the start of a fit (0) and at the end of every period: the teaching for the next.
+Exchange = Callable[[int, nn.Module], Teaching | None]
+
+
+class TrainerLearner(pl.Callback):
+    """Drive an exchange from a Trainer, and add the teaching's gradient to the network's own.
+
+    period_steps: optimizer steps between two exchanges.  exchange: what a period's end does.
+    """
+
+    def __init__(self, period_steps: int, exchange: Exchange, seed: int) -> None:
+        self.period_steps, self.exchange = period_steps, exchange
+        self.period = 0
+        self.last_step = 0
+        self.teaching: Teaching | None = None
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Exchange before the first step: what a node's data say needs no training."""
+        self.teaching = self.exchange(0, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        """End a period after `period_steps` optimizer steps."""
+        step = trainer.global_step
+        if step == self.last_step or step % self.period_steps or step >= trainer.max_steps > 0:
+            return
+        self.last_step = step
+        self.period += 1
+        self.teaching = self.exchange(self.period, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Exchange once more: the last period may be shorter."""
+        self.period += 1
+        self.teaching = self.exchange(self.period, pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
+    ) -> None:
+        """Add the gradient of the teaching loss; gradient clipping runs after it."""
+        teaching = self.teaching
+        if teaching is None or trainer.global_step % teaching.every_steps:
+            return
+        size = min(teaching.batch_size, len(teaching.inputs))
+        rows = torch.randint(len(teaching.inputs), (size,), generator=self._generator)
+        loss = distillation_loss(pl_module(teaching.inputs[rows]), teaching.targets[rows])
+        (loss * (teaching.weight * teaching.every_steps)).backward()
+
+
+def distillation_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of (n, C) logits against (n, C) probabilities.
+
+    Source: Hinton, Vinyals & Dean 2015, at temperature 1.
+    """
+    return F.cross_entropy(logits, targets)

@@ -1,0 +1,380 @@
+"""The node, sans-I/O: a state machine without thread, clock, socket, file or Trainer.
+
+Three entries: a message came, a timer fired, a period of learning ended.  Each returns what to
+send, what to record, and whom to hang up on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qsynth.dht import Contact, Lookup, Table
+from qsynth.dht.config import Rings
+from qsynth.errors import PacketError
+from qsynth.identity import Identity
+from qsynth.mesh import Answer, Failure, Request, Rpc
+from qsynth.mesh.config import Shared
+from qsynth.node import wire
+from qsynth.node.effects import Effects
+from qsynth.node.serving import serve
+from qsynth.node.study import Outcome
+from qsynth.packet import OutcomePacket, encode_packet, packet_digest
+from qsynth.peers import Peers
+from qsynth.trust import Admission, Admitted
+from qsynth.types import Fingerprint, NodeId
+
+NOTICES = 4  # contacts told of news directly; the rest hear of it when they ask
+JOIN_ADDRESSES = 3
+JOIN_RETRY_S = 0.5
+FAREWELL_S = 1.0  # between two rounds of asking whether the others have finished
+
+
+class Node:
+    """One node of the mesh.
+
+    epoch_s: seconds since the epoch at `now` 0 of the driver's clock.  address: where others
+    reach it.  fingerprint_size: of this task.
+    """
+
+    def __init__(
+        self, identity: Identity, address: str, fingerprint_size: int, admission: Admission,
+        peers: Peers, dht: Rings, mesh: Shared, ttl_s: float, epoch_s: float, seed: int,
+    ) -> None:  # fmt: skip
+        self.identity, self.address, self.admission = identity, address, admission
+        self.peers, self.dht, self.ttl_s, self.epoch_s = peers, dht, ttl_s, epoch_s
+        self.size = fingerprint_size
+        self.me: NodeId = identity.id
+        self.table = Table(self.me, fingerprint_size, dht)
+        self.rpc = Rpc(self.me, mesh)
+        self.counts: Counter[str] = Counter()
+        self.held: dict[NodeId, Admitted] = {}
+        self.finished = False
+        self.own_packet: tuple[OutcomePacket, bytes] | None = None
+        self._same = 0.0
+        self._sequence = 0
+        self._lookups: dict[int, tuple[Lookup, float, str]] = {}
+        self._number = 0
+        self._bootstrap: list[str] = []
+        self._dead: dict[NodeId, int] = {}
+        self._fetching: set[NodeId] = set()
+        self._last_found: tuple[tuple[NodeId, int], ...] = ()
+        self._pause = self._quiet = 0  # periods without a lookup: after an answer, and still left
+        self._retry_at: float | None = None
+        self._rng = np.random.default_rng([seed, 9])
+
+    # -- entries ---------------------------------------------------------------------------
+
+    def start(self, now: float, addresses: Sequence[str]) -> Effects:
+        """Join through any live node among these addresses; call again with more to retry."""
+        effects = Effects()
+        self._bootstrap = [a for a in addresses if a != self.address]
+        self._hello(now, effects)
+        return effects
+
+    def message(self, now: float, address: str, payload: bytes) -> Effects:
+        """Take a message that came; `address` is where its answer goes."""
+        effects = Effects()
+        received = self.rpc.receive(address, payload)
+        if isinstance(received, Request):
+            answer, heard = serve(self, received)
+            effects.sends.append(answer)
+            self._learn([heard] if heard else [], heard=True)
+        elif isinstance(received, Answer):
+            self._answered(now, received, effects)
+        return effects
+
+    def timer(self, now: float) -> Effects:
+        """Do what is due."""
+        effects = Effects()
+        again, failures = self.rpc.due(now)
+        effects.sends += again
+        for failure in failures:
+            self._failed(now, failure, effects)
+        if self._retry_at is not None and now >= self._retry_at:
+            self._hello(now, effects)
+        return effects
+
+    def end_period(self, now: float, period: int, outcome: Outcome | None, same: float) -> Effects:
+        """Publish an outcome if it is new, look for packets, and forget what has expired.
+
+        same: how alike a node of the same data would look.
+        """
+        effects = Effects()
+        self._same = same
+        for author in [a for a, h in self.held.items() if h.packet.expired(self._wall(now))]:
+            del self.held[author]
+            effects.record("expired", author=author.hex())
+        if outcome is not None and self._is_new(outcome, now):
+            self._publish(now, period, outcome, effects)
+        self._quiet -= 1
+        if self._quiet <= 0:
+            target = self.peers.target(self.table.own)
+            if target is not None and not self.finished:
+                self._begin_lookup(now, target, effects)
+        return effects
+
+    def finish(self, now: float) -> Effects:
+        """Tell everyone known that the training has ended; go on serving."""
+        effects = Effects()
+        self.finished = True
+        for contact in list(self.table.contacts.values()):
+            self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
+        return effects
+
+    def farewell(self, now: float) -> Effects:
+        """Ask those who had not finished whether they have."""
+        effects = Effects()
+        for contact in list(self.table.contacts.values()):
+            if not contact.finished:
+                self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
+        return effects
+
+    # -- views -----------------------------------------------------------------------------
+
+    @property
+    def wake_at(self) -> float | None:
+        """Return when `timer` wants to be called."""
+        times = [t for t in (self.rpc.wake_at, self._retry_at) if t is not None]
+        return min(times) if times else None
+
+    @property
+    def alone(self) -> bool:
+        """Return whether nobody is known."""
+        return len(self.table) == 0
+
+    @property
+    def all_finished(self) -> bool:
+        """Return whether every node known has finished."""
+        return all(contact.finished for contact in self.table.contacts.values())
+
+    def contact(self) -> Contact:
+        """Return who I am now."""
+        own = self.table.own.tobytes()
+        return Contact(self.me, self.address, own, self._sequence, self.finished)
+
+    def authors(self) -> dict[NodeId, Admitted]:
+        """Return the admitted packets to learn from now, by author."""
+        prints = {author: held.fingerprint for author, held in self.held.items()}
+        chosen = self.peers.authors(prints, self.table.own, self._same)
+        return {author: self.held[author] for author in chosen}
+
+    # -- publishing ------------------------------------------------------------------------
+
+    def _wall(self, now: float) -> float:
+        return self.epoch_s + now
+
+    def _is_new(self, outcome: Outcome, now: float) -> bool:
+        if self.own_packet is None:
+            return outcome.support > 0
+        packet = self.own_packet[0]
+        if self._wall(now) > packet.created_s + packet.ttl_s / 2:
+            return True
+        same = packet.payload.keys() == outcome.payload.keys()
+        return not same or any(
+            not np.array_equal(packet.payload[key], outcome.payload[key]) for key in packet.payload
+        )
+
+    def _publish(self, now: float, period: int, outcome: Outcome, effects: Effects) -> None:
+        self._sequence += 1
+        packet = OutcomePacket(
+            task=self.admission.task_digest,
+            encoder=self.admission.encoder_digest,
+            author=self.identity.public_key,
+            sequence=self._sequence,
+            created_s=self._wall(now),
+            ttl_s=int(self.ttl_s),
+            support=outcome.support,
+            payload=outcome.payload,
+        )
+        data = encode_packet(packet, self.identity)
+        self.own_packet = (packet, data)
+        self.table.set_own(outcome.fingerprint)
+        effects.record(
+            "publish",
+            period=period,
+            version=self._sequence,
+            bytes=len(data),
+            digest=packet_digest(data).hex(),
+            fingerprint=outcome.fingerprint.tobytes().hex(),
+        )
+        for contact in self.table.alike(outcome.fingerprint, NOTICES):
+            self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
+
+    # -- looking up ------------------------------------------------------------------------
+
+    def _begin_lookup(
+        self, now: float, target: Fingerprint | NodeId, effects: Effects
+    ) -> None:
+        if isinstance(target, bytes):
+            start, kind = self.table.nearest(target, self.dht.ef), wire.NEAREST
+        else:
+            start, kind = self.table.alike(target, self.dht.ef), wire.SIMILAR
+        self._number += 1
+        lookup = Lookup(target, max(self.peers.k, 1), self.me, start, self.dht)
+        self._lookups[self._number] = (lookup, now, kind)
+        self._advance(now, self._number, effects)
+
+    def _advance(self, now: float, number: int, effects: Effects) -> None:
+        entry = self._lookups.get(number)
+        if entry is None:
+            return
+        lookup, began, kind = entry
+        late = now - began > self.dht.lookup_s
+        for contact in [] if late else lookup.next():
+            target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
+            body = wire.Search(self.contact(), target, self.dht.reply_contacts)
+            if not self._ask(now, contact, kind, body, effects, (number, contact.id)):
+                lookup.failed(contact.id)
+        if late or lookup.done:
+            del self._lookups[number]
+            self._end_lookup(now, lookup, began, kind, effects)
+
+    def _end_lookup(
+        self, now: float, lookup: Lookup, began: float, kind: str, effects: Effects
+    ) -> None:
+        result = lookup.result()
+        effects.record(
+            "lookup",
+            kind=kind,
+            began=self._wall(began),
+            rpcs=result.rpcs,
+            rounds=result.rounds,
+            version=self._sequence,
+            found=[[c.id.hex(), c.version] for c in result.contacts],
+        )
+        found = tuple((contact.id, contact.version) for contact in result.contacts)
+        # The same answer again: look less often, up to every `quiet_periods`.
+        self._pause = min(2 * self._pause + 1, self.dht.quiet_periods) if self._is_old(found) else 0
+        self._quiet = 1 + self._pause
+        for contact in self.peers.found(result.contacts, self.table.own, self._same):
+            held = self.held.get(contact.id)
+            after = held.packet.sequence if held else 0
+            if contact.version > after and contact.id not in self._fetching:
+                body = wire.Fetch(self.contact(), contact.id, after)
+                tag = (None, contact.id, contact)
+                if self._ask(now, contact, wire.FETCH, body, effects, tag):
+                    self._fetching.add(contact.id)
+
+    def _is_old(self, found: tuple[tuple[NodeId, int], ...]) -> bool:
+        before, self._last_found = self._last_found, found
+        return bool(found) and before == found
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def _hello(self, now: float, effects: Effects) -> None:
+        self._retry_at = now + JOIN_RETRY_S if self.alone and self._bootstrap else None
+        if not self._bootstrap:
+            return
+        count = min(JOIN_ADDRESSES, len(self._bootstrap))
+        for row in self._rng.choice(len(self._bootstrap), size=count, replace=False):
+            task = self.admission.task.field_digests()
+            body = wire.Hello(self.contact(), task, self.admission.encoder_digest)
+            address = self._bootstrap[int(row)]
+            effects.sends += self.rpc.request(now, address, wire.HELLO, wire.pack(body), None)
+
+    def _ask(
+        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
+        tag: tuple[Any, ...] = (None,),
+    ) -> bool:  # fmt: skip
+        tag = (tag[0], contact.id, *tag[2:])
+        sends = self.rpc.request(now, contact.address, kind, wire.pack(body), tag)
+        effects.sends += sends
+        return bool(sends)
+
+    def _answered(self, now: float, answer: Answer, effects: Effects) -> None:
+        tag = answer.tag or (None, answer.sender)
+        if answer.kind == wire.FETCH:
+            self._fetching.discard(tag[1])
+        if answer.sender != tag[1]:
+            self.counts["impostor"] += 1  # another node answers at this address now
+            effects.record("impostor", node=tag[1].hex())
+            self._drop(tag[1])
+        elif answer.refused:
+            refusal = wire.unpack(answer.body, wire.Refusal)
+            effects.record("refused", reason=refusal.reason[:200] if refusal else "malformed")
+        elif answer.kind == wire.FETCH:
+            self._fetched(now, answer, tag[2], effects)
+        elif answer.kind == wire.NOTICE:
+            notice = wire.unpack(answer.body, wire.Notice)
+            self._learn([notice.contact] if notice else [])
+        else:
+            found = wire.unpack(answer.body, wire.Contacts)
+            contacts = self._learn([found.contact, *found.contacts[: wire.MAX_CONTACTS]] if found else [])
+            if answer.kind == wire.HELLO and contacts:
+                self._retry_at = None
+                effects.record("joined", through=answer.sender.hex(), known=len(self.table))
+                if self._sequence:
+                    self._begin_lookup(now, self.table.own, effects)
+            if tag[0] in self._lookups:
+                self._lookups[tag[0]][0].answered(answer.sender, contacts)
+                self._advance(now, tag[0], effects)
+            return
+        if tag[0] in self._lookups:
+            self._lookups[tag[0]][0].failed(tag[1])
+            self._advance(now, tag[0], effects)
+
+    def _failed(self, now: float, failure: Failure, effects: Effects) -> None:
+        effects.forget.append(failure.address)
+        if failure.tag is None:
+            effects.record("unreachable", address=failure.address)
+            self._retry_at = now + JOIN_RETRY_S if self.alone else self._retry_at
+            return
+        effects.record("dead", node=failure.tag[1].hex(), kind=failure.kind)
+        if failure.kind == wire.FETCH:
+            self._fetching.discard(failure.tag[1])
+        self._drop(failure.tag[1])
+        if failure.tag[0] in self._lookups:
+            self._lookups[failure.tag[0]][0].failed(failure.tag[1])
+            self._advance(now, failure.tag[0], effects)
+
+    def _drop(self, node: NodeId) -> None:
+        contact = self.table.contacts.get(node)
+        # Others may still tell of it: remember which version is dead, until a newer one speaks.
+        self._dead[node] = contact.version if contact else self._dead.get(node, 0)
+        self.table.remove(node)
+
+    def _learn(self, contacts: Sequence[Contact], heard: bool = False) -> list[Contact]:
+        kept = [c for c in contacts if c.valid(self.size) and c.id != self.me]
+        if len(kept) < len(contacts):
+            self.counts["bad_contact"] += sum(not c.valid(self.size) for c in contacts)
+        alive = []
+        for at, contact in enumerate(kept):
+            direct = heard or at == 0
+            if direct:
+                self._dead.pop(contact.id, None)
+            if contact.id not in self._dead:
+                alive.append(contact)
+                self.table.add(contact)
+        return alive
+
+    def _fetched(self, now: float, answer: Answer, claimed: Contact, effects: Effects) -> None:
+        body = wire.unpack(answer.body, wire.Packet)
+        if body is None or not body.data:
+            self.counts["empty_fetch"] += 1
+            return
+        held = self.held.get(claimed.id)
+        after = held.packet.sequence if held else 0
+        effects.record("fetch", author=claimed.id.hex(), bytes=len(body.data))
+        try:
+            admitted = self.admission.admit(
+                body.data, claimed.id, after, claimed.vector(), claimed.version, self._wall(now)
+            )
+        except PacketError as error:
+            self.counts[f"rejected_{error.reason}"] += 1
+            effects.record("reject", author=claimed.id.hex(), reason=error.reason)
+            return
+        self.held[claimed.id] = admitted
+        self._bound_held(effects)
+        effects.record("admit", author=claimed.id.hex(), version=admitted.packet.sequence)
+
+    def _bound_held(self, effects: Effects) -> None:
+        while len(self.held) > self.admission.config.max_authors:
+            prints = {author: held.fingerprint for author, held in self.held.items()}
+            wanted = set(self.peers.authors(prints, self.table.own, self._same))
+            author = min(self.held, key=lambda a: (a in wanted, self.held[a].packet.created_s))
+            del self.held[author]
+            effects.record("dropped", author=author.hex(), reason="max_authors")

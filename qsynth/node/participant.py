@@ -1,0 +1,95 @@
+"""One node's learning: its study, its port to the mesh, and what it records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from qsynth.node.memory import release
+from qsynth.node.study import Outcome, Study
+from qsynth.synthesis import Predictor, Synthesis
+from qsynth.synthesis.teach import Teaching
+from qsynth.trust import Admitted
+from qsynth.types import NodeId
+
+
+class Port(Protocol):
+    """Where a node's learning meets the mesh."""
+
+    def end_period(
+        self, period: int, outcome: Outcome | None, same: float
+    ) -> Mapping[NodeId, Admitted]:
+        """Hand over an outcome; return the admitted packets that have arrived by now."""
+
+    def note(self, records: list[dict[str, Any]]) -> None:
+        """Record what the learner has to say."""
+
+
+class Lonely:
+    """A port to nowhere: the same pipeline with no peers."""
+
+    def end_period(
+        self, period: int, outcome: Outcome | None, same: float
+    ) -> Mapping[NodeId, Admitted]:
+        """Return nothing."""
+        return {}
+
+    def note(self, records: list[dict[str, Any]]) -> None:
+        """Record nothing."""
+
+
+class Participant:
+    """Do what the end of a period asks for: distil, exchange, synthesize, teach."""
+
+    def __init__(self, study: Study, port: Port) -> None:
+        self.study, self.port = study, port
+        self.synthesis: Synthesis | None = None
+        self.packets: Mapping[NodeId, Any] = {}
+        self.used: set[NodeId] = set()
+        self._outcome: Outcome | None = None
+        self._same = 0.0
+
+    def exchange(self, period: int, network: nn.Module) -> Teaching | None:
+        """Return the teaching for the next period."""
+        if self._outcome is None:
+            # The analytic outcome says what the data say: it is the same in every period.
+            self._outcome = self.study.distil()
+            self._same = self.study.self_similarity()
+        admitted = self.port.end_period(period, self._outcome, self._same)
+        self.packets = {author: entry.evidence for author, entry in admitted.items()}
+        versions = {author: entry.packet.sequence for author, entry in admitted.items()}
+        self.synthesis, new = self.study.synthesize(self.packets, versions)
+        records = [self._progress(period, network)]
+        if new:
+            self.used.update(self.synthesis.authors)
+            chosen = [author.hex() for author in self.synthesis.authors]
+            records.append(
+                {"event": "synthesis", "period": period, "held": len(admitted), "used": chosen,
+                 "likelihood": self.synthesis.likelihood}
+            )  # fmt: skip
+        self.port.note(records)
+        teaching = self.study.teaching(self.synthesis, self.packets, period)
+        release()
+        return teaching
+
+    def predictor(self, network: nn.Module) -> Predictor:
+        """Return the predictor of the network and the newest head."""
+        if self.synthesis is None:
+            self.synthesis, _ = self.study.synthesize({}, {})
+        return self.study.predictor(network, self.synthesis)
+
+    def _progress(self, period: int, network: nn.Module) -> dict[str, Any]:
+        samples = self.study.samples
+        accuracy = None
+        if len(samples.validation_y):
+            was_training = network.training
+            network.eval()
+            with torch.no_grad():
+                logits = network(torch.from_numpy(samples.validation_x))
+            network.train(was_training)
+            accuracy = float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
+        return {"event": "period", "period": period, "validation_accuracy": accuracy}

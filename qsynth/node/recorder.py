@@ -1,0 +1,59 @@
+"""The record of one node: a line of JSON an event; read-only for everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qsynth.mesh import Send
+
+
+class Recorder:
+    """Append events to a file, and count messages by kind.
+
+    path: None keeps nothing but the counts.
+    """
+
+    def __init__(self, node: str, path: Path | None) -> None:
+        self.node = node
+        self.messages: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._file = path.open("a", encoding="utf-8", buffering=1) if path else None
+
+    def write(self, time_s: float, records: Sequence[dict[str, Any]]) -> None:
+        """Append records with their time (seconds since the epoch, or virtual)."""
+        with self._lock:
+            for record in records:
+                self.events[record["event"]] += 1
+                if self._file is not None:
+                    line = {"time": round(time_s, 6), "node": self.node, **record}
+                    self._file.write(json.dumps(line) + "\n")
+
+    def count(self, send: Send) -> None:
+        """Count a message that is sent."""
+        self.messages[send.kind] += 1
+        self.bytes[send.kind] += len(send.payload)
+
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """Return messages and bytes by kind."""
+        kinds = sorted(self.messages)
+        return {k: {"messages": self.messages[k], "bytes": self.bytes[k]} for k in kinds}
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: a reader sees the old file or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(part, path)

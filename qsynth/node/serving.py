@@ -1,0 +1,99 @@
+"""How a node answers its peers: always, with what was asked for or with why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from qsynth.dht import Contact, Table
+from qsynth.dht.config import Rings
+from qsynth.mesh import Request, Rpc, Send
+from qsynth.node import wire
+from qsynth.packet import OutcomePacket
+from qsynth.trust import Admission
+from qsynth.types import NodeId
+
+BODIES: dict[str, type] = {
+    wire.HELLO: wire.Hello,
+    wire.SIMILAR: wire.Search,
+    wire.NEAREST: wire.Search,
+    wire.FETCH: wire.Fetch,
+    wire.NOTICE: wire.Notice,
+}
+
+
+class Server(Protocol):
+    """What answering needs of a node."""
+
+    me: NodeId
+    size: int
+    table: Table
+    dht: Rings
+    rpc: Rpc
+    counts: Counter[str]
+    admission: Admission
+    own_packet: tuple[OutcomePacket, bytes] | None
+
+    def contact(self) -> Contact:
+        """Return who the node is now."""
+
+
+def serve(node: Server, request: Request) -> tuple[Send, Contact | None]:
+    """Return the answer to a request, and the asker's contact where it may be learned."""
+    kind = BODIES.get(request.kind)
+    body: Any = wire.unpack(request.body, kind) if kind else None
+    if body is None or body.contact.id != request.sender:
+        answer: Any = wire.Refusal("malformed" if kind else "unknown_kind")
+    else:
+        answer = _answer(node, request, body)
+    if isinstance(answer, wire.Refusal):
+        node.counts[f"refused_{answer.reason.split(':')[0]}"] += 1
+        return node.rpc.answer(request, wire.pack(answer), refused=True), None
+    return node.rpc.answer(request, wire.pack(answer)), body.contact
+
+
+def _answer(node: Server, request: Request, body: Any) -> Any:
+    if isinstance(body, wire.Hello):
+        return _hello(node, body)
+    if isinstance(body, wire.Search):
+        return _search(node, request, body)
+    if isinstance(body, wire.Fetch):
+        own = node.own_packet
+        newer = own is not None and body.author == node.me and own[0].sequence > body.after
+        return wire.Packet(own[1] if own is not None and newer else b"")
+    return wire.Notice(node.contact())
+
+
+def _hello(node: Server, body: wire.Hello) -> Any:
+    differing = differing_fields(node.admission.task.field_digests(), body.task)
+    if differing:
+        return wire.Refusal(f"task: {', '.join(differing)} differ")
+    if body.encoder != node.admission.encoder_digest:
+        return wire.Refusal("encoder: differs")
+    if not body.contact.valid(node.size):
+        return wire.Refusal("contact: out of range")
+    asker, count = body.contact.id, node.dht.reply_contacts
+    near = node.table.nearest(asker, count, [asker])
+    alike = node.table.alike(body.contact.vector(), count, [asker])
+    known = {contact.id: contact for contact in [*alike, *near]}
+    return wire.Contacts(node.contact(), list(known.values()))
+
+
+def _search(node: Server, request: Request, body: wire.Search) -> Any:
+    count = max(0, min(body.count, wire.MAX_CONTACTS))
+    exclude = [request.sender]
+    if request.kind == wire.NEAREST and len(body.target) == len(node.me):
+        return wire.Contacts(node.contact(), node.table.nearest(body.target, count, exclude))
+    if request.kind == wire.SIMILAR and len(body.target) == node.size:
+        wanted = np.frombuffer(body.target, np.int8)
+        return wire.Contacts(node.contact(), node.table.alike(wanted, count, exclude))
+    return wire.Refusal("malformed")
+
+
+def differing_fields(mine: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> list[str]:
+    """Return the names of the task's fields that two nodes do not share."""
+    names = sorted(set(mine) | set(list(theirs)[:64]))
+    return [name[:40] for name in names if mine.get(name) != theirs.get(name)]

@@ -1,0 +1,177 @@
+"""What a node does with its own data: distil it, and synthesize what others sent.
+
+Pure of time and of the mesh: the same samples and the same packets give the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from qsynth.distill import dimensions, distil, payload_statistics
+from qsynth.encoder import Encoder
+from qsynth.packet import Payload, Statistics, class_statistics, merge
+from qsynth.similarity import fingerprint, split_half
+from qsynth.synthesis import Predictor, Synthesis, make_pool, synthesize
+from qsynth.synthesis.analytic_head import OwnEvidence
+from qsynth.synthesis.predictor import fit_product
+from qsynth.synthesis.teach import Teaching
+from qsynth.types import Fingerprint, Floats32, Ints, NodeId, Task
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Hold a node's own training and validation samples, without augmentation.
+
+    x: (n, *task.shape) float32.  y: (n,) class indices.
+    """
+
+    train_x: Floats32
+    train_y: Ints
+    validation_x: Floats32
+    validation_y: Ints
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Hold what one packet says: of features and, where it was sent, of inputs."""
+
+    features: Statistics
+    inputs: Statistics | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Hold what a node publishes: payload, fingerprint, own samples behind it."""
+
+    payload: Payload
+    fingerprint: Fingerprint
+    support: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Hold the configs of the groups distill, similarity and synthesis."""
+
+    distill: Any
+    similarity: Any
+    synthesis: Any
+
+
+def read_evidence(payload: Payload) -> Evidence:
+    """Return what a payload says.  Raises PacketError where it is malformed."""
+    inputs = payload_statistics(payload, "input_") if "input_means" in payload else None
+    return Evidence(payload_statistics(payload), inputs)
+
+
+class Study:
+    """Turn own samples and admitted packets into outcomes, heads and teachings."""
+
+    def __init__(
+        self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+    ) -> None:
+        self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
+        self.seed = seed
+        features = encoder.encode(samples.train_x)
+        self.d = dimensions(
+            rules.distill,
+            len(samples.train_y),
+            encoder.dimensions,
+            task.classes,
+            math.prod(task.shape),
+        )
+        self.own = OwnEvidence.deal(features, samples.train_y, task.classes, seed)
+        self._own_inputs: Statistics | None = None
+        self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
+
+    def distil(self) -> Outcome:
+        """Return the node's own outcome: the author's own evidence and nothing else."""
+        payload = distil(
+            self.rules.distill,
+            self.d,
+            self.own.features,
+            self.samples.train_x,
+            self.own.labels,
+            self.task.classes,
+        )
+        statistics = payload_statistics(payload)
+        own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
+        return Outcome(payload, own, int(statistics.counts.sum()))
+
+    def self_similarity(self) -> float:
+        """Return how alike another node of the same data would look, in [-1, 1].
+
+        From the likeness of two halves of one's own samples, by the Spearman-Brown formula.
+        """
+        half = split_half(
+            self.rules.similarity,
+            self.own.features[:, : self.d].astype(np.float64),
+            self.own.labels,
+            self.task.classes,
+            np.random.default_rng([self.seed, 5]),
+        )
+        return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0
+
+    def synthesize(
+        self, packets: Mapping[NodeId, Evidence], versions: Mapping[NodeId, int]
+    ) -> tuple[Synthesis, bool]:
+        """Return the synthesis of these packets, and whether it is a new one.
+
+        versions: sequence number of each packet; the same set is not solved again.
+        """
+        key = tuple(sorted(versions.items()))
+        if self._solved is not None and self._solved[0] == key:
+            return self._solved[1], False
+        features = {author: evidence.features for author, evidence in packets.items()}
+        made = synthesize(self.rules.synthesis, self.own, self.d, features)
+        self._solved = (key, made)
+        return made, True
+
+    def teaching(
+        self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int
+    ) -> Teaching | None:
+        """Return inputs labelled by the head for one period, or None where nothing is taught."""
+        teach = self.rules.synthesis.teach
+        inputs = self._inputs(synthesis, packets) if teach.inputs == "generated" else None
+        return make_pool(
+            teach,
+            synthesis.head,
+            synthesis.log_prior,
+            self.encoder,
+            self.task,
+            self.samples.train_x,
+            inputs,
+            np.random.default_rng([self.seed, 6, period]),
+        )
+
+    def predictor(self, network: nn.Module, synthesis: Synthesis) -> Predictor:
+        """Return the predictor: the network and the head, weighed on validation samples."""
+        predictor = Predictor(network, self.encoder, self.task)
+        inputs, labels = self.samples.validation_x, self.samples.validation_y
+        was_training = network.training
+        network.eval()
+        with torch.no_grad():
+            logits = network(torch.from_numpy(inputs)).double().numpy()
+        network.train(was_training)
+        scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
+        weight, temperature = fit_product(
+            logits, scores, labels, synthesis.log_prior, self.rules.synthesis.head_weight
+        )
+        predictor.set_head(synthesis.head, synthesis.log_prior, weight, temperature)
+        return predictor
+
+    def _inputs(
+        self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]
+    ) -> Statistics:
+        if self._own_inputs is None:
+            flat = self.samples.train_x.reshape(len(self.samples.train_y), -1)
+            self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
+        sent = [packets[author].inputs for author in synthesis.authors]
+        return merge([self._own_inputs, *(part for part in sent if part is not None)])
+

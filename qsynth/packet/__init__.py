@@ -1,0 +1,18 @@
+"""Outcome packets: small, signed, canonical bytes."""
+
+from qsynth.packet.codec import decode_packet, encode_packet, packet_bytes, packet_digest
+from qsynth.packet.packet import OutcomePacket, Payload
+from qsynth.packet.statistics import Statistics, class_statistics, merge, without
+
+__all__ = [
+    "OutcomePacket",
+    "Payload",
+    "Statistics",
+    "class_statistics",
+    "decode_packet",
+    "encode_packet",
+    "merge",
+    "packet_bytes",
+    "packet_digest",
+    "without",
+]

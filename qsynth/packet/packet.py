@@ -1,0 +1,44 @@
+"""What an outcome packet holds: its author's own evidence, and who says so, when and of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from qsynth.identity import node_id
+from qsynth.types import NodeId
+
+Payload: TypeAlias = dict[str, npt.NDArray[Any]]
+
+KIND_AUTHOR = 1  # one author's own evidence; sums over authors may come later
+
+
+@dataclass(frozen=True)
+class OutcomePacket:
+    """Hold one node's outcome.
+
+    task, encoder: 16-byte digests.  author: the public key.  sequence: grows with each packet
+    of an author.  created_s: seconds since the epoch.  ttl_s: whole seconds until it expires.
+    support: own samples behind the payload.  payload: arrays by name.
+    """
+
+    task: bytes
+    encoder: bytes
+    author: bytes
+    sequence: int
+    created_s: float
+    ttl_s: int
+    support: int
+    payload: Payload
+    kind: int = KIND_AUTHOR
+
+    @property
+    def author_id(self) -> NodeId:
+        """Return the id of the author's node."""
+        return node_id(self.author)
+
+    def expired(self, now_s: float) -> bool:
+        """Return whether the packet's time to live is over."""
+        return now_s >= self.created_s + self.ttl_s

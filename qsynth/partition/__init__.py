@@ -1,0 +1,5 @@
+"""How data is dealt to nodes: pure functions of a seed."""
+
+from qsynth.partition.deal import Share, deal
+
+__all__ = ["Share", "deal"]

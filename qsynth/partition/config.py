@@ -1,0 +1,76 @@
+"""The options of the group `partition`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qsynth.schema import setting
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What every partition has."""
+
+    seed: int | None = setting(None, "of the dealing; null: the run's seed", low=0)
+    samples_per_node: int | None = setting(None, "dealt to each node; null: all there are", low=4)
+    validation_share: float = setting(0.2, "of a node's samples", low=0.0, high=0.8)
+    audit_share: float = setting(0.0, "of a node's samples, for the audit alone", low=0.0, high=0.8)
+
+
+@dataclass(frozen=True)
+class Iid(Shares):
+    """Deal every class evenly to all nodes."""
+
+    name: str = setting("iid", "the option's name", choices=("iid",))
+
+
+@dataclass(frozen=True)
+class Dirichlet(Shares):
+    """Deal each class in shares drawn from a Dirichlet distribution (Hsu 2019)."""
+
+    name: str = setting("dirichlet", "the option's name", choices=("dirichlet",))
+    alpha: float = setting(0.3, "concentration: smaller is more skewed", low=1e-3)
+    min_samples: int = setting(10, "a node has at least", low=1)
+
+
+@dataclass(frozen=True)
+class LabelGroups(Shares):
+    """Give each group of nodes its own subset of the labels."""
+
+    name: str = setting("label_groups", "the option's name", choices=("label_groups",))
+    groups: int = setting(4, "true groups", low=1)
+    labels_per_group: int = setting(5, "labels that a group has", low=2)
+
+
+@dataclass(frozen=True)
+class Rotations(Shares):
+    """Turn the images of each group by another quarter; labels are dealt evenly."""
+
+    name: str = setting("rotations", "the option's name", choices=("rotations",))
+    groups: int = setting(4, "true groups, one a quarter turn", low=1, high=4)
+
+
+@dataclass(frozen=True)
+class LabelSwap(Shares):
+    """Give each group another meaning of the labels: concept shift."""
+
+    name: str = setting("label_swap", "the option's name", choices=("label_swap",))
+    groups: int = setting(4, "true groups, each with its own permutation", low=1)
+    swapped: int = setting(4, "labels that a group permutes", low=2)
+
+
+@dataclass(frozen=True)
+class Natural(Shares):
+    """Deal by the data's own `node` array: one node a site."""
+
+    name: str = setting("natural", "the option's name", choices=("natural",))
+
+
+OPTIONS: dict[str, type] = {
+    "iid": Iid,
+    "dirichlet": Dirichlet,
+    "label_groups": LabelGroups,
+    "rotations": Rotations,
+    "label_swap": LabelSwap,
+    "natural": Natural,
+}

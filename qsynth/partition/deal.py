@@ -1,0 +1,214 @@
+"""Deal samples to nodes, and split each node's into training, validation and audit.
+
+Nothing overlaps: a sample belongs to one node and to one of its three parts; the test set is
+apart from the start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qsynth.errors import ConfigError
+from qsynth.partition.config import (
+    Dirichlet,
+    LabelGroups,
+    LabelSwap,
+    Natural,
+    Rotations,
+)
+from qsynth.types import Floats32, Ints
+
+DIRICHLET_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Share:
+    """Say which samples a node has, and how it sees them.
+
+    train, validation, audit: sorted indices, disjoint.  group: the true group, for
+    measurements alone.  quarter_turns: of every image.  label_map: (C,) what each label is
+    called in this group.  site: the value of the data's `node` array.
+    """
+
+    train: Ints
+    validation: Ints
+    audit: Ints
+    group: int | None
+    quarter_turns: int
+    label_map: Ints
+    site: int | None = None
+
+    def inputs(self, inputs: Floats32) -> Floats32:
+        """Return (n, ...) inputs as this node sees them."""
+        if self.quarter_turns % 4 == 0:
+            return inputs
+        return np.ascontiguousarray(np.rot90(inputs, self.quarter_turns, axes=(2, 3)))
+
+    def labels(self, labels: Ints) -> Ints:
+        """Return (n,) labels as this node names them."""
+        named: Ints = self.label_map[labels]
+        return named
+
+
+def deal(
+    config: Any, labels: Ints, classes: int, nodes: int, seed: int,
+    site: Ints | None = None, shape: tuple[int, ...] = (),
+) -> list[Share]:  # fmt: skip
+    """Return each node's share of (n,) labels.
+
+    seed: of the run, used where `config.seed` is null.  site: (n,) the data's `node` array.
+    shape: of one input, which rotations need.  Raises ConfigError where it cannot be done.
+    """
+    rng = np.random.default_rng([seed if config.seed is None else config.seed, 4])
+    if isinstance(config, Natural):
+        return _natural(config, labels, classes, nodes, site, rng)
+    if isinstance(config, Rotations) and (len(shape) != 3 or shape[1] != shape[2]):
+        raise ConfigError("partition.name=rotations: needs square images")
+    wanted, groups = _counts(config, labels, classes, nodes, rng)
+    dealt = _take(labels, classes, wanted, rng, config)
+    maps = _label_maps(config, classes, rng)
+    shares = []
+    for node, indices in enumerate(dealt):
+        group = groups[node]
+        turns = group if isinstance(config, Rotations) and group is not None else 0
+        parts = _split(indices, labels, config, rng)
+        label_map = maps[group] if maps and group is not None else np.arange(classes)
+        shares.append(Share(*parts, group, turns, label_map))
+    return shares
+
+
+def _counts(
+    config: Any, labels: Ints, classes: int, nodes: int, rng: np.random.Generator
+) -> tuple[Ints, list[int | None]]:
+    """Return (nodes, C) samples of each class to deal, and each node's true group."""
+    stock = np.bincount(labels, minlength=classes)
+    if isinstance(config, Dirichlet):
+        return _dirichlet(config, stock, nodes, rng), [None] * nodes
+    groups: list[int | None] = [None] * nodes
+    allowed = np.ones((nodes, classes), bool)
+    if isinstance(config, (LabelGroups, Rotations, LabelSwap)):
+        groups = [node % config.groups for node in range(nodes)]
+    if isinstance(config, LabelGroups):
+        if config.labels_per_group > classes:
+            raise ConfigError(
+                f"partition.labels_per_group={config.labels_per_group}: the task has {classes}"
+            )
+        order = rng.permutation(classes)
+        for node in range(nodes):
+            start = (node % config.groups) * classes // config.groups
+            chosen = order[(start + np.arange(config.labels_per_group)) % classes]
+            allowed[node] = np.isin(np.arange(classes), chosen)
+    if config.samples_per_node is None:
+        holders = np.maximum(allowed.sum(axis=0), 1)
+        return allowed * (stock // holders), groups
+    return _even(allowed, config.samples_per_node), groups
+
+
+def _even(allowed: Any, samples: int) -> Ints:
+    """Return (nodes, C) with `samples` a row, spread evenly over the allowed classes."""
+    counts = np.zeros(allowed.shape, np.int64)
+    for node, row in enumerate(allowed):
+        mine = np.flatnonzero(row)
+        counts[node, mine] = samples // len(mine)
+        # The rest goes to other classes on other nodes, so that no class is short everywhere.
+        extra = (np.arange(samples % len(mine)) + node) % len(mine)
+        counts[node, mine[extra]] += 1
+    return counts
+
+
+def _dirichlet(config: Dirichlet, stock: Ints, nodes: int, rng: np.random.Generator) -> Ints:
+    for _ in range(DIRICHLET_TRIES):
+        if config.samples_per_node is None:
+            shares = rng.dirichlet(np.full(nodes, config.alpha), size=len(stock))
+            edges = np.floor(np.cumsum(shares, axis=1) * stock[:, None]).astype(np.int64)
+            edges[:, -1] = stock
+            counts = np.diff(edges, axis=1, prepend=0).T
+        else:
+            shares = rng.dirichlet(np.full(len(stock), config.alpha), size=nodes)
+            counts = np.stack([rng.multinomial(config.samples_per_node, p) for p in shares])
+            if (counts.sum(axis=0) > stock).any():
+                continue
+        if counts.sum(axis=1).min() >= config.min_samples:
+            return counts
+    raise ConfigError(
+        f"partition.min_samples={config.min_samples}: {DIRICHLET_TRIES} draws with "
+        f"alpha={config.alpha} gave some node fewer; raise alpha or lower min_samples"
+    )
+
+
+def _take(
+    labels: Ints, classes: int, wanted: Ints, rng: np.random.Generator, config: Any
+) -> list[Ints]:
+    needed, stock = wanted.sum(axis=0), np.bincount(labels, minlength=classes)
+    short = np.flatnonzero(needed > stock)
+    if len(short):
+        c = int(short[0])
+        raise ConfigError(
+            f"partition.samples_per_node={config.samples_per_node}: {len(wanted)} nodes need "
+            f"{needed[c]} samples of class {c}, the data have {stock[c]}"
+        )
+    dealt: list[list[Ints]] = [[] for _ in wanted]
+    for c in range(classes):
+        pool, at = rng.permutation(np.flatnonzero(labels == c)), 0
+        for node, count in enumerate(wanted[:, c]):
+            dealt[node].append(pool[at : at + count])
+            at += count
+    return [np.sort(np.concatenate(parts)) for parts in dealt]
+
+
+def _split(
+    indices: Ints, labels: Ints, config: Any, rng: np.random.Generator
+) -> tuple[Ints, Ints, Ints]:
+    """Return sorted training, validation and audit indices, each class split in proportion."""
+    if config.validation_share + config.audit_share > 0.9:
+        raise ConfigError("partition.validation_share + partition.audit_share: must be <= 0.9")
+    shuffled = rng.permutation(indices)
+    # Walk through the classes in turn: any stretch then holds each class in proportion.
+    rank = np.zeros(len(shuffled))
+    for c in np.unique(labels[shuffled]):
+        mine = np.flatnonzero(labels[shuffled] == c)
+        rank[mine] = (np.arange(len(mine)) + rng.random()) / len(mine)
+    ordered = shuffled[np.argsort(rank, kind="stable")]
+    validation = round(config.validation_share * len(ordered))
+    audit = round(config.audit_share * len(ordered))
+    cut = len(ordered) - validation - audit
+    parts = ordered[:cut], ordered[cut : cut + validation], ordered[cut + validation :]
+    return np.sort(parts[0]), np.sort(parts[1]), np.sort(parts[2])
+
+
+def _label_maps(config: Any, classes: int, rng: np.random.Generator) -> list[Ints]:
+    if not isinstance(config, LabelSwap):
+        return []
+    if config.swapped > classes:
+        raise ConfigError(f"partition.swapped={config.swapped}: the task has {classes} labels")
+    maps = [np.arange(classes)]
+    for _ in range(1, config.groups):
+        chosen = rng.choice(classes, size=config.swapped, replace=False)
+        label_map = np.arange(classes)
+        label_map[chosen] = np.roll(chosen, 1)
+        maps.append(label_map)
+    return maps
+
+
+def _natural(
+    config: Natural, labels: Ints, classes: int, nodes: int, site: Ints | None,
+    rng: np.random.Generator,
+) -> list[Share]:  # fmt: skip
+    if site is None:
+        raise ConfigError("partition.name=natural: the data have no `node` array")
+    sites = np.unique(site)
+    if len(sites) != nodes:
+        raise ConfigError(
+            f"partition.name=natural: the data have {len(sites)} sites, the fleet {nodes} nodes"
+        )
+    shares = []
+    for value in sites:
+        indices = np.flatnonzero(site == value)
+        if config.samples_per_node is not None:
+            indices = np.sort(rng.permutation(indices)[: config.samples_per_node])
+        parts = _split(indices, labels, config, rng)
+        shares.append(Share(*parts, None, 0, np.arange(classes), int(value)))
+    return shares

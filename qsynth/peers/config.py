@@ -1,0 +1,36 @@
+"""The options of the group `peers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qsynth.schema import setting
+
+
+@dataclass(frozen=True)
+class Semantic:
+    """Learn from the nodes whose data situation is most alike."""
+
+    name: str = setting("semantic", "the option's name", choices=("semantic",))
+    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
+    min_similarity: float = setting(
+        0.8, "floor, as a share of how alike a node of the same data would look", low=0.0, high=2.0
+    )
+
+
+@dataclass(frozen=True)
+class RandomPeers:
+    """Learn from nodes drawn once at random: the control of semantic routing."""
+
+    name: str = setting("random", "the option's name", choices=("random",))
+    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class NoPeers:
+    """Learn from nobody: the pipeline alone."""
+
+    name: str = setting("none", "the option's name", choices=("none",))
+
+
+OPTIONS: dict[str, type] = {"semantic": Semantic, "random": RandomPeers, "none": NoPeers}

@@ -1,0 +1,62 @@
+"""What a node leaves behind: its predictor, its checkpoint, its result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+
+from qsynth.model.config import Module
+from qsynth.node.export import save_predictor
+from qsynth.node.node import Node
+from qsynth.node.participant import Participant
+from qsynth.node.recorder import Recorder, write_json
+from qsynth.placement.plan import NodePlan, Plan
+
+
+def write_predictor(
+    plan: Plan, node: NodePlan, participant: Participant, network: LightningModule
+) -> float:
+    """Write predictor and checkpoint; return the head's weight."""
+    folder = plan.node_folder(node)
+    predictor = participant.predictor(network)
+    model = {} if isinstance(node.model, Module) else asdict(node.model)
+    save_predictor(predictor, folder / "predictor.pt", asdict(plan.encoder_config), model)
+    torch.save({"state_dict": network.state_dict()}, folder / "checkpoint.ckpt")
+    weight: Any = predictor.head_weight
+    return float(weight)
+
+
+def write_result(
+    plan: Plan, node: NodePlan, machine: Node, participant: Participant, recorder: Recorder,
+    **more: Any,
+) -> None:  # fmt: skip
+    """Write `result.json`: what happened to a node, in numbers."""
+    rejected = Counter({
+        key.removeprefix("rejected_"): count
+        for key, count in machine.counts.items()
+        if key.startswith("rejected_")
+    })  # fmt: skip
+    own = machine.own_packet
+    synthesis = participant.synthesis
+    result = {
+        "name": node.name,
+        "id": machine.me.hex(),
+        "architecture": node.architecture,
+        "group": node.share.group,
+        "published": recorder.events["publish"],
+        "packet_bytes": len(own[1]) if own else 0,
+        "fetched": recorder.events["fetch"],
+        "admitted": recorder.events["admit"],
+        "rejected": dict(rejected),
+        "authors": sorted(author.hex() for author in machine.authors()),
+        "used": sorted(author.hex() for author in synthesis.authors) if synthesis else [],
+        "ever_used": sorted(author.hex() for author in participant.used),
+        "traffic": recorder.traffic(),
+        "counts": {**machine.counts, **{f"rpc_{k}": v for k, v in machine.rpc.counts.items()}},
+        **more,
+    }
+    write_json(plan.node_folder(node) / "result.json", result)

@@ -1,0 +1,68 @@
+"""A plan: all that nodes need to run, typed, with nothing left to look up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qsynth.data import DataSet
+from qsynth.encoder import Encoder
+from qsynth.model.config import Module
+from qsynth.node.config import Trainer
+from qsynth.node.study import Rules, Samples
+from qsynth.partition import Share
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node: its name, its place in the fleet, its model, its data, its seed."""
+
+    name: str
+    index: int
+    model: Any
+    share: Share
+    seed: int
+
+    @property
+    def architecture(self) -> str:
+        """Return a name that tells this architecture from others in the fleet."""
+        values = asdict(self.model)
+        shape = [f"{key}{values[key]}" for key in ("width", "depth") if key in values]
+        kind = self.model.target if isinstance(self.model, Module) else self.model.name
+        return "-".join([kind, *shape])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run.  folder: of the run; each node writes below `nodes/<name>`."""
+
+    name: str
+    seed: int
+    folder: Path
+    data: DataSet
+    batch_size: int
+    encoder: Encoder
+    encoder_config: Any
+    rules: Rules
+    trainer: Trainer
+    peers: Any
+    trust: Any
+    dht: Any
+    mesh: Any
+    placement: Any
+    nodes: tuple[NodePlan, ...]
+
+    def node_folder(self, node: NodePlan) -> Path:
+        """Return where a node writes."""
+        return self.folder / "nodes" / node.name
+
+    def samples(self, node: NodePlan) -> Samples:
+        """Return a node's own samples, as it sees them."""
+        share, data = node.share, self.data
+        return Samples(
+            share.inputs(data.train_x[share.train]),
+            share.labels(data.train_y[share.train]),
+            share.inputs(data.train_x[share.validation]),
+            share.labels(data.train_y[share.validation]),
+        )

@@ -1,0 +1,124 @@
+"""Train one node of a plan with a stock Lightning Trainer."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from qsynth.identity import Identity
+from qsynth.model import make_network
+from qsynth.node.learner import Exchange, TrainerLearner
+from qsynth.node.node import Node
+from qsynth.node.study import Study, read_evidence
+from qsynth.peers import make_peers
+from qsynth.placement.plan import NodePlan, Plan
+from qsynth.similarity import fingerprint, fingerprint_size
+from qsynth.trust import Admission
+
+Result = TypeVar("Result")
+
+# Lightning's advice that does not apply to nodes that share two cores.
+ADVICE: tuple[str, ...] = (".*does not have many workers.*", ".*number of training batches.*",
+          ".*treespec, LeafSpec.*")
+
+
+def single_threaded() -> None:
+    """Give this process one compute thread: nodes share cores, and bits stay the same."""
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(limits=1)
+
+
+def make_study(plan: Plan, node: NodePlan) -> Study:
+    """Return what a node does with its own data."""
+    return Study(plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed)
+
+
+def make_node(plan: Plan, node: NodePlan, identity: Identity, address: str, epoch_s: float) -> Node:
+    """Return a node's state machine."""
+    task, rules = plan.data.task, plan.rules
+    admission = Admission(
+        config=plan.trust,
+        task=task,
+        task_digest=task.digest(),
+        encoder_digest=plan.encoder.digest,
+        read=read_evidence,
+        sketch=lambda counts, sums: fingerprint(rules.similarity, counts, sums),
+    )
+    size = fingerprint_size(rules.similarity, task.classes)
+    return Node(
+        identity,
+        address,
+        size,
+        admission,
+        make_peers(plan.peers, node.seed),
+        plan.dht,
+        plan.mesh,
+        rules.distill.ttl_s,
+        epoch_s,
+        node.seed,
+    )
+
+
+def seed_node(seed: int) -> None:
+    """Seed every global generator that a network or a user's module may draw from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def fit(plan: Plan, node: NodePlan, exchange: Exchange) -> pl.LightningModule:
+    """Return a node's network after one long fit that calls `exchange` at every period's end."""
+    seed_node(node.seed)
+    network = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
+    samples = plan.samples(node)
+    loader = DataLoader(
+        TensorDataset(torch.from_numpy(samples.train_x), torch.from_numpy(samples.train_y)),
+        batch_size=min(plan.batch_size, len(samples.train_y)),
+        shuffle=True,
+        drop_last=True,
+        generator=torch.Generator().manual_seed(node.seed),
+    )
+    learner = TrainerLearner(plan.trainer.period_steps, exchange, node.seed)
+    trainer = make_trainer(plan, learner)
+    trainer.fit(network, loader)
+    return network.eval()
+
+
+def make_trainer(plan: Plan, learner: pl.Callback) -> pl.Trainer:
+    """Return a stock Trainer with one callback of ours."""
+    settings = {
+        "max_steps": plan.trainer.max_steps,
+        "max_epochs": -1,
+        "gradient_clip_val": plan.trainer.gradient_clip_norm,
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(callbacks=[learner], **(settings | plan.trainer.arguments))
+
+
+def quietly(call: Callable[[], Result]) -> Result:
+    """Return what a call gives, with Lightning's banners and inapplicable advice left out."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in ADVICE:
+                warnings.filterwarnings("ignore", message=message)
+            return call()
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Recipes: config files that are found, linted and composed."""

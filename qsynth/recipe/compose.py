@@ -1,0 +1,159 @@
+"""Compose a run's config with Hydra, and explain every mistake in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qsynth.config import GROUPS, validate
+from qsynth.errors import ConfigError, QsynthError, nearest_spelling
+from qsynth.recipe import source
+from qsynth.recipe.finder import find_recipe, shipped
+from qsynth.run.config import RunConfig
+
+OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
+DEFAULT_RECIPE = "digits_mesh"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Hold the typed config, its plain values, and the overrides as given."""
+
+    config: RunConfig
+    values: dict[str, Any]
+    overrides: tuple[str, ...]
+    recipe_path: Path | None
+
+
+def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
+    """Return the checked config of overrides such as `+recipe=NAME fleet.small.count=12`.
+
+    Raises ConfigError or RecipeError, one line each.
+    """
+    source.register()
+    source.trust(list(trusted))
+    choices, assignments, recipe = _sort(arguments)
+    if recipe is None:
+        recipe = DEFAULT_RECIPE
+    path = find_recipe(recipe)
+    name = path.stem
+    source.add_recipe(name, path)
+    base = _compose([f"+recipe={name}", *choices])
+    _check_fleet(base, assignments)
+    forced = [f"++{key}={value}" for _, key, value in assignments]
+    values = _compose([f"+recipe={name}", *choices, *forced]) if forced else base
+    values["recipe"] = recipe
+    _drop_other_options(values, choices, {key for _, key, _ in assignments})
+    return Composed(validate(values), values, tuple(arguments), path)
+
+
+def _sort(
+    arguments: Sequence[str],
+) -> tuple[list[str], list[tuple[str, str, str]], str | None]:
+    """Return group choices, assignments (sign, key, value) and the recipe."""
+    choices: list[str] = []
+    assignments: list[tuple[str, str, str]] = []
+    recipe = None
+    for argument in arguments:
+        match = OVERRIDE.match(argument)
+        if match is None:
+            raise ConfigError(f"{argument}: must be key=value, e.g. +recipe=digits_mesh")
+        sign, key, value = match["sign"] or "", match["key"], match["value"]
+        group = key.split("@")[0]
+        if key == "recipe":
+            recipe = value
+        elif sign == "~":
+            raise ConfigError(f"{argument}: nothing can be taken out; set another value instead")
+        elif key.split(".")[0].split("/")[0] == "hydra":
+            raise ConfigError(f"{argument}: hydra's own settings are not used by qsynth")
+        elif group in GROUPS and not value.startswith("{"):
+            if value not in GROUPS[group]:
+                known = nearest_spelling(value, GROUPS[group])
+                raise ConfigError(f"{argument}: no such option of {group}{known}")
+            choices.append(f"{key}={value}")
+        else:
+            _check_syntax(argument)
+            assignments.append((sign, key, value))
+    return choices, assignments, recipe
+
+
+def _check_syntax(argument: str) -> None:
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise ConfigError(f"{argument}: {_first_line(error)}") from None
+
+
+def _check_fleet(base: dict[str, Any], assignments: list[tuple[str, str, str]]) -> None:
+    """A mistyped group must not become a new one: a new one needs a +."""
+    fleet = base.get("fleet") or {}
+    for sign, key, value in assignments:
+        parts = key.split(".")
+        if parts[0] == "fleet" and len(parts) > 1 and parts[1] not in fleet and not sign:
+            raise ConfigError(
+                f"{key}={value}: no such node group{nearest_spelling(parts[1], fleet)}; "
+                f"a new one is added by +{key}={value}"
+            )
+
+
+def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: set[str]) -> None:
+    """Where the user chose another option, leave out the recipe's settings of the first one."""
+    for choice in choices:
+        key, _, option = choice.partition("=")
+        group, _, package = key.partition("@")
+        place: Any = values
+        for part in (package or group).split("."):
+            place = place.get(part, {})
+        fields = GROUPS[group][option].__dataclass_fields__
+        for name in [n for n in place if n not in fields]:
+            if f"{package or group}.{name}" not in assigned:
+                del place[name]
+
+
+def _compose(overrides: list[str]) -> dict[str, Any]:
+    try:
+        return _hydra(overrides)
+    except HydraException as error:
+        # A model for a new node group stands in no defaults list: it has to be added.
+        added = [f"+{o}" if "@" in o.split("=")[0] else o for o in overrides]
+        if added == overrides:
+            raise _explained(error, overrides) from None
+        try:
+            return _hydra(added)
+        except HydraException as again:
+            raise _explained(again, overrides) from None
+
+
+def _hydra(overrides: list[str]) -> dict[str, Any]:
+    try:
+        with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
+            composed = hydra_compose("config", overrides=overrides)
+            values = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise _explained(error, overrides) from None
+    return {str(key): value for key, value in dict(values).items()}  # type: ignore[arg-type]
+
+
+def _explained(error: BaseException, overrides: list[str]) -> QsynthError:
+    """Return the root cause, one line, instead of Hydra's wrapping of it."""
+    root: BaseException = error
+    while root.__cause__ is not None or root.__context__ is not None:
+        root = root.__cause__ or root.__context__ or root
+        if isinstance(root, QsynthError):
+            return root
+    shown = ", ".join(o for o in overrides if o.startswith("++")) or ", ".join(overrides)
+    return ConfigError(f"{shown}: {_first_line(root)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "not valid")

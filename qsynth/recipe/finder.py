@@ -1,0 +1,43 @@
+"""Find shipped configs and recipes.  Standard library only: `recipe list` must start at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qsynth.errors import ConfigError, nearest_spelling
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped(folder: str) -> Path:
+    """Return the folder `conf` or `recipes`: inside an installed package, or beside a checkout's."""
+    inside = PACKAGE / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def recipe_files() -> dict[str, Path]:
+    """Return the shipped recipes by name."""
+    return {path.stem: path for path in sorted(shipped("recipes").glob("*.yaml"))}
+
+
+def title(path: Path) -> str:
+    """Return a recipe's title: its first comment line."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            text = line.lstrip("# ").strip()
+            if line.startswith("#") and text and not text.startswith("@package"):
+                return text
+    return ""
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe: a shipped name, or a path.  Raises ConfigError."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"recipe={name}: no such file")
+        return path.resolve()
+    files = recipe_files()
+    if name not in files:
+        raise ConfigError(f"recipe={name}: no such recipe{nearest_spelling(name, files)}")
+    return files[name]

@@ -1,0 +1,92 @@
+"""Give Hydra the folder `recipes/` as the config group `recipe`, each file linted first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from qsynth.recipe.finder import recipe_files
+from qsynth.recipe.lint import lint
+
+_own: dict[str, Path] = {}
+_trusted: set[str] = set()
+
+
+def add_recipe(name: str, path: Path) -> None:
+    """Make a file available as `recipe=NAME`."""
+    _own[name] = path
+
+
+def trust(names: list[str]) -> None:
+    """Let recipes name these classes (package.Class)."""
+    _trusted.update(names)
+
+
+def _files() -> dict[str, Path]:
+    return recipe_files() | _own
+
+
+class RecipeSource(ConfigSource):  # type: ignore[misc]
+    """Serve recipes under the scheme `recipes://`."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return the scheme."""
+        return "recipes"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return a recipe, after the lint."""
+        name = self._normalize_file_name(config_path).removesuffix(".yaml")
+        path = _files().get(name.removeprefix("recipe/"))
+        if path is None:
+            raise ConfigLoadError(f"no such recipe: {config_path}")
+        values = lint(path, frozenset(_trusted))
+        return ConfigResult(
+            config=OmegaConf.create(values),
+            path=f"recipes://{path}",
+            provider=self.provider,
+            header={"package": "_global_"},
+        )
+
+    def available(self) -> bool:
+        """Return True: an empty folder is a source as well."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Return whether this is the group `recipe`."""
+        return config_path in ("", "recipe")
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether this is one of the recipes."""
+        name = config_path.removesuffix(".yaml")
+        return name.startswith("recipe/") and name.removeprefix("recipe/") in _files()
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names below a path."""
+        if config_path == "recipe" and results_filter != ObjectType.GROUP:
+            return sorted(_files())
+        if config_path == "" and results_filter != ObjectType.CONFIG:
+            return ["recipe"]
+        return []
+
+
+class RecipeSearchPath(SearchPathPlugin):  # type: ignore[misc]
+    """Add recipes to every search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the recipes."""
+        search_path.append(provider="qsynth", path="recipes://")
+
+
+def register() -> None:
+    """Register both plugins; twice does no harm."""
+    plugins: Any = Plugins.instance()
+    plugins.register(RecipeSource)
+    plugins.register(RecipeSearchPath)

@@ -1,0 +1,1 @@
+"""Build a plan from a config, run it, record what happened, compare and report."""

@@ -1,0 +1,100 @@
+"""Build: a typed config becomes nodes with their data, models and seeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsynth.data import DataSet, load_data
+from qsynth.distill import check_size, dimensions
+from qsynth.encoder import make_encoder
+from qsynth.errors import ConfigError
+from qsynth.mesh.config import Memory, Shared
+from qsynth.model import check_network, make_network
+from qsynth.node.study import Rules
+from qsynth.partition import deal
+from qsynth.placement.plan import NodePlan, Plan
+from qsynth.run.config import RunConfig
+
+MIN_TRAINING = 4  # samples of a node: two folds of two
+
+
+def build(config: RunConfig, folder: Path) -> Plan:
+    """Return the plan of a run.  Raises ConfigError or DataError where it cannot be."""
+    data = load_data(config.data, config.task)
+    encoder = make_encoder(config.encoder, data.task)
+    nodes = _nodes(config, data)
+    _check_packets(config, data, encoder.dimensions, nodes)
+    return Plan(
+        name=config.name,
+        seed=config.seed,
+        folder=folder,
+        data=data,
+        batch_size=config.data.batch_size,
+        encoder=encoder,
+        encoder_config=config.encoder,
+        rules=Rules(config.distill, config.similarity, config.synthesis),
+        trainer=config.trainer,
+        peers=config.peers,
+        trust=config.trust,
+        dht=config.dht,
+        mesh=_mesh(config),
+        placement=config.placement,
+        nodes=nodes,
+    )
+
+
+def _mesh(config: RunConfig) -> Any:
+    if config.placement.name != "simulate" or isinstance(config.mesh, Memory):
+        return config.mesh
+    # Simulated nodes have no sockets: keep what all transports share.
+    return Memory(**{f.name: getattr(config.mesh, f.name) for f in fields(Shared)})
+
+
+def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
+    named = [
+        (f"{group}-{number}", entry.model)
+        for group, entry in config.fleet.items()
+        for number in range(entry.count)
+    ]
+    shares = deal(
+        config.partition,
+        data.train_y,
+        data.task.classes,
+        len(named),
+        config.seed,
+        data.train_node,
+        data.task.shape,
+    )
+    _check_networks(config, data)
+    nodes = []
+    for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
+        if len(share.train) < MIN_TRAINING:
+            raise ConfigError(
+                f"partition: {name} gets {len(share.train)} training samples, "
+                f"needs {MIN_TRAINING}; fewer nodes, or more partition.samples_per_node"
+            )
+        seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
+        nodes.append(NodePlan(name, index, model, share, seed))
+    return tuple(nodes)
+
+
+def _check_networks(config: RunConfig, data: DataSet) -> None:
+    for group, entry in config.fleet.items():
+        if entry.count:
+            network = make_network(entry.model, data.task, f"fleet.{group}.model")
+            check_network(network, data.task, f"fleet.{group}.model")
+
+
+def _check_packets(
+    config: RunConfig, data: DataSet, encoder_dimensions: int, nodes: tuple[NodePlan, ...]
+) -> None:
+    largest = max(len(node.share.train) for node in nodes)
+    size, classes = math.prod(data.task.shape), data.task.classes
+    d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
+    check_size(config.distill, d, classes, size)
+

@@ -1,0 +1,116 @@
+"""Read the record: events of all nodes, and what they say about routing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of one file; a torn last line of a killed node is left out."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def all_events(run: Path) -> list[dict[str, Any]]:
+    """Return the events of all nodes of a run, in the order of time."""
+    events = [e for path in sorted((run / "nodes").glob("*/events.jsonl")) for e in read_events(path)]
+    return sorted(events, key=lambda e: (e["time"], e["node"]))
+
+
+def merge_events(run: Path, events: list[dict[str, Any]]) -> None:
+    """Write `events.jsonl` and `metrics.csv` of a run."""
+    with (run / "events.jsonl").open("w", encoding="utf-8") as file:
+        for event in events:
+            file.write(json.dumps(event) + "\n")
+    with (run / "metrics.csv").open("w", encoding="utf-8") as file:
+        file.write("time,node,period,validation_accuracy\n")
+        for event in events:
+            if event["event"] == "period":
+                value = event["validation_accuracy"]
+                shown = "" if value is None else f"{value:.6f}"
+                file.write(f"{event['time']},{event['node']},{event['period']},{shown}\n")
+
+
+def routing(events: list[dict[str, Any]], ids: dict[str, str], k: int) -> dict[str, Any]:
+    """Return what lookups took, and their recall against brute force.
+
+    ids: node name by hex id.  Recall of a lookup: the share of the k most alike authors, among
+    all fingerprint versions alive when it began, that it found.
+    """
+    lookups = [e for e in events if e["event"] == "lookup"]
+    semantic = [e for e in lookups if e["kind"] == "similar"]
+    recalls = [r for r in (_recall(e, events, ids, k) for e in semantic) if r is not None]
+    rpcs = [e["rpcs"] for e in lookups]
+    return {
+        "lookups": len(lookups),
+        "rpcs_mean": float(np.mean(rpcs)) if rpcs else None,
+        "rpcs_p95": float(np.percentile(rpcs, 95)) if rpcs else None,
+        "rounds_mean": float(np.mean([e["rounds"] for e in lookups])) if lookups else None,
+        "k": k,
+        "recall_at_k": float(np.mean(recalls)) if recalls else None,
+    }
+
+
+def _recall(
+    lookup: dict[str, Any], events: list[dict[str, Any]], ids: dict[str, str], k: int
+) -> float | None:
+    name_of = ids
+    prints: dict[str, tuple[int, bytes]] = {}
+    for event in events:
+        if event["time"] > lookup["began"]:
+            break
+        if event["event"] == "publish":
+            prints[event["node"]] = (event["version"], bytes.fromhex(event["fingerprint"]))
+        elif event["event"] == "stopped":
+            prints.pop(event["node"], None)
+    me = lookup["node"]
+    if me not in prints or len(prints) < 2 or k < 1:
+        return None
+    own = np.frombuffer(prints.pop(me)[1], np.int8).astype(np.float64)
+    names = sorted(prints)
+    matrix = np.stack([np.frombuffer(prints[n][1], np.int8) for n in names]).astype(np.float64)
+    lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(own)
+    scores = matrix @ own / np.maximum(lengths, 1e-12)
+    best = [names[row] for row in np.argsort(-scores, kind="stable")[:k]]
+    found = {name_of.get(node) for node, version in lookup["found"][:k] if version > 0}
+    return len(found & set(best)) / len(best)
+
+
+def pairs(
+    results: dict[str, dict[str, Any]], events: list[dict[str, Any]]
+) -> tuple[dict[str, int], float | None]:
+    """Return directed author-to-learner pairs, and the share of admitted ones within a group."""
+    name_of = {result["id"]: name for name, result in results.items()}
+    group_of = {name: result["group"] for name, result in results.items()}
+    realised = {
+        (name_of[e["author"]], e["node"])
+        for e in events
+        if e["event"] == "admit" and e["author"] in name_of
+    }
+    useful = {
+        (name_of[author], e["node"])
+        for e in events
+        if e["event"] == "synthesis"
+        for author in e["used"]
+        if author in name_of
+    }
+    count = len(results)
+    share = None
+    if realised and all(group is not None for group in group_of.values()):
+        share = float(np.mean([group_of[a] == group_of[b] for a, b in realised if b in group_of]))
+    found = {"possible": count * (count - 1), "realised": len(realised), "useful": len(useful)}
+    return found, share

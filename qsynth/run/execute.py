@@ -1,0 +1,114 @@
+"""Run a plan from start to summary, and make a summary again from a run folder."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qsynth.errors import DataError, RunError
+from qsynth.node.recorder import write_json
+from qsynth.placement.plan import Plan
+from qsynth.placement.processes import run_processes
+from qsynth.placement.simulate import simulate
+from qsynth.run.build import build
+from qsynth.run.config import RunConfig
+from qsynth.run.report import write_report
+from qsynth.run.summary import read_results, summarise_run
+from qsynth.types import config_digest
+
+Progress = Callable[[Plan, float], None]
+PACKAGES = ("qsynth", "torch", "pytorch-lightning", "numpy", "numba", "pynng", "hydra-core")
+
+
+def new_folder(config: RunConfig, values: dict[str, Any]) -> Path:
+    """Make and return `runs/<date>-<name>-<hash6>`."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    digest = config_digest(values).hex()[:6]
+    base = Path(config.folder).expanduser().absolute() / f"{stamp}-{config.name}-{digest}"
+    for number in range(1000):
+        folder = base if number == 0 else base.with_name(f"{base.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"folder={config.folder}: cannot be written ({error})") from None
+    raise RunError(f"{base}: too many runs in one second")
+
+
+def execute(
+    config: RunConfig, values: dict[str, Any], overrides: tuple[str, ...],
+    announce: Callable[[Plan], None], progress: Progress,
+) -> tuple[Plan, dict[str, Any]]:  # fmt: skip
+    """Run a config; return the plan and the summary.
+
+    announce: called once, before the nodes start.  progress: called now and then meanwhile.
+    """
+    folder = new_folder(config, values)
+    plan = build(config, folder)
+    _write_inputs(plan, values, overrides)
+    announce(plan)
+    if config.placement.name == "simulate":
+        times = simulate(plan)
+    else:
+        times = run_processes(plan, lambda seconds: progress(plan, seconds))
+    write_json(folder / "times.json", times)
+    summary = summarise_run(plan, config.recipe, config.baselines, times)
+    write_report(plan.folder, summary)
+    if not read_results(plan):
+        raise RunError(f"no node has finished; see {folder}/nodes/*/log.txt")
+    return plan, summary
+
+
+def report(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Make the summary of a run again from its folder, also after its runner has died."""
+    plan = build(config, folder)
+    try:
+        times = json.loads((folder / "times.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        times = {}  # the runner has died: nobody knows the wall time
+    summary = summarise_run(plan, config.recipe, config.baselines, times)
+    write_report(folder, summary)
+    return summary
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the resolved config values of a run folder."""
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{folder}: no run folder ({error})") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{folder}: config.yaml holds no config")
+    return values
+
+
+def _write_inputs(plan: Plan, values: dict[str, Any], overrides: tuple[str, ...]) -> None:
+    folder = plan.folder
+    (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    (folder / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "unknown"
+    lock = {
+        "config": config_digest(values).hex(),
+        "data": plan.data.digest().hex(),
+        "task": plan.data.task.digest().hex(),
+        "encoder": plan.encoder.digest.hex(),
+        "seed": plan.seed,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": versions,
+    }
+    (folder / "recipe.lock").write_text(yaml.safe_dump(lock, sort_keys=False))

@@ -1,0 +1,210 @@
+"""The summary of a run, from its folder alone: it can be made again by anyone who has it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from qsynth.model.config import Module
+from qsynth.node.export import load_predictor
+from qsynth.node.recorder import write_json
+from qsynth.model import make_network
+from qsynth.placement.plan import NodePlan, Plan
+from qsynth.run.baselines import run_arm
+from qsynth.run.evaluate import Evaluator, Score, summarise
+from qsynth.run.events import all_events, merge_events, pairs, routing
+
+
+def read_results(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return what each node has left behind, by name; a killed node has left nothing."""
+    results = {}
+    for node in plan.nodes:
+        try:
+            text = (plan.node_folder(node) / "result.json").read_text(encoding="utf-8")
+            results[node.name] = json.loads(text)
+        except (OSError, ValueError):
+            continue
+    return results
+
+
+def summarise_run(
+    plan: Plan, recipe: str | None, arms: tuple[str, ...], times: dict[str, Any]
+) -> dict[str, Any]:
+    """Write and return `summary.json`.
+
+    arms: baselines to compare with.  times: `wall_s` and, for one process, `cpu_s`.
+    """
+    results, events = read_results(plan), all_events(plan.folder)
+    merge_events(plan.folder, events)
+    finished = [n for n in plan.nodes if n.name in results and _is_whole(plan, n)]
+    scores = _mesh_scores(plan, finished)
+    baselines = {arm: run_arm(plan, arm) for arm in arms if arm in ("local", "alone")}
+    summary = {
+        "name": plan.name,
+        "recipe": recipe,
+        "seed": plan.seed,
+        "placement": plan.placement.name,
+        "transport": plan.mesh.name,
+        "nodes": len(plan.nodes),
+        "architectures": len({node.architecture for node in plan.nodes}),
+        "failures": _failures(plan, results),
+        "accuracy": summarise(list(scores.values())) if scores else None,
+        "predictor": {"head_weight_mean": _mean([r["head_weight"] for r in results.values()])},
+        **_compared(finished, scores, baselines),
+        **_counted(plan, results, events),
+        "time": _times(times, results, baselines),
+        "memory": {"node_mib_mean": _mean([r["memory_mib"] for r in results.values()])},
+    }
+    table = _by_architecture(plan, finished, scores, baselines)
+    write_json(plan.folder / "summary.json", summary | {"by_architecture": table})
+    return summary | {"by_architecture": table}
+
+
+def _is_whole(plan: Plan, node: NodePlan) -> bool:
+    return (plan.node_folder(node) / "predictor.pt").exists()
+
+
+def _failures(plan: Plan, results: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    failures = []
+    for node in plan.nodes:
+        result = results.get(node.name)
+        if result is None:
+            failures.append({"node": node.name, "reason": "ended before its result"})
+        elif result["status"] != "finished":
+            last = (result.get("error") or "failed").strip().splitlines()[-1]
+            failures.append({"node": node.name, "reason": last})
+    return failures
+
+
+def _mesh_scores(plan: Plan, nodes: list[NodePlan]) -> dict[str, Score]:
+    evaluator = Evaluator(plan)
+    scores = {}
+    for node in nodes:
+        own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
+        predictor = load_predictor(plan.node_folder(node) / "predictor.pt", own)
+        scores[node.name] = evaluator.score(node, predictor.network, predictor)
+    return scores
+
+
+def _scores_of(arm: dict[str, Any] | None, nodes: list[NodePlan]) -> list[Score] | None:
+    if arm is None or not nodes:
+        return None
+    return [Score(**arm["scores"][node.name]) for node in nodes]
+
+
+def _compared(
+    nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return baselines and gains, over the nodes that have finished."""
+    mesh = [scores[node.name] for node in nodes]
+    local, alone = _scores_of(arms.get("local"), nodes), _scores_of(arms.get("alone"), nodes)
+    network = {
+        "over_local": _mean_gain(mesh, local, "network_own"),
+        "over_self_taught": _mean_gain(mesh, alone, "network_own"),
+    }
+    return {
+        "baseline": {
+            "local": summarise(local) if local else None,
+            "alone": summarise(alone) if alone else None,
+        },
+        "gain": {
+            "over_local": _gains(mesh, local),
+            "over_alone": _gains(mesh, alone),
+            "network": network,
+        },
+    }
+
+
+def _differences(mesh: list[Score], base: list[Score], field: str) -> list[float] | None:
+    values = [(getattr(a, field), getattr(b, field)) for a, b in zip(mesh, base, strict=True)]
+    if any(a is None or b is None for a, b in values):
+        return None
+    return [a - b for a, b in values]
+
+
+def _gains(mesh: list[Score], base: list[Score] | None) -> dict[str, Any] | None:
+    if not base:
+        return None
+    gains: dict[str, Any] = {}
+    for field in ("own", "group"):
+        differences = _differences(mesh, base, field)
+        gains[field] = differences and {
+            "mean": float(np.mean(differences)),
+            "worst": float(min(differences)),
+        }
+    return gains
+
+
+def _mean_gain(mesh: list[Score], base: list[Score] | None, field: str) -> float | None:
+    return _mean(_differences(mesh, base, field) or []) if base else None
+
+
+def _counted(
+    plan: Plan, results: dict[str, dict[str, Any]], events: list[dict[str, Any]]
+) -> dict[str, Any]:
+    traffic: dict[str, Counter[str]] = {}
+    rejected: Counter[str] = Counter()
+    for result in results.values():
+        rejected.update(result["rejected"])
+        for kind, counts in result["traffic"].items():
+            traffic.setdefault(kind, Counter()).update(counts)
+    total = sum(counts["bytes"] for counts in traffic.values())
+    periods = sum(event["event"] == "period" for event in events)
+    sizes = [event["bytes"] for event in events if event["event"] == "publish"]
+    ids = {result["id"]: name for name, result in results.items()}
+    found, share = pairs(results, events)
+    k = getattr(plan.peers, "k", 0)
+    return {
+        "packets": {
+            "published": len(sizes),
+            "fetched": sum(event["event"] == "fetch" for event in events),
+            "admitted": sum(event["event"] == "admit" for event in events),
+            "rejected": dict(rejected),
+            "bytes_mean": _mean(sizes),
+            "bytes_max": max(sizes, default=None),
+        },
+        "traffic": {
+            "bytes_total": total,
+            "bytes_per_node_per_period": total / periods if periods else None,
+            "by_message": {kind: dict(counts) for kind, counts in sorted(traffic.items())},
+        },
+        "routing": routing(events, ids, k) | {"same_group_share": share},
+        "pairs": found,
+    }
+
+
+def _times(
+    times: dict[str, Any], results: dict[str, dict[str, Any]], arms: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    cpu = [result["cpu_s"] for result in results.values() if result["cpu_s"] is not None]
+    return {
+        "wall_s": times.get("wall_s"),
+        "cpu_s": times.get("cpu_s") or (sum(cpu) if cpu else None),
+        "cpu_s_local": arms["local"]["cpu_s"] if "local" in arms else None,
+        "baseline_s": sum(arm["wall_s"] for arm in arms.values() if not arm["cached"]),
+    }
+
+
+def _by_architecture(
+    plan: Plan, nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a row for each architecture: local, alone, mesh; predictor and network."""
+    rows = []
+    for architecture in dict.fromkeys(node.architecture for node in nodes):
+        members = [node for node in nodes if node.architecture == architecture]
+        row: dict[str, Any] = {"architecture": architecture, "nodes": len(members)}
+        for arm in ("local", "alone"):
+            base = _scores_of(arms.get(arm), members)
+            row[arm] = summarise(base) if base else None
+        row["mesh"] = summarise([scores[node.name] for node in members])
+        rows.append(row)
+    return rows
+
+
+def _mean(values: list[Any]) -> float | None:
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None
+

@@ -1,0 +1,35 @@
+"""The options of the group `synthesis`, with the nested settings of teaching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from qsynth.schema import setting
+
+
+@dataclass(frozen=True)
+class Teach:
+    """How the synthesized head teaches the node's own network."""
+
+    inputs: str = setting(
+        "own_mix", "which inputs the head labels", choices=("own_mix", "generated", "none")
+    )
+    weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
+    batch_size: int = setting(64, "teaching inputs a step", low=1)
+    pool_size: int = setting(512, "teaching inputs made anew each period", low=1)
+    every_steps: int = setting(1, "optimizer steps between two teaching steps", low=1)
+
+
+@dataclass(frozen=True)
+class AnalyticHead:
+    """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
+
+    name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
+    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
+    head_weight: float | None = setting(
+        None, "of the head in the predictor; null: by validation, or .5 below 50 samples",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    teach: Teach = field(default_factory=Teach, metadata={"doc": "teaching the network"})
+
+
+OPTIONS: dict[str, type] = {"analytic_head": AnalyticHead}

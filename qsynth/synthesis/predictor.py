@@ -1,0 +1,108 @@
+"""The predictor: what a node answers with, as one torch module that needs no mesh."""
+
+from __future__ import annotations
+
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qsynth.encoder import Encoder
+from qsynth.synthesis.head import Head, log_softmax
+from qsynth.types import Floats, Ints, Task
+
+MIN_VALIDATION = 50  # below it, a weight fitted to validation samples is noise
+WEIGHTS = tuple(i / 20 for i in range(21))
+NETWORK_TEMPERATURES = tuple(float(t) for t in np.geomspace(0.1, 1.0, 10))
+
+
+class Predictor(nn.Module):
+    """Answer with the product of the node's network and its synthesized head.
+
+    Returns log-probabilities (n, C): (1 - w) * network + w * head, renormalised.
+    """
+
+    def __init__(self, network: nn.Module, encoder: Encoder | None, task: Task) -> None:
+        super().__init__()
+        self.network = network
+        self.encoder = encoder
+        self.task = task
+        d = encoder.dimensions if encoder is not None else 0
+        self.register_buffer("head_weights", torch.zeros(d, task.classes))
+        self.register_buffer("head_bias", torch.zeros(task.classes))
+        self.register_buffer("own_log_prior", torch.zeros(task.classes))
+        self.register_buffer("head_weight", torch.tensor(0.0))
+        self.register_buffer("network_temperature", torch.tensor(1.0))
+
+    def set_head(self, head: Head, log_prior: Floats, weight: float, temperature: float) -> None:
+        """Take over a head, the node's own log prior (C,), w and the network's temperature."""
+        weights: Tensor = self.head_weights  # type: ignore[assignment]
+        weights.zero_()
+        weights[: head.dimensions] = torch.from_numpy(head.weights)
+        self.head_bias.copy_(torch.from_numpy(head.bias))  # type: ignore[operator]
+        self.own_log_prior.copy_(torch.from_numpy(log_prior))  # type: ignore[operator]
+        self.head_weight.fill_(weight)  # type: ignore[operator]
+        self.network_temperature.fill_(temperature)  # type: ignore[operator]
+
+    def forward(
+        self, inputs: Tensor, prior: str | Tensor = "own", mask: Tensor | None = None
+    ) -> Tensor:
+        """Return (n, C) log-probabilities.
+
+        prior: "own" (the node's label shares), "uniform", or (C,) probabilities.
+        mask: (C,) bool, the classes that may be answered; None is all.
+        """
+        scores = None
+        if self.encoder is not None:
+            weights: Tensor = self.head_weights  # type: ignore[assignment]
+            scores = self.encoder(inputs) @ weights + self.head_bias
+        logs = self.combine(self.network(inputs), scores, prior)
+        if mask is not None:
+            logs = torch.log_softmax(logs.masked_fill(~mask, -torch.inf), dim=1)
+        return logs
+
+    def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
+        """Return (n, C) log-probabilities of the network's logits and the head's scores."""
+        own: Tensor = self.own_log_prior  # type: ignore[assignment]
+        temperature: Tensor = self.network_temperature  # type: ignore[assignment]
+        weight: Tensor = self.head_weight  # type: ignore[assignment]
+        wanted = self._log_prior(prior)
+        # The network has learned its node's own label shares: take them out, put the wanted in.
+        logs = torch.log_softmax(logits * temperature, dim=1) - own + wanted
+        logs = torch.log_softmax(logs, dim=1)
+        if scores is None:
+            return logs
+        head = torch.log_softmax(scores + wanted, dim=1)
+        return torch.log_softmax((1.0 - weight) * logs + weight * head, dim=1)
+
+    def _log_prior(self, prior: str | Tensor) -> Tensor:
+        own: Tensor = self.own_log_prior  # type: ignore[assignment]
+        if isinstance(prior, Tensor):
+            return torch.log(prior.clamp_min(1e-9))
+        return own if prior == "own" else torch.zeros_like(own)
+
+
+def fit_product(
+    network_logits: Floats, head_scores: Floats, labels: Ints, log_prior: Floats,
+    weight: float | None,
+) -> tuple[float, float]:  # fmt: skip
+    """Return w and the network's temperature, both by the likelihood of validation samples.
+
+    network_logits, head_scores: (n, C), of samples that nothing else has seen.
+    weight: fixed by the config, or None.  Below MIN_VALIDATION samples w is .5.
+    """
+    if len(labels) == 0:
+        return (0.5 if weight is None else weight), 1.0
+    rows = np.arange(len(labels))
+    heads = log_softmax(head_scores + log_prior)
+    candidates = [weight] if weight is not None else list(WEIGHTS)
+    if weight is None and len(labels) < MIN_VALIDATION:
+        candidates = [0.5]
+    tried = []
+    for temperature in NETWORK_TEMPERATURES:
+        networks = log_softmax(network_logits * temperature)
+        for w in candidates:
+            logs = log_softmax((1.0 - w) * networks + w * heads)
+            tried.append((float(logs[rows, labels].mean()), w, temperature))
+    _, w, temperature = max(tried)
+    return w, temperature

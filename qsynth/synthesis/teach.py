@@ -1,0 +1,140 @@
+"""Teaching: inputs that the synthesized head labels, for the node's own network to learn from.
+
+Knowledge distillation (Hinton 2015), with the merged head as the teacher.  Which inputs it
+labels matters most: see docs/explanation/learning.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qsynth.packet import Statistics
+from qsynth.encoder import Encoder
+from qsynth.synthesis.config import Teach
+from qsynth.synthesis.head import Head, log_softmax
+from qsynth.types import Floats, Floats32, Ints, Task
+
+AS_IS, MIXUP = 0.25, 0.375  # shares of own_mix; the rest is cutmix (or mixup for vectors)
+JITTER = 0.15  # of contrast and brightness, as a share of the input range
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Hold a pool of inputs (m, *shape) with soft targets (m, C), for one period."""
+
+    inputs: Tensor
+    targets: Tensor
+    weight: float
+    batch_size: int
+    every_steps: int
+
+
+def make_pool(
+    config: Teach,
+    head: Head,
+    log_prior: Floats,
+    encoder: Encoder,
+    task: Task,
+    own: Floats32,
+    inputs: Statistics | None,
+    rng: np.random.Generator,
+) -> Teaching | None:
+    """Return inputs labelled by the head, or None where nothing is taught.
+
+    own: (n, *shape) of the node's training inputs.  inputs: merged statistics of inputs, for
+    `generated`.  The targets follow the node's own label shares, as its network does.
+    """
+    if config.inputs == "none" or config.weight == 0.0:
+        return None
+    if config.inputs == "generated" and inputs is not None:
+        made = generated(inputs, log_prior, config.pool_size, task, rng)
+    else:
+        made = own_mix(own, config.pool_size, task, rng)
+    scores = head.scores(encoder.encode(made, head.dimensions))
+    targets = np.exp(log_softmax(scores + log_prior)).astype(np.float32)
+    return Teaching(
+        torch.from_numpy(made),
+        torch.from_numpy(targets),
+        config.weight,
+        config.batch_size,
+        config.every_steps,
+    )
+
+
+def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> Floats32:
+    """Return (count, *shape): own inputs, augmented; a part as they are, mixed or cut together.
+
+    Source: mixup (Zhang 2018), CutMix (Yun 2019).
+    """
+    first = _augmented(own[rng.integers(len(own), size=count)], task, rng)
+    second = _augmented(own[rng.integers(len(own), size=count)], task, rng)
+    kind = rng.random(count)
+    images = task.layout == "image"
+    shape = (-1, *[1] * len(task.shape))
+    share = rng.beta(1.0, 1.0, count).astype(np.float32).reshape(shape)
+    mixed = share * first + (1.0 - share) * second
+    as_is, mixup = kind < AS_IS, kind < AS_IS + MIXUP
+    out = np.where(as_is.reshape(shape), first, mixed)
+    if images:
+        cut = np.where(_boxes(rng, count, task.shape), second, first)
+        out = np.where(mixup.reshape(shape), out, cut)
+    return np.ascontiguousarray(out, dtype=np.float32)
+
+
+def generated(
+    inputs: Statistics, log_prior: Floats, count: int, task: Task, rng: np.random.Generator
+) -> Floats32:
+    """Return (count, *shape) samples of merged class Gaussians in input space."""
+    seen = inputs.counts > 0
+    shares = np.where(seen, np.sqrt(np.exp(log_prior)) + 0.05, 0.0)
+    labels = rng.choice(len(shares), size=count, p=shares / shares.sum())
+    covariance = inputs.scatter / max(float(inputs.counts.sum() - seen.sum()), 1.0)
+    values, vectors = np.linalg.eigh(covariance)
+    roots = vectors * np.sqrt(np.maximum(values, 0.0))
+    noise = rng.standard_normal((count, len(values))) @ roots.T
+    flat = inputs.means()[labels] + noise
+    if task.layout != "vector":
+        flat = np.clip(flat, task.low, task.high)
+    return flat.reshape(count, *task.shape).astype(np.float32)
+
+
+def _augmented(inputs: Floats32, task: Task, rng: np.random.Generator) -> Floats32:
+    """Return inputs shifted by up to an eighth of a side, with contrast and brightness changed."""
+    if task.layout == "vector":
+        return inputs
+    span = task.high - task.low
+    shape = (-1, *[1] * (inputs.ndim - 1))
+    contrast = rng.uniform(1.0 - JITTER, 1.0 + JITTER, len(inputs)).reshape(shape)
+    brightness = rng.uniform(-JITTER, JITTER, len(inputs)).reshape(shape) * span
+    mean = inputs.mean(axis=tuple(range(1, inputs.ndim)), keepdims=True)
+    out = np.clip((inputs - mean) * contrast + mean + brightness, task.low, task.high)
+    for axis in range(2, inputs.ndim):
+        out = _shifted(out, axis, rng)
+    return out.astype(np.float32)
+
+
+def _shifted(inputs: Floats, axis: int, rng: np.random.Generator) -> Floats:
+    side = inputs.shape[axis]
+    by = rng.integers(-(side // 8), side // 8 + 1, size=len(inputs))
+    index = np.clip(np.arange(side)[None, :] - by[:, None], 0, side - 1)  # repeat the border
+    shape = [len(inputs)] + [1] * (inputs.ndim - 1)
+    shape[axis] = side
+    return np.take_along_axis(inputs, index.reshape(shape), axis=axis)
+
+
+def _boxes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return (count, 1, height, width) bool: one random box each, of uniform area share."""
+    height, width = shape[1:]
+    side = np.sqrt(rng.random(count))
+    masks = []
+    for size in (height, width):
+        centre = rng.random(count) * size
+        low, high = centre - side * size / 2, centre + side * size / 2
+        grid = np.arange(size)[None, :] + 0.5
+        masks.append((grid >= low[:, None]) & (grid < high[:, None]))
+    box: Ints = masks[0][:, None, :, None] & masks[1][:, None, None, :]
+    return box

@@ -1,0 +1,85 @@
+"""Check a packet in the order of cost, and refuse it with one word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qsynth.errors import PacketError
+from qsynth.identity import node_id
+from qsynth.packet import OutcomePacket, Payload, decode_packet
+from qsynth.trust.config import Checks
+from qsynth.types import Fingerprint, NodeId, Task
+
+FINGERPRINT_STEPS = 1  # 8-bit steps that rounding may move a recomputed fingerprint
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Hold an admitted packet, what it says, and its recomputed fingerprint."""
+
+    packet: OutcomePacket
+    evidence: Any
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Admit packets of one task and encoder.
+
+    read: gives what a payload says, with `.features` (counts, sums); raises PacketError.
+    sketch: gives the fingerprint of counts and sums.
+    """
+
+    config: Checks
+    task: Task
+    task_digest: bytes
+    encoder_digest: bytes
+    read: Callable[[Payload], Any]
+    sketch: Callable[[Any, Any], Fingerprint]
+
+    def admit(
+        self, data: bytes, author: NodeId, after: int, claimed: Fingerprint | None,
+        claimed_version: int, now_s: float,
+    ) -> Admitted:  # fmt: skip
+        """Return the admitted packet.
+
+        author: whom it was asked for.  after: the sequence number already held.  claimed: the
+        fingerprint announced for `claimed_version`.  now_s: seconds since the epoch.
+        Raises PacketError with the reason: size, header, signature, schema, author, task,
+        encoder, replay, expired, future, range, support or fingerprint.
+        """
+        packet = decode_packet(data)
+        self._check_header(packet, author, after, now_s)
+        evidence = self.read(packet.payload)
+        counts = evidence.features.counts
+        if len(counts) != self.task.classes:
+            raise PacketError("schema", f"{len(counts)} classes")
+        total = int(counts.sum())
+        if packet.support != total or not 0 < total <= self.config.max_support:
+            raise PacketError("support", f"claims {packet.support}, carries {total}")
+        own = self.sketch(counts, evidence.features.sums)
+        if claimed is not None and claimed_version == packet.sequence:
+            wide = claimed.astype(np.int64) - own.astype(np.int64)
+            if claimed.shape != own.shape or int(np.abs(wide).max()) > FINGERPRINT_STEPS:
+                raise PacketError("fingerprint")
+        return Admitted(packet, evidence, own)
+
+    def _check_header(
+        self, packet: OutcomePacket, author: NodeId, after: int, now_s: float
+    ) -> None:
+        if node_id(packet.author) != author:
+            raise PacketError("author")
+        if packet.task != self.task_digest:
+            raise PacketError("task")
+        if packet.encoder != self.encoder_digest:
+            raise PacketError("encoder")
+        if packet.sequence <= after:
+            raise PacketError("replay")
+        if packet.expired(now_s):
+            raise PacketError("expired")
+        if packet.created_s > now_s + self.config.max_clock_skew_s:
+            raise PacketError("future")
