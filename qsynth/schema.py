@@ -61,7 +61,7 @@ def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
     if not isinstance(values, Mapping):
         raise _error(path, values, f"must be one of the options of {path}", str(values), options)
     name = values.get("name")
-    if name not in options:
+    if not isinstance(name, str) or name not in options:
         raise _error(f"{path}.name", name, "no such option", str(name), options)
     return build(options[name], values, path)
 

@@ -19,5 +19,7 @@ def main(words: list[str]) -> int:
         print(find_recipe(words[1]).read_text(encoding="utf-8"), end="")
         return 0
     if verb == "show":
-        raise ConfigError("recipe show: needs one name or path, e.g. qsynth recipe show digits_mesh")
+        raise ConfigError(
+            "recipe show: needs one name or path, e.g. qsynth recipe show digits_mesh"
+        )
     raise ConfigError(f"recipe {verb}: no such verb{nearest_spelling(verb, VERBS)}")

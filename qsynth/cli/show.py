@@ -89,7 +89,9 @@ class Display:
     def _table(self, plan: Any, seconds: float) -> Table:
         table = Table(title=f"{plan.name}, {seconds:.0f} s")
         for column in ("node", "architecture", "period", "validation", "packets", "learns from"):
-            table.add_column(column, justify="left" if column in ("node", "architecture") else "right")
+            table.add_column(
+                column, justify="left" if column in ("node", "architecture") else "right"
+            )
         shown = plan.nodes[: max(4, self.console.height - 8)]
         for node in shown:
             state = self._state[node.name]

@@ -54,14 +54,17 @@ def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -
     check_inputs(inputs, source)
     _same_length(inputs, labels, nodes, source)
     if "x_test" in arrays and "y_test" in arrays:
-        test_x, test_y = arrays["x_test"].astype(np.float32), class_indices(arrays["y_test"], source)
+        test_x, test_y = (
+            arrays["x_test"].astype(np.float32),
+            class_indices(arrays["y_test"], source),
+        )
         test_node = _nodes(arrays, "node_test", source)
         check_inputs(test_x, source)
         _same_length(test_x, test_y, test_node, source)
         if test_x.shape[1:] != task.shape or int(test_y.max(initial=0)) >= task.classes:
             raise DataError(f"{source}: x_test and y_test do not fit x and y")
         return DataSet(task, inputs, labels, test_x, test_y, nodes, test_node)
-    train, test = split_test(inputs, labels, nodes, config.test_share)
+    train, test = split_test(labels, nodes, config.test_share)
     train_node, test_node = (None, None) if nodes is None else (nodes[train], nodes[test])
     return DataSet(
         task, inputs[train], labels[train], inputs[test], labels[test], train_node, test_node

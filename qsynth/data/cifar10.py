@@ -52,7 +52,8 @@ def load(config: Cifar10) -> DataSet:
         source = fetch("cifar10", places, "cifar10", (BINARY,)) / BINARY.file_name
     if source.is_file() and not source.name.endswith(".tar.gz"):
         source = source.parent
-    train, test = [], []
+    train: list[Rows] = []
+    test: list[Rows] = []
     for name, data in _batches(source):
         images, labels = rows_of_pickle(data, name) if _is_python(name) else rows(data, name)
         (test if name.startswith("test_batch") else train).append((images, labels))

@@ -74,7 +74,7 @@ def label_names(given: tuple[str, ...], labels: Ints, source: str) -> tuple[str,
 
 
 def split_test(
-    inputs: Floats32, labels: Ints, nodes: Ints | None, share: float
+    labels: Ints, nodes: Ints | None, share: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return masks of training and test samples: the same share of every class and node.
 
@@ -85,7 +85,7 @@ def split_test(
     groups = labels if nodes is None else nodes * (int(labels.max(initial=0)) + 1) + labels
     for group in np.unique(groups):
         members = rng.permutation(np.flatnonzero(groups == group))
-        test[members[: int(round(share * len(members)))]] = True
+        test[members[: round(share * len(members))]] = True
     return ~test, test
 
 

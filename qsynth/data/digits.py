@@ -18,7 +18,7 @@ def load(config: Digits) -> DataSet:
     images, labels = load_digits(return_X_y=True)
     inputs = (images.reshape(-1, 1, 8, 8) / 16.0).astype(np.float32)
     labels = labels.astype(np.int64)
-    train, test = split_test(inputs, labels, None, config.test_share)
+    train, test = split_test(labels, None, config.test_share)
     task = Task(
         name="digits",
         version=1,

@@ -37,7 +37,7 @@ def load(config: Fmnist) -> DataSet:
         raise ConfigError(f"data.side={config.side}: must divide {SIDE}: 7, 14 or 28")
     places = search_path(config.root)
     folder = _folder(places) or fetch("fmnist", places, "fashion-mnist", REMOTES)
-    parts = []
+    parts: list[Any] = []
     for part in ("train", "t10k"):
         images = read_idx(_file(folder, f"{part}-images-idx3-ubyte"), axes=3)
         parts.append(averaged(images[:, None], config.side))

@@ -35,9 +35,9 @@ def read_pickle(data: bytes) -> Any:
             if opcode.name == "STOP":
                 return stack.pop()
             if opcode.name in ("BINPUT", "LONG_BINPUT", "PUT"):
-                memo[int(argument)] = stack[-1]
+                memo[_number(argument)] = stack[-1]
             elif opcode.name in ("BINGET", "LONG_BINGET", "GET"):
-                stack.append(memo[int(argument)])
+                stack.append(memo[_number(argument)])
             elif opcode.name in LITERALS:
                 stack.append(argument)
             elif opcode.name in CONSTANTS:
@@ -49,6 +49,10 @@ def read_pickle(data: bytes) -> Any:
     except (IndexError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"not a pickle of plain values ({error})") from None
     raise DataError("a pickle that does not end")
+
+
+def _number(argument: Any) -> int:
+    return int(argument)
 
 
 def _since_mark(stack: list[Any]) -> list[Any]:

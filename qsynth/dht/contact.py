@@ -30,7 +30,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         return np.frombuffer(self.fingerprint, np.int8)
 
     def valid(self, size: int) -> bool:
-        """Return whether all fields are in range; `size`: the length of this task's fingerprints."""
+        """Return whether all fields are in range; size: of this task's fingerprints."""
         return (
             len(self.id) == ID_BYTES
             and 0 < len(self.address) <= MAX_ADDRESS

@@ -101,4 +101,3 @@ class Lookup:
 def xor_distance(one: NodeId, other: NodeId) -> int:
     """Return the XOR distance of two ids as a whole number."""
     return int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
-

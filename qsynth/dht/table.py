@@ -80,9 +80,7 @@ class Table:
         rows = xor_nearest(np.frombuffer(target, np.uint8), ids, k)
         return [pool[row] for row in rows]
 
-    def alike(
-        self, wanted: Fingerprint, m: int, exclude: Iterable[NodeId] = ()
-    ) -> list[Contact]:
+    def alike(self, wanted: Fingerprint, m: int, exclude: Iterable[NodeId] = ()) -> list[Contact]:
         """Return the m contacts whose fingerprints are most alike to the wanted one."""
         pool = self._pool(exclude)
         if not pool:

@@ -43,7 +43,8 @@ def distil(
 ) -> Payload:  # fmt: skip
     """Return the payload of a packet: the author's own evidence, and nothing else.
 
-    d: features sent.  features: (n, D) of the encoder, D >= d.  inputs: (n, ...) or None.  labels: (n,).
+    d: features sent.  features: (n, D) of the encoder, D >= d.  inputs: (n, ...) or None.
+    labels: (n,).
     Classes with fewer than `min_support` samples are left out altogether.
     """
     counts = np.bincount(labels, minlength=classes)
@@ -85,7 +86,9 @@ def check_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
     )
 
 
-def payload_statistics(payload: Mapping[str, npt.NDArray[np.generic]], prefix: str = "") -> Statistics:
+def payload_statistics(
+    payload: Mapping[str, npt.NDArray[np.generic]], prefix: str = ""
+) -> Statistics:
     """Return the statistics that a payload carries.
 
     prefix: "" for features, "input_" for inputs.  Raises PacketError with reason `schema` or

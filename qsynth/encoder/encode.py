@@ -59,7 +59,8 @@ class Encoder(nn.Module):
     @property
     def dimensions(self) -> int:
         """Return the number of features."""
-        return int(self.projection.shape[1])  # type: ignore[union-attr,index]
+        projection: Tensor = self.projection  # type: ignore[assignment]
+        return int(projection.shape[1])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (n, dimensions) features of (n, *shape) inputs."""
@@ -156,7 +157,8 @@ def seeded_filters(rng: np.random.Generator, count: int, channels: int) -> Tenso
         torch.from_numpy(noise), size=FILTER_SIZE, mode="bicubic", align_corners=True
     )
     filters = filters - filters.mean(dim=(1, 2, 3), keepdim=True)
-    return filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    unit: Tensor = filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    return unit
 
 
 def make_encoder(config: SeededConv | SeededFourier, task: Task) -> Encoder:

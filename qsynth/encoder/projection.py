@@ -53,7 +53,8 @@ def whitened_components(features: Floats32, dimensions: int) -> tuple[Floats32, 
 def _signs(vectors: Floats) -> Floats:
     # An eigenvector's sign is arbitrary: fix it, or two machines disagree.
     largest = np.abs(vectors).argmax(axis=0)
-    return np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    signs: Floats = np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return signs
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,7 @@ from numba import njit
 from qsynth.types import Fingerprint, Floats32, Ints
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _dot(a: Fingerprint, b: Fingerprint) -> np.int32:
     total = np.int32(0)
     for i in range(a.shape[0]):
@@ -18,7 +18,7 @@ def _dot(a: Fingerprint, b: Fingerprint) -> np.int32:
     return total
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _top(query: Fingerprint, keys: npt.NDArray[np.int8], m: int) -> tuple[Ints, Floats32]:
     best = np.empty(m, np.int64)
     scores = np.empty(m, np.float32)
@@ -44,9 +44,7 @@ def _top(query: Fingerprint, keys: npt.NDArray[np.int8], m: int) -> tuple[Ints, 
     return best[:size], scores[:size]
 
 
-def cosine_top(
-    query: Fingerprint, keys: npt.NDArray[np.int8], m: int
-) -> tuple[Ints, Floats32]:
+def cosine_top(query: Fingerprint, keys: npt.NDArray[np.int8], m: int) -> tuple[Ints, Floats32]:
     """Return the m keys most alike to `query`, and their cosines.
 
     query: (d,) int8.  keys: (n, d) int8.  Returns (min(m, n),) int64 and float32, best first;

@@ -13,7 +13,7 @@ from qsynth.kernels.cosine import _dot
 from qsynth.types import Floats32, Ints
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _diverse(scores: Floats32, keys: npt.NDArray[np.int8], size: int) -> Ints:
     kept = np.empty(size, np.int64)
     count = 0

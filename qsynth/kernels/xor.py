@@ -9,7 +9,7 @@ from numba import njit
 from qsynth.types import Bytes8, Ints
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _closer(target: Bytes8, ids: Bytes8, one: int, other: int) -> bool:
     """Return whether row `one` is strictly nearer to the target than row `other`."""
     for byte in range(target.shape[0]):
@@ -20,7 +20,7 @@ def _closer(target: Bytes8, ids: Bytes8, one: int, other: int) -> bool:
     return False
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _nearest(target: Bytes8, ids: Bytes8, k: int) -> Ints:
     best = np.empty(k, np.int64)
     size = 0

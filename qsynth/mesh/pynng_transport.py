@@ -171,7 +171,7 @@ class PynngTransport:
             self._shed["disconnected"] += 1
 
     def _drain(self) -> list[tuple[str, bytes]]:
-        messages = []
+        messages: list[tuple[str, bytes]] = []
         while len(messages) < DRAIN_MESSAGES:
             try:
                 message = self._socket.recv_msg(block=False)

@@ -95,9 +95,7 @@ class Rpc:
             return []
         self._number += 1
         payload = self._wrap(REQUEST, self._number, kind, body)
-        self._pending[self._number] = _Pending(
-            address, kind, payload, tag, self.config.rpc_retries
-        )
+        self._pending[self._number] = _Pending(address, kind, payload, tag, self.config.rpc_retries)
         heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, self._number))
         return [Send(address, payload, kind)]
 

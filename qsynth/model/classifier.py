@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytorch_lightning as pl
@@ -36,7 +37,8 @@ class Classifier(pl.LightningModule):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (n, C) logits."""
         centre: Tensor = self.centre  # type: ignore[assignment]
-        logits: Tensor = self.network((inputs - centre) / self.spread)
+        spread: Tensor = self.spread  # type: ignore[assignment]
+        logits: Tensor = self.network((inputs - centre) / spread)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -54,7 +56,7 @@ class Classifier(pl.LightningModule):
 
 
 def augmented(images: Tensor, flip: bool) -> Tensor:
-    """Return (n, c, h, w) images, each shifted by up to an eighth of a side, half of them flipped."""
+    """Return (n, c, h, w) images, shifted by up to an eighth of a side, half flipped."""
     count, _, height, width = images.shape
     offsets = torch.arange(height), torch.arange(width)
     moved = []
@@ -75,7 +77,7 @@ def mlp(config: MLP, task: Task) -> nn.Module:
     """Return fully connected layers."""
     sizes = [math.prod(task.shape), *[config.width] * config.depth]
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
         if config.dropout:
             layers.append(nn.Dropout(config.dropout))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from qsynth.dht import Contact
 from qsynth.mesh import Send
 
 
@@ -19,3 +20,11 @@ class Effects:
     def record(self, event: str, **values: Any) -> None:
         """Add a line to the record."""
         self.records.append({"event": event, **values})
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Why a node was asked: who it is, and for which lookup."""
+
+    contact: Contact
+    lookup: int | None

@@ -44,7 +44,9 @@ def load_predictor(path: str | Path, network: nn.Module | None = None) -> Predic
     """
     try:
         stored = torch.load(Path(path), weights_only=True, map_location="cpu")
-        values = {k: tuple(v) if k in TUPLES else v for k, v in stored["task"].items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if k in TUPLES else v for k, v in stored["task"].items()
+        }
         task, state = Task(**values), stored["state"]
         encoder_values, model = stored["encoder"], stored["model"]
     except (OSError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:

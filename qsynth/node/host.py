@@ -64,14 +64,11 @@ class MeshHost:
     def finish(self, linger_s: float) -> bool:
         """Serve until all nodes known have finished; return False if `linger_s` ran out."""
         deadline = time.monotonic() + linger_s
-        with self._lock:
-            self._apply(self.node.finish(time.monotonic()))
-        self.transport.wake()
         while time.monotonic() < deadline:
             with self._lock:
+                self._apply(self.node.finish(time.monotonic()))
                 if self.node.all_finished:
                     break
-                self._apply(self.node.farewell(time.monotonic()))
             self.transport.wake()
             self._stop.wait(FAREWELL_S)
         else:

@@ -19,7 +19,7 @@ from qsynth.identity import Identity
 from qsynth.mesh import Answer, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.node import wire
-from qsynth.node.effects import Effects
+from qsynth.node.effects import Effects, Errand
 from qsynth.node.serving import serve
 from qsynth.node.study import Outcome
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest
@@ -61,6 +61,8 @@ class Node:
         self._bootstrap: list[str] = []
         self._dead: dict[NodeId, int] = {}
         self._fetching: set[NodeId] = set()
+        self.joined = False
+        self._again = False
         self._last_found: tuple[tuple[NodeId, int], ...] = ()
         self._pause = self._quiet = 0  # periods without a lookup: after an answer, and still left
         self._retry_at: float | None = None
@@ -108,7 +110,7 @@ class Node:
         for author in [a for a, h in self.held.items() if h.packet.expired(self._wall(now))]:
             del self.held[author]
             effects.record("expired", author=author.hex())
-        if outcome is not None and self._is_new(outcome, now):
+        if outcome is not None and is_new(outcome, self.own_packet, self._wall(now)):
             self._publish(now, period, outcome, effects)
         self._quiet -= 1
         if self._quiet <= 0:
@@ -118,19 +120,13 @@ class Node:
         return effects
 
     def finish(self, now: float) -> Effects:
-        """Tell everyone known that the training has ended; go on serving."""
+        """Tell those known who have not finished that we have; go on serving.  Can be repeated."""
         effects = Effects()
-        self.finished = True
+        first, self.finished = not self.finished, True
         for contact in list(self.table.contacts.values()):
+            if contact.finished and not first:
+                continue
             self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
-        return effects
-
-    def farewell(self, now: float) -> Effects:
-        """Ask those who had not finished whether they have."""
-        effects = Effects()
-        for contact in list(self.table.contacts.values()):
-            if not contact.finished:
-                self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
         return effects
 
     # -- views -----------------------------------------------------------------------------
@@ -167,17 +163,6 @@ class Node:
     def _wall(self, now: float) -> float:
         return self.epoch_s + now
 
-    def _is_new(self, outcome: Outcome, now: float) -> bool:
-        if self.own_packet is None:
-            return outcome.support > 0
-        packet = self.own_packet[0]
-        if self._wall(now) > packet.created_s + packet.ttl_s / 2:
-            return True
-        same = packet.payload.keys() == outcome.payload.keys()
-        return not same or any(
-            not np.array_equal(packet.payload[key], outcome.payload[key]) for key in packet.payload
-        )
-
     def _publish(self, now: float, period: int, outcome: Outcome, effects: Effects) -> None:
         self._sequence += 1
         packet = OutcomePacket(
@@ -206,9 +191,11 @@ class Node:
 
     # -- looking up ------------------------------------------------------------------------
 
-    def _begin_lookup(
-        self, now: float, target: Fingerprint | NodeId, effects: Effects
-    ) -> None:
+    def _begin_lookup(self, now: float, target: Fingerprint | NodeId, effects: Effects) -> None:
+        if self._lookups:
+            self._again = True  # one at a time: look once more when this one has ended
+            return
+        self._again = False
         if isinstance(target, bytes):
             start, kind = self.table.nearest(target, self.dht.ef), wire.NEAREST
         else:
@@ -227,7 +214,7 @@ class Node:
         for contact in [] if late else lookup.next():
             target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
             body = wire.Search(self.contact(), target, self.dht.reply_contacts)
-            if not self._ask(now, contact, kind, body, effects, (number, contact.id)):
+            if not self._ask(now, contact, kind, body, effects, number):
                 lookup.failed(contact.id)
         if late or lookup.done:
             del self._lookups[number]
@@ -255,9 +242,13 @@ class Node:
             after = held.packet.sequence if held else 0
             if contact.version > after and contact.id not in self._fetching:
                 body = wire.Fetch(self.contact(), contact.id, after)
-                tag = (None, contact.id, contact)
-                if self._ask(now, contact, wire.FETCH, body, effects, tag):
+                if self._ask(now, contact, wire.FETCH, body, effects):
                     self._fetching.add(contact.id)
+
+        if self._again:
+            target = self.peers.target(self.table.own)
+            if target is not None:
+                self._begin_lookup(now, target, effects)
 
     def _is_old(self, found: tuple[tuple[NodeId, int], ...]) -> bool:
         before, self._last_found = self._last_found, found
@@ -278,58 +269,73 @@ class Node:
 
     def _ask(
         self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        tag: tuple[Any, ...] = (None,),
+        lookup: int | None = None,
     ) -> bool:  # fmt: skip
-        tag = (tag[0], contact.id, *tag[2:])
-        sends = self.rpc.request(now, contact.address, kind, wire.pack(body), tag)
+        errand = Errand(contact, lookup)
+        sends = self.rpc.request(now, contact.address, kind, wire.pack(body), errand)
         effects.sends += sends
         return bool(sends)
 
     def _answered(self, now: float, answer: Answer, effects: Effects) -> None:
-        tag = answer.tag or (None, answer.sender)
-        if answer.kind == wire.FETCH:
-            self._fetching.discard(tag[1])
-        if answer.sender != tag[1]:
+        errand: Errand | None = answer.tag
+        contacts: list[Contact] | None = None
+        if errand is not None and answer.kind == wire.FETCH:
+            self._fetching.discard(errand.contact.id)
+        if errand is not None and answer.sender != errand.contact.id:
             self.counts["impostor"] += 1  # another node answers at this address now
-            effects.record("impostor", node=tag[1].hex())
-            self._drop(tag[1])
+            effects.record("impostor", node=errand.contact.id.hex())
+            self._drop(errand.contact.id)
         elif answer.refused:
             refusal = wire.unpack(answer.body, wire.Refusal)
             effects.record("refused", reason=refusal.reason[:200] if refusal else "malformed")
-        elif answer.kind == wire.FETCH:
-            self._fetched(now, answer, tag[2], effects)
+        elif answer.kind == wire.FETCH and errand is not None:
+            self._fetched(now, answer, errand.contact, effects)
         elif answer.kind == wire.NOTICE:
             notice = wire.unpack(answer.body, wire.Notice)
             self._learn([notice.contact] if notice else [])
         else:
             found = wire.unpack(answer.body, wire.Contacts)
-            contacts = self._learn([found.contact, *found.contacts[: wire.MAX_CONTACTS]] if found else [])
+            if found is not None and found.contact.id == answer.sender:
+                contacts = self._learn([found.contact, *found.contacts[: wire.MAX_CONTACTS]])
             if answer.kind == wire.HELLO and contacts:
-                self._retry_at = None
-                effects.record("joined", through=answer.sender.hex(), known=len(self.table))
-                if self._sequence:
-                    self._begin_lookup(now, self.table.own, effects)
-            if tag[0] in self._lookups:
-                self._lookups[tag[0]][0].answered(answer.sender, contacts)
-                self._advance(now, tag[0], effects)
+                self._hello_answered(now, answer, effects)
+        self._return(now, errand, contacts, effects)
+
+    def _return(
+        self, now: float, errand: Errand | None, contacts: list[Contact] | None, effects: Effects
+    ) -> None:
+        """Tell the lookup behind an errand what came of it; None is a failure."""
+        if errand is None or errand.lookup is None or errand.lookup not in self._lookups:
             return
-        if tag[0] in self._lookups:
-            self._lookups[tag[0]][0].failed(tag[1])
-            self._advance(now, tag[0], effects)
+        lookup = self._lookups[errand.lookup][0]
+        if contacts is None:
+            lookup.failed(errand.contact.id)
+        else:
+            lookup.answered(errand.contact.id, contacts)
+        self._advance(now, errand.lookup, effects)
+
+    def _hello_answered(self, now: float, answer: Answer, effects: Effects) -> None:
+        self._retry_at = None
+        if not self.joined:
+            self.joined = True
+            effects.record("joined", through=answer.sender.hex(), known=len(self.table))
+        target = self.peers.target(self.table.own) if self._sequence else None
+        if target is not None:
+            # Whoever is asked on the way learns of us: this is how a node becomes known.
+            self._begin_lookup(now, target, effects)
 
     def _failed(self, now: float, failure: Failure, effects: Effects) -> None:
         effects.forget.append(failure.address)
-        if failure.tag is None:
+        errand: Errand | None = failure.tag
+        if errand is None:
             effects.record("unreachable", address=failure.address)
             self._retry_at = now + JOIN_RETRY_S if self.alone else self._retry_at
             return
-        effects.record("dead", node=failure.tag[1].hex(), kind=failure.kind)
+        effects.record("dead", node=errand.contact.id.hex(), kind=failure.kind)
         if failure.kind == wire.FETCH:
-            self._fetching.discard(failure.tag[1])
-        self._drop(failure.tag[1])
-        if failure.tag[0] in self._lookups:
-            self._lookups[failure.tag[0]][0].failed(failure.tag[1])
-            self._advance(now, failure.tag[0], effects)
+            self._fetching.discard(errand.contact.id)
+        self._drop(errand.contact.id)
+        self._return(now, errand, None, effects)
 
     def _drop(self, node: NodeId) -> None:
         contact = self.table.contacts.get(node)
@@ -378,3 +384,13 @@ class Node:
             author = min(self.held, key=lambda a: (a in wanted, self.held[a].packet.created_s))
             del self.held[author]
             effects.record("dropped", author=author.hex(), reason="max_authors")
+
+
+def is_new(outcome: Outcome, own: tuple[OutcomePacket, bytes] | None, wall_s: float) -> bool:
+    """Return whether an outcome says more than the packet out there, or that is half expired."""
+    if own is None:
+        return outcome.support > 0
+    packet, payload = own[0], outcome.payload
+    if wall_s > packet.created_s + packet.ttl_s / 2 or packet.payload.keys() != payload.keys():
+        return True
+    return any(not np.array_equal(packet.payload[key], payload[key]) for key in payload)

@@ -166,12 +166,9 @@ class Study:
         predictor.set_head(synthesis.head, synthesis.log_prior, weight, temperature)
         return predictor
 
-    def _inputs(
-        self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]
-    ) -> Statistics:
+    def _inputs(self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]) -> Statistics:
         if self._own_inputs is None:
             flat = self.samples.train_x.reshape(len(self.samples.train_y), -1)
             self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
         sent = [packets[author].inputs for author in synthesis.authors]
         return merge([self._own_inputs, *(part for part in sent if part is not None)])
-

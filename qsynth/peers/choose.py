@@ -77,10 +77,10 @@ class DrawnPeers:
     def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
         """Draw the first contact that is new; return the drawn ones found."""
         for contact in contacts:
-            if len(self._drawn) < self.k and contact.version > 0:
-                if contact.id not in self._drawn:
-                    self._drawn[contact.id] = None
-                    break
+            new = contact.version > 0 and contact.id not in self._drawn
+            if new and len(self._drawn) < self.k:
+                self._drawn[contact.id] = None
+                break
         return [c for c in contacts if c.id in self._drawn and c.version > 0]
 
     def authors(

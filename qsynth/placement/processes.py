@@ -33,7 +33,7 @@ from qsynth.node.recorder import Recorder, write_json
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.scheduling import ask_long_slices
-from qsynth.placement.train import fit, make_node, make_study, quietly, single_threaded
+from qsynth.placement.train import fit, make_node, make_study, no_exchange, quietly, single_threaded
 
 POLL_S = 0.2
 Progress = Callable[[float], None]
@@ -44,14 +44,21 @@ def run_processes(plan: Plan, progress: Progress) -> dict[str, Any]:
 
     progress: called now and then with the seconds since the start.
     """
+    if not hasattr(os, "fork"):
+        raise MeshError("placement=processes needs fork; use placement=simulate")
     single_threaded()
     warm(plan)
     sockets = Path(tempfile.mkdtemp(prefix="qs-"))
     began = time.monotonic()
     children: dict[int, NodePlan] = {}
+    # Children start together, when the runner has closed the gate: those forked first would
+    # else take the cores from the fork of the others.
+    gate = os.pipe()
     for node in plan.nodes:
         plan.node_folder(node).mkdir(parents=True, exist_ok=True)
-        children[_fork(plan, node, sockets)] = node
+        children[_fork(plan, node, sockets, gate)] = node
+    os.close(gate[0])
+    os.close(gate[1])
     try:
         statuses = _watch(children, progress, began)
     except KeyboardInterrupt:
@@ -80,12 +87,12 @@ def warm(plan: Plan) -> None:
     short = replace(plan, trainer=replace(plan.trainer, max_steps=2, period_steps=2))
     architectures = {node.architecture: node for node in plan.nodes}
     for node in architectures.values():
-        quietly(partial(fit, short, node, lambda period, network: None))
+        quietly(partial(fit, short, node, no_exchange))
     gc.collect()
     gc.freeze()
 
 
-def _fork(plan: Plan, node: NodePlan, sockets: Path) -> int:
+def _fork(plan: Plan, node: NodePlan, sockets: Path, gate: tuple[int, int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -98,6 +105,9 @@ def _fork(plan: Plan, node: NodePlan, sockets: Path) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _redirect(plan.node_folder(node) / "log.txt")
         os.nice(plan.placement.nice)
+        os.close(gate[1])
+        os.read(gate[0], 1)  # returns when every other holder has closed it, also by dying
+        os.close(gate[0])
         run_node(plan, node, sockets)
         status = 0
     except BaseException:
@@ -179,9 +189,7 @@ def addresses(run: Path, me: str) -> Sequence[str]:
     return found
 
 
-def _watch(
-    children: dict[int, NodePlan], progress: Progress, began: float
-) -> dict[str, int]:
+def _watch(children: dict[int, NodePlan], progress: Progress, began: float) -> dict[str, int]:
     """Wait for all children; return each node's exit status (negative: the signal)."""
     statuses: dict[str, int] = {}
     while children:
@@ -192,9 +200,3 @@ def _watch(
         progress(time.monotonic() - began)
         time.sleep(POLL_S)
     return statuses
-
-
-def check_host(plan: Plan) -> None:
-    """Raise MeshError where this system cannot fork."""
-    if not hasattr(os, "fork"):
-        raise MeshError("placement=processes needs fork; use placement=simulate")

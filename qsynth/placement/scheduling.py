@@ -12,7 +12,7 @@ import platform
 import struct
 
 SYSCALL = {"x86_64": 314, "aarch64": 274}
-SLICE_NS = 40_000_000
+SLICE_NS = 30_000_000
 
 
 def ask_long_slices() -> bool:

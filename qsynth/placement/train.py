@@ -11,6 +11,8 @@ from typing import TypeVar
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from qsynth.identity import Identity
@@ -26,14 +28,15 @@ from qsynth.trust import Admission
 Result = TypeVar("Result")
 
 # Lightning's advice that does not apply to nodes that share two cores.
-ADVICE: tuple[str, ...] = (".*does not have many workers.*", ".*number of training batches.*",
-          ".*treespec, LeafSpec.*")
+ADVICE: tuple[str, ...] = (
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*treespec, LeafSpec.*",
+)
 
 
 def single_threaded() -> None:
     """Give this process one compute thread: nodes share cores, and bits stay the same."""
-    from threadpoolctl import threadpool_limits
-
     torch.set_num_threads(1)
     threadpool_limits(limits=1)
 
@@ -67,6 +70,10 @@ def make_node(plan: Plan, node: NodePlan, identity: Identity, address: str, epoc
         epoch_s,
         node.seed,
     )
+
+
+def no_exchange(_period: int, _network: nn.Module) -> None:
+    """Do nothing at a period's end: the plain network."""
 
 
 def seed_node(seed: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,8 @@ def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: se
         place: Any = values
         for part in (package or group).split("."):
             place = place.get(part, {})
-        fields = GROUPS[group][option].__dataclass_fields__
-        for name in [n for n in place if n not in fields]:
+        known = {field.name for field in fields(GROUPS[group][option])}
+        for name in [n for n in place if n not in known]:
             if f"{package or group}.{name}" not in assigned:
                 del place[name]
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def shipped(folder: str) -> Path:
-    """Return the folder `conf` or `recipes`: inside an installed package, or beside a checkout's."""
+    """Return the folder `conf` or `recipes`: inside the package, or beside it."""
     inside = PACKAGE / folder
     return inside if inside.is_dir() else PACKAGE.parent / folder
 

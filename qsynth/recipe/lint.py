@@ -73,9 +73,7 @@ def _check_key(path: Path, where: str, key: str, value: Any, trusted: frozenset[
     if "${" in key or (isinstance(value, str) and "${" in value and ":" in value):
         raise RecipeError(f"{path}: {where}: resolvers are not allowed in a recipe")
     if key in CODE_KEYS and isinstance(value, str) and value and value not in trusted:
-        raise RecipeError(
-            f"{path}: {where}={value} imports code; allow it with --trust {value}"
-        )
+        raise RecipeError(f"{path}: {where}={value} imports code; allow it with --trust {value}")
 
 
 def _check_defaults(path: Path, defaults: Any) -> None:

@@ -33,7 +33,7 @@ def _files() -> dict[str, Path]:
     return recipe_files() | _own
 
 
-class RecipeSource(ConfigSource):  # type: ignore[misc]
+class RecipeSource(ConfigSource):
     """Serve recipes under the scheme `recipes://`."""
 
     @staticmethod
@@ -77,7 +77,7 @@ class RecipeSource(ConfigSource):  # type: ignore[misc]
         return []
 
 
-class RecipeSearchPath(SearchPathPlugin):  # type: ignore[misc]
+class RecipeSearchPath(SearchPathPlugin):
     """Add recipes to every search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:

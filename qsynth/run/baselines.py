@@ -12,16 +12,16 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
-import pytorch_lightning
 import torch
 
 from qsynth.encoder.projection import cache_folder
 from qsynth.node.participant import Lonely, Participant
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.train import fit, make_study, quietly, single_threaded
+from qsynth.placement.train import fit, make_study, no_exchange, quietly, single_threaded
 from qsynth.run.evaluate import Evaluator, Score
 from qsynth.types import config_digest
 
@@ -69,7 +69,7 @@ def _one(task: tuple[int, str]) -> tuple[Score, float]:
     node, arm = plan.nodes[task[0]], task[1]
     began = time.process_time()
     if arm == "local":
-        network = quietly(lambda: fit(plan, node, lambda period, module: None))
+        network = quietly(lambda: fit(plan, node, no_exchange))
         cpu = time.process_time() - began
         return evaluator.score(node, network, None), cpu
     participant = Participant(make_study(plan, node), Lonely())
@@ -90,7 +90,7 @@ def _digest(plan: Plan, arm: str) -> bytes:
         "arm": arm,
         "rules": RULES_VERSION,
         "torch": torch.__version__,
-        "lightning": pytorch_lightning.__version__,
+        "lightning": version("pytorch-lightning"),
         "data": plan.data.digest().hex(),
         "batch_size": plan.batch_size,
         "trainer": asdict(plan.trainer),

@@ -97,4 +97,3 @@ def _check_packets(
     size, classes = math.prod(data.task.shape), data.task.classes
     d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
     check_size(config.distill, d, classes, size)
-

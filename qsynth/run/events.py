@@ -27,7 +27,9 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 def all_events(run: Path) -> list[dict[str, Any]]:
     """Return the events of all nodes of a run, in the order of time."""
-    events = [e for path in sorted((run / "nodes").glob("*/events.jsonl")) for e in read_events(path)]
+    events = [
+        e for path in sorted((run / "nodes").glob("*/events.jsonl")) for e in read_events(path)
+    ]
     return sorted(events, key=lambda e: (e["time"], e["node"]))
 
 

@@ -24,7 +24,9 @@ def write_report(folder: Path, summary: dict[str, Any]) -> None:
     accuracy = summary.get("accuracy")
     headline = "no node has finished"
     if accuracy:
-        headline = f"own accuracy {accuracy['own']['mean']:.1%}, worst {accuracy['own']['worst']:.1%}"
+        headline = (
+            f"own accuracy {accuracy['own']['mean']:.1%}, worst {accuracy['own']['worst']:.1%}"
+        )
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in table_rows(summary)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from qsynth.model import make_network
 from qsynth.model.config import Module
 from qsynth.node.export import load_predictor
 from qsynth.node.recorder import write_json
-from qsynth.model import make_network
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
 from qsynth.run.evaluate import Evaluator, Score, summarise
@@ -58,7 +58,7 @@ def summarise_run(
         "time": _times(times, results, baselines),
         "memory": {"node_mib_mean": _mean([r["memory_mib"] for r in results.values()])},
     }
-    table = _by_architecture(plan, finished, scores, baselines)
+    table = _by_architecture(finished, scores, baselines)
     write_json(plan.folder / "summary.json", summary | {"by_architecture": table})
     return summary | {"by_architecture": table}
 
@@ -189,7 +189,7 @@ def _times(
 
 
 def _by_architecture(
-    plan: Plan, nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
+    nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return a row for each architecture: local, alone, mesh; predictor and network."""
     rows = []
@@ -207,4 +207,3 @@ def _by_architecture(
 def _mean(values: list[Any]) -> float | None:
     present = [value for value in values if value is not None]
     return float(np.mean(present)) if present else None
-

@@ -117,9 +117,7 @@ def _fold_statistics(own: OwnEvidence, merged: Statistics) -> list[Statistics]:
     return [without(merged, own.features[fold, :d], own.labels[fold]) for fold in own.folds]
 
 
-def _fold_scores(
-    own: OwnEvidence, unseen: list[Statistics], shrinkage: float
-) -> list[Floats]:
+def _fold_scores(own: OwnEvidence, unseen: list[Statistics], shrinkage: float) -> list[Floats]:
     """Return each fold's (n_fold, C) scores by a head that has not seen the fold."""
     return [
         solve(statistics, shrinkage).scores(own.features[fold])

@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from qsynth.packet import Statistics
 from qsynth.encoder import Encoder
+from qsynth.packet import Statistics
 from qsynth.synthesis.config import Teach
 from qsynth.synthesis.head import Head, log_softmax
-from qsynth.types import Floats, Floats32, Ints, Task
+from qsynth.types import Floats, Floats32, Task
 
 AS_IS, MIXUP = 0.25, 0.375  # shares of own_mix; the rest is cutmix (or mixup for vectors)
 JITTER = 0.15  # of contrast and brightness, as a share of the input range
@@ -82,7 +83,8 @@ def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> 
     if images:
         cut = np.where(_boxes(rng, count, task.shape), second, first)
         out = np.where(mixup.reshape(shape), out, cut)
-    return np.ascontiguousarray(out, dtype=np.float32)
+    made: Floats32 = np.ascontiguousarray(out, dtype=np.float32)
+    return made
 
 
 def generated(
@@ -99,7 +101,8 @@ def generated(
     flat = inputs.means()[labels] + noise
     if task.layout != "vector":
         flat = np.clip(flat, task.low, task.high)
-    return flat.reshape(count, *task.shape).astype(np.float32)
+    made: Floats32 = flat.reshape(count, *task.shape).astype(np.float32)
+    return made
 
 
 def _augmented(inputs: Floats32, task: Task, rng: np.random.Generator) -> Floats32:
@@ -114,7 +117,8 @@ def _augmented(inputs: Floats32, task: Task, rng: np.random.Generator) -> Floats
     out = np.clip((inputs - mean) * contrast + mean + brightness, task.low, task.high)
     for axis in range(2, inputs.ndim):
         out = _shifted(out, axis, rng)
-    return out.astype(np.float32)
+    made: Floats32 = out.astype(np.float32)
+    return made
 
 
 def _shifted(inputs: Floats, axis: int, rng: np.random.Generator) -> Floats:
@@ -126,7 +130,7 @@ def _shifted(inputs: Floats, axis: int, rng: np.random.Generator) -> Floats:
     return np.take_along_axis(inputs, index.reshape(shape), axis=axis)
 
 
-def _boxes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.ndarray:
+def _boxes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     """Return (count, 1, height, width) bool: one random box each, of uniform area share."""
     height, width = shape[1:]
     side = np.sqrt(rng.random(count))
@@ -136,5 +140,5 @@ def _boxes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.n
         low, high = centre - side * size / 2, centre + side * size / 2
         grid = np.arange(size)[None, :] + 0.5
         masks.append((grid >= low[:, None]) & (grid < high[:, None]))
-    box: Ints = masks[0][:, None, :, None] & masks[1][:, None, None, :]
+    box: npt.NDArray[np.bool_] = masks[0][:, None, :, None] & masks[1][:, None, None, :]
     return box
