@@ -62,9 +62,9 @@ def _dispatch(verb: str, rest: list[str]) -> int:
 
         return recipe.main(rest)
     if verb == "config":
-        from qsynth.cli import config
+        from qsynth.cli import composed
 
-        return config.main(rest)
+        return composed.main(rest)
     if verb == "warmup":
         from qsynth.kernels import warm_up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ def load(config: Arrays) -> DataSet:
     if not config.path or not path.is_file():
         raise DataError(f"data.path={config.path or 'null'}: no such .npz file")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     missing = {"x", "y"} - set(arrays)
     if missing:

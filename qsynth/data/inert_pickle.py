@@ -46,7 +46,7 @@ def read_pickle(data: bytes) -> Any:
                 ACTIONS[opcode.name](stack, argument)
             elif opcode.name not in ("PROTO", "FRAME"):
                 raise DataError(f"pickle opcode {opcode.name} is not read")
-    except (IndexError, KeyError, ValueError, TypeError) as error:
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"not a pickle of plain values ({error})") from None
     raise DataError("a pickle that does not end")
 
@@ -102,7 +102,13 @@ def _global(stack: list[Any], argument: Any) -> None:
 
 def _reduce(stack: list[Any], _: Any) -> None:
     arguments, called = stack.pop(), stack.pop()
-    stack.append(Inert(getattr(called, "name", "?"), arguments))
+    name = getattr(called, "name", "?")
+    text = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if name == "_codecs encode" and isinstance(text, str):
+        # How Python 3 writes bytes into an old pickle: text, to be read as Latin-1.
+        stack.append(text.encode("latin-1"))
+        return
+    stack.append(Inert(name, arguments))
 
 
 def _build(stack: list[Any], _: Any) -> None:

@@ -104,8 +104,8 @@ def payload_statistics(
     arrays = {"counts": counts, f"{prefix}means": means, f"{prefix}mean_scales": mean_scales}
     arrays |= {f"{prefix}factors": factors, f"{prefix}factor_scales": factor_scales}
     arrays |= {f"{prefix}diagonal": diagonal, f"{prefix}diagonal_bounds": bounds}
-    if means.ndim != 2 or factors.ndim != 2:
-        raise PacketError("schema", "means and factors must be matrices")
+    if counts.ndim != 1 or means.ndim != 2 or factors.ndim != 2:
+        raise PacketError("schema", "counts must be a vector, means and factors matrices")
     expected = _shapes(len(counts), means.shape[1], factors.shape[1], prefix)
     expected["counts"] = expected.pop(f"{prefix}counts")
     for key, (shape, dtype) in expected.items():

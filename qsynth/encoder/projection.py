@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,9 +70,9 @@ def cached(
     """Return `fit()`, or what it gave the last time for this digest."""
     path = cache_folder() / "encoder" / f"{digest.hex()}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as kept, np.load(kept, allow_pickle=False) as stored:
             return stored["mean"], stored["projection"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         mean, projection = fit()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

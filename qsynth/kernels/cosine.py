@@ -23,6 +23,8 @@ def _top(query: Fingerprint, keys: npt.NDArray[np.int8], m: int) -> tuple[Ints, 
     best = np.empty(m, np.int64)
     scores = np.empty(m, np.float32)
     size = 0
+    if m == 0:
+        return best, scores  # a compiled function checks no bounds
     own = np.float32(_dot(query, query))
     for row in range(keys.shape[0]):
         key = keys[row]
@@ -50,5 +52,5 @@ def cosine_top(query: Fingerprint, keys: npt.NDArray[np.int8], m: int) -> tuple[
     query: (d,) int8.  keys: (n, d) int8.  Returns (min(m, n),) int64 and float32, best first;
     ties go to the lower index; an empty fingerprint is like nothing (0).
     """
-    rows, scores = _top(query, keys, min(m, len(keys)))
+    rows, scores = _top(query, keys, max(0, min(m, len(keys))))
     return rows, scores

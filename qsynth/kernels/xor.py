@@ -24,6 +24,8 @@ def _closer(target: Bytes8, ids: Bytes8, one: int, other: int) -> bool:
 def _nearest(target: Bytes8, ids: Bytes8, k: int) -> Ints:
     best = np.empty(k, np.int64)
     size = 0
+    if k == 0:
+        return best  # a compiled function checks no bounds
     for row in range(ids.shape[0]):
         if size == k and not _closer(target, ids, row, best[size - 1]):
             continue
@@ -43,5 +45,5 @@ def xor_nearest(target: Bytes8, ids: Bytes8, k: int) -> Ints:
     target: (32,) uint8, big-endian.  ids: (n, 32) uint8.
     Returns (min(k, n),) int64, nearest first; ties go to the lower index.
     """
-    rows: npt.NDArray[np.int64] = _nearest(target, ids, min(k, len(ids)))
+    rows: npt.NDArray[np.int64] = _nearest(target, ids, max(0, min(k, len(ids))))
     return rows

@@ -2,6 +2,10 @@
 
 Every peer is a pipe of that one socket, whoever dialled; a message names its pipe.  A fork after
 any socket was opened aborts the child: open it only in the process that uses it.
+
+In that mode nng keeps two messages for a pipe and drops the third without a word.  So each pipe
+has one message under way until the other side has acknowledged it (usually on its answer), and
+the rest wait here, in a queue whose overflow is counted.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import os
 import select
 import time
 from collections import Counter, deque
+from dataclasses import dataclass, field
 
 import pynng
 
@@ -21,6 +26,18 @@ QUEUE_S = 10.0
 BUFFER_MESSAGES = 512
 DRAIN_MESSAGES = 256
 DIAL_RETRY_MS = (50, 500)
+ACKNOWLEDGE_S = 1.0  # without an acknowledgement the next message is sent all the same
+DATA, ACKNOWLEDGED = 1, 2  # bits of a frame's first byte
+
+
+@dataclass
+class _Line:
+    """One pipe: what waits to be sent, since when an acknowledgement is due, whether we owe one."""
+
+    pipe: pynng.Pipe
+    waiting: deque[bytes] = field(default_factory=deque)
+    sent_at: float | None = None
+    owes: bool = False
 
 
 class PynngTransport:
@@ -34,7 +51,8 @@ class PynngTransport:
         if listen.startswith("ipc://") and len(listen) - len("ipc://") > MAX_IPC_PATH:
             raise MeshError(f"{listen}: ipc paths have at most {MAX_IPC_PATH} bytes")
         self._shed: Counter[str] = Counter()
-        self._pipes: dict[int, pynng.Pipe] = {}
+        self._lines: dict[int, _Line] = {}
+        self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
         self._dialled: dict[str, pynng.Dialer] = {}
         self._pipe_of: dict[str, int] = {}
         self._queued: dict[str, deque[tuple[float, bytes]]] = {}
@@ -44,7 +62,7 @@ class PynngTransport:
         os.set_blocking(self._wake_write, False)
         self._socket = pynng.Pair1(
             polyamorous=True,
-            recv_max_size=max_bytes,
+            recv_max_size=max_bytes + 1,
             send_timeout=1000,
             recv_timeout=1000,
             recv_buffer_size=BUFFER_MESSAGES,
@@ -81,7 +99,7 @@ class PynngTransport:
             self._send_pipe(int(address[len("pipe:") :]), payload)
             return
         pipe = self._pipe_of.get(address)
-        if pipe is not None and pipe in self._pipes:
+        if pipe is not None and pipe in self._lines:
             self._send_pipe(pipe, payload)
             return
         queue = self._queued.setdefault(address, deque())
@@ -99,6 +117,7 @@ class PynngTransport:
         """Return messages with the address to answer each under; waits up to `timeout_s`."""
         self._take_pipes()
         messages = self._drain()
+        self._pump_all()
         if messages or timeout_s <= 0.0:
             return messages
         select.select([self._socket.recv_fd, self._wake_read], [], [], timeout_s)
@@ -107,7 +126,10 @@ class PynngTransport:
         except BlockingIOError:
             pass
         self._take_pipes()
-        return self._drain()
+        messages = self._drain()
+        if not messages:
+            self._pump_all()  # else after the caller has had its turn: answers acknowledge, too
+        return messages
 
     def wake(self) -> None:
         """Make a waiting `receive` return; safe from another thread."""
@@ -142,9 +164,11 @@ class PynngTransport:
         while self._arrived:
             what, pipe = self._arrived.popleft()
             if what == "down":
-                self._pipes.pop(pipe.id, None)
+                line = self._lines.pop(pipe.id, None)
+                self._shed["disconnected"] += len(line.waiting) if line else 0
+                self._busy.discard(pipe.id)
                 continue
-            self._pipes[pipe.id] = pipe
+            self._lines.setdefault(pipe.id, _Line(pipe))
             for address, dialer in self._dialled.items():
                 if _made_by(pipe, dialer):
                     self._pipe_of[address] = pipe.id
@@ -159,12 +183,41 @@ class PynngTransport:
                 self._shed["stale"] += 1
 
     def _send_pipe(self, number: int, payload: bytes) -> None:
-        pipe = self._pipes.get(number)
-        if pipe is None:
+        line = self._lines.get(number)
+        if line is None:
             self._shed["disconnected"] += 1
             return
+        if len(line.waiting) >= BUFFER_MESSAGES:
+            self._shed["queue_full"] += 1
+            return
+        line.waiting.append(payload)
+        self._busy.add(number)
+        self._pump(number, line, time.monotonic(), answer=True)
+
+    def _pump_all(self) -> None:
+        now = time.monotonic()
+        for number in list(self._busy):
+            self._pump(number, self._lines[number], now, answer=False)
+
+    def _pump(self, number: int, line: _Line, now: float, answer: bool) -> None:
+        """Send what a line may send now: the next message, or the acknowledgement it owes."""
+        if line.sent_at is not None and now - line.sent_at > ACKNOWLEDGE_S:
+            self._shed["unacknowledged"] += 1  # lost, or slow: requests have deadlines of their own
+            line.sent_at = None
+        if line.waiting and line.sent_at is None:
+            self._transmit(line, line.waiting.popleft())
+            line.sent_at = now
+        elif line.owes and not answer:
+            self._transmit(line, None)
+        if not line.waiting and line.sent_at is None and not line.owes:
+            self._busy.discard(number)
+
+    def _transmit(self, line: _Line, payload: bytes | None) -> None:
+        flags = (DATA if payload is not None else 0) | (ACKNOWLEDGED if line.owes else 0)
+        line.owes = False
+        frame = bytes([flags]) + (payload or b"")
         try:
-            self._socket.send_msg(pynng.Message(payload, pipe), block=False)
+            self._socket.send_msg(pynng.Message(frame, line.pipe), block=False)
         except pynng.TryAgain:
             self._shed["busy"] += 1
         except pynng.NNGException:
@@ -172,17 +225,22 @@ class PynngTransport:
 
     def _drain(self) -> list[tuple[str, bytes]]:
         messages: list[tuple[str, bytes]] = []
-        while len(messages) < DRAIN_MESSAGES:
+        for _ in range(DRAIN_MESSAGES):
             try:
                 message = self._socket.recv_msg(block=False)
             except pynng.TryAgain:
                 break
-            pipe = message.pipe
-            if pipe is None:
-                self._shed["disconnected"] += 1
+            pipe, frame = message.pipe, message.bytes
+            if pipe is None or not frame or frame[0] not in (DATA, ACKNOWLEDGED, 3):
+                self._shed["malformed"] += 1
                 continue
-            self._pipes.setdefault(pipe.id, pipe)
-            messages.append((f"pipe:{pipe.id}", message.bytes))
+            line = self._lines.setdefault(pipe.id, _Line(pipe))
+            if frame[0] & ACKNOWLEDGED:
+                line.sent_at = None
+            if frame[0] & DATA:
+                line.owes = True
+                messages.append((f"pipe:{pipe.id}", frame[1:]))
+            self._busy.add(pipe.id)
         return messages
 
 

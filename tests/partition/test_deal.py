@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qsynth.errors import ConfigError
+from qsynth.partition import deal
+from qsynth.partition.config import Dirichlet, Iid, LabelGroups, LabelSwap, Natural, Rotations
+
+LABELS = np.tile(np.arange(10), 120)
+SITE = np.arange(1200) % 6
+SHAPE = (1, 8, 8)
+CONFIGS = [
+    Iid(), Iid(samples_per_node=50, audit_share=0.1), Dirichlet(), Dirichlet(samples_per_node=80),
+    LabelGroups(groups=3, samples_per_node=60), Rotations(samples_per_node=75),
+    LabelSwap(samples_per_node=75), Natural(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
+def test_nothing_overlaps_and_the_seed_decides(config) -> None:
+    shares = deal(config, LABELS, 10, 6, 3, SITE, SHAPE)
+    parts = [p for s in shares for p in (s.train, s.validation, s.audit)]
+    everything = np.concatenate(parts)
+    assert len(np.unique(everything)) == len(everything)
+    again = deal(config, LABELS, 10, 6, 3, SITE, SHAPE)
+    other = deal(config, LABELS, 10, 6, 4, SITE, SHAPE)
+    assert all(np.array_equal(a.train, b.train) for a, b in zip(shares, again, strict=True))
+    assert not all(np.array_equal(a.train, b.train) for a, b in zip(shares, other, strict=True))
+    for share in shares:
+        total = len(share.train) + len(share.validation) + len(share.audit)
+        assert len(share.validation) == round(config.validation_share * total)
+        assert len(share.audit) == round(config.audit_share * total)
+        if config.samples_per_node:
+            assert total == config.samples_per_node
+
+
+def test_the_partitions_own_seed_wins() -> None:
+    a = deal(Iid(seed=1), LABELS, 10, 4, 3)
+    b = deal(Iid(seed=1), LABELS, 10, 4, 9)
+    assert all(np.array_equal(x.train, y.train) for x, y in zip(a, b, strict=True))
+
+
+def test_rotations_balance_labels_in_training_too() -> None:
+    shares = deal(Rotations(samples_per_node=75), LABELS, 10, 8, 0, None, SHAPE)
+    for share in shares:
+        assert np.bincount(LABELS[share.train], minlength=10).min() >= 5
+    assert [s.group for s in shares] == [0, 1, 2, 3] * 2
+    image = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)
+    assert np.array_equal(shares[1].inputs(image), np.rot90(image, 1, axes=(2, 3)))
+    assert shares[0].inputs(image) is image
+
+
+def test_label_groups_hold_only_their_labels() -> None:
+    shares = deal(LabelGroups(groups=2, labels_per_group=5), LABELS, 10, 4, 0)
+    sets = [frozenset(LABELS[s.train]) for s in shares]
+    assert all(len(labels) == 5 for labels in sets)
+    assert sets[0] == sets[2] != sets[1]
+    assert sets[0] | sets[1] == frozenset(range(10))
+
+
+def test_label_swaps_are_permutations_and_the_first_group_keeps_its_names() -> None:
+    shares = deal(LabelSwap(groups=3, swapped=4), LABELS, 10, 6, 0)
+    for share in shares:
+        assert sorted(share.label_map) == list(range(10))
+    assert np.array_equal(shares[0].label_map, np.arange(10))
+    assert (shares[1].label_map != np.arange(10)).sum() == 4
+    assert np.array_equal(shares[1].labels(np.arange(10)), shares[1].label_map)
+
+
+def test_dirichlet_is_more_skewed_with_a_smaller_alpha() -> None:
+    def skew(alpha: float) -> float:
+        shares = deal(Dirichlet(alpha=alpha, min_samples=1), LABELS, 10, 5, 0)
+        tops = [np.bincount(LABELS[s.train], minlength=10).max() / len(s.train) for s in shares]
+        return float(np.mean(tops))
+
+    assert skew(0.1) > skew(1.0) > skew(100.0)
+
+
+def test_natural_follows_the_sites() -> None:
+    shares = deal(Natural(), LABELS, 10, 6, 0, SITE)
+    for site, share in enumerate(shares):
+        assert set(SITE[share.train]) == {site}
+        assert share.site == site
+
+
+@pytest.mark.parametrize(
+    ("config", "nodes", "site", "shape", "message"),
+    [
+        (Iid(samples_per_node=5000), 4, None, (), "samples_per_node=5000"),
+        (Dirichlet(alpha=0.01, min_samples=500), 4, None, (), "min_samples"),
+        (Rotations(), 4, None, (5,), "square images"),
+        (Rotations(), 4, None, (1, 8, 9), "square images"),
+        (LabelGroups(labels_per_group=11), 4, None, (), "labels_per_group"),
+        (LabelSwap(swapped=11), 4, None, (), "swapped"),
+        (Natural(), 4, None, (), "no `node` array"),
+        (Natural(), 4, SITE, (), "6 sites"),
+        (Iid(validation_share=0.8, audit_share=0.8), 4, None, (), "audit_share"),
+    ],
+)
+def test_what_cannot_be_dealt_is_one_clear_error(config, nodes, site, shape, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        deal(config, LABELS, 10, nodes, 0, site, shape)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+
+from qsynth.similarity import cosine, fingerprint, fingerprint_size, split_half
+from qsynth.similarity.config import ClassSketch
+
+CONFIG = ClassSketch()
+
+
+def statistics(rng, shift=0.0, n=40, classes=4, d=40):
+    counts = np.full(classes, float(n))
+    means = np.linspace(-1, 1, classes * d).reshape(classes, d) + shift
+    means = means + np.sin(np.arange(classes * d)).reshape(classes, d) * 3
+    return counts, (means + rng.standard_normal((classes, d)) / np.sqrt(n)) * n
+
+
+def test_nodes_of_the_same_data_are_alike_and_a_common_shift_does_not_matter(rng) -> None:
+    a = fingerprint(CONFIG, *statistics(rng))
+    b = fingerprint(CONFIG, *statistics(rng, shift=5.0))
+    assert cosine(a, b) > 0.95
+    counts, sums = statistics(rng)
+    assert cosine(a, fingerprint(CONFIG, counts, sums[::-1].copy())) < 0.5
+
+
+def test_all_fingerprints_of_a_task_have_one_length(rng) -> None:
+    for d in (4, 31, 32, 200):
+        counts, sums = statistics(rng, d=d)
+        made = fingerprint(CONFIG, counts, sums)
+        assert made.shape == (fingerprint_size(CONFIG, 4),)
+        assert made.dtype == np.int8
+
+
+def test_many_classes_are_projected(rng) -> None:
+    counts, sums = statistics(rng, classes=100)
+    made = fingerprint(CONFIG, counts, sums)
+    assert made.shape == (320,)
+    again = fingerprint(CONFIG, *statistics(rng, classes=100))
+    assert cosine(made, again) > 0.9
+
+
+def test_nothing_is_like_nothing() -> None:
+    empty = fingerprint(CONFIG, np.zeros(4), np.zeros((4, 40)))
+    assert not empty.any()
+    assert cosine(empty, empty) == 0.0
+    assert cosine(empty, np.zeros(3, np.int8)) == 0.0
+
+
+def test_split_half_grows_with_samples(rng) -> None:
+    def score(n):
+        y = np.arange(n) % 4
+        x = rng.standard_normal((n, 32)) + np.eye(4)[y] @ rng.standard_normal((4, 32))
+        return split_half(CONFIG, x, y, 4, np.random.default_rng(0))
+
+    assert score(800) > score(24)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qsynth.packet import class_statistics, merge
+from qsynth.synthesis.analytic_head import OwnEvidence, synthesize
+from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.head import UNSEEN, log_prior, log_softmax, solve
+
+MEANS = np.random.default_rng(7).standard_normal((4, 12)) * 1.2
+
+
+def samples(seed: int, n: int = 80, means=MEANS):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % len(means)
+    return (means[y] + rng.standard_normal((n, means.shape[1]))).astype(np.float32), y
+
+
+def accuracy(head, seed=99) -> float:
+    x, y = samples(seed, 2000)
+    return float((head.scores(x).argmax(axis=1) == y).mean())
+
+
+def peers(*seeds, means=MEANS, n=80):
+    return {bytes([s]): class_statistics(*samples(s, n, means), 4) for s in seeds}
+
+
+def own(n=24) -> OwnEvidence:
+    x, y = samples(0, n)
+    return OwnEvidence.deal(x, y, 4, 0)
+
+
+def test_the_head_is_the_linear_discriminant_of_its_definition() -> None:
+    x, y = samples(1, 400)
+    got = solve(class_statistics(x, y, 4), 0.3)
+    mu = np.stack([(x[y == c].sum(axis=0) + x.mean(axis=0)) / (101) for c in range(4)])
+    centred = x - np.stack([x[y == c].mean(axis=0) for c in range(4)])[y]
+    s = centred.T.astype(float) @ centred / (400 - 4)
+    target = np.diag((np.diag(s) + np.trace(s) / 12) / 2)
+    slow = np.linalg.inv(0.7 * s + 0.3 * target) @ mu.T
+    np.testing.assert_allclose(got.weights, slow, rtol=1e-4)
+    np.testing.assert_allclose(got.bias, -0.5 * np.sum(mu.T * slow, axis=0), rtol=1e-4)
+
+
+def test_unseen_classes_are_masked_and_no_data_is_no_crash() -> None:
+    x, y = samples(1)
+    head = solve(class_statistics(x, np.minimum(y, 2), 4), 0.5)
+    assert head.bias[3] == UNSEEN
+    assert (head.scores(x).argmax(axis=1) != 3).all()
+    empty = solve(class_statistics(x[:0], y[:0], 4), 0.5)
+    assert np.isfinite(empty.scores(x)).all()
+
+
+def test_peers_of_the_same_data_help() -> None:
+    alone = synthesize(AnalyticHead(), own(), 12, {})
+    together = synthesize(AnalyticHead(), own(), 12, peers(1, 2, 3))
+    assert accuracy(together.head) > accuracy(alone.head) + 0.02
+    assert together.likelihood > alone.likelihood
+
+
+def test_the_gate_keeps_poison_out_and_no_gate_lets_it_in() -> None:
+    poison = {bytes([9]): class_statistics(*samples(9, 400, MEANS[::-1]), 4)}
+    gated = synthesize(AnalyticHead(gate="greedy"), own(), 12, poison | peers(1, 2))
+    assert bytes([9]) not in gated.authors
+    assert len(gated.authors) > 0
+    open_ = synthesize(AnalyticHead(gate="none"), own(), 12, poison | peers(1, 2))
+    assert open_.authors == (bytes([1]), bytes([2]), bytes([9]))
+    assert accuracy(gated.head) > accuracy(open_.head) + 0.1
+
+
+def test_forgetting_an_author_is_never_having_had_them() -> None:
+    config = AnalyticHead(gate="none")
+    synthesize(config, own(), 12, peers(1, 2, 3))
+    forgot = synthesize(config, own(), 12, {k: v for k, v in peers(1, 2, 3).items() if k != b"\2"})
+    never = synthesize(config, own(), 12, peers(1, 3))
+    assert np.array_equal(forgot.head.weights, never.head.weights)
+    assert np.array_equal(forgot.head.bias, never.head.bias)
+
+
+def test_the_order_of_arrival_does_not_matter_bit_for_bit() -> None:
+    config, given = AnalyticHead(gate="none"), peers(1, 2, 3, 4)
+    turned = dict(reversed(given.items()))
+    a, b = synthesize(config, own(), 12, given), synthesize(config, own(), 12, turned)
+    assert np.array_equal(a.head.weights, b.head.weights)
+
+
+def test_a_packet_of_fewer_features_lowers_d() -> None:
+    narrow = {b"\1": peers(1)[b"\1"].prefix(6)}
+    made = synthesize(AnalyticHead(gate="none"), own(), 12, narrow)
+    assert made.head.dimensions == 6
+
+
+def test_folds_are_disjoint_and_hold_everything() -> None:
+    evidence = own(23)
+    both = np.concatenate(evidence.folds)
+    assert sorted(both) == list(range(23))
+    assert abs(len(evidence.folds[0]) - len(evidence.folds[1])) <= 1
+
+
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_very_few_samples_are_no_crash(n) -> None:
+    made = synthesize(AnalyticHead(), own(n), 12, peers(1))
+    assert np.isfinite(made.head.weights).all()
+
+
+def test_priors_and_softmax() -> None:
+    prior = log_prior(np.array([9.0, 0.0, 1.0]))
+    assert np.exp(prior).sum() == pytest.approx(1.0)
+    logs = log_softmax(np.array([[1e4, 0.0, -1e4]]))
+    assert np.exp(logs).sum() == pytest.approx(1.0)
+
+
+def test_merge_is_what_the_head_sees() -> None:
+    evidence, given = own(), peers(1, 2)
+    made = synthesize(AnalyticHead(gate="none"), evidence, 12, given)
+    whole = merge([evidence.statistics(12), given[b"\1"], given[b"\2"]])
+    assert np.array_equal(made.merged.scatter, whole.scatter)
