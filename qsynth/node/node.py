@@ -63,6 +63,7 @@ class Node:
         self._fetching: set[NodeId] = set()
         self.joined = False
         self._again = False
+        self._last_refusal = ""
         self._last_found: tuple[tuple[NodeId, int], ...] = ()
         self._pause = self._quiet = 0  # periods without a lookup: after an answer, and still left
         self._retry_at: float | None = None
@@ -287,7 +288,10 @@ class Node:
             self._drop(errand.contact.id)
         elif answer.refused:
             refusal = wire.unpack(answer.body, wire.Refusal)
-            effects.record("refused", reason=refusal.reason[:200] if refusal else "malformed")
+            reason = refusal.reason[:200] if refusal else "malformed"
+            if reason != self._last_refusal:  # a joiner tries again and again: say it once
+                self._last_refusal = reason
+                effects.record("refused", reason=reason)
         elif answer.kind == wire.FETCH and errand is not None:
             self._fetched(now, answer, errand.contact, effects)
         elif answer.kind == wire.NOTICE:

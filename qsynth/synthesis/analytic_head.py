@@ -23,6 +23,9 @@ from qsynth.synthesis.head import (
 )
 from qsynth.types import Floats, Floats32, Ints, NodeId
 
+# Nats a sample that a packet may cost: routing has found it alike, and the likelihood of sixty
+# samples is no surer than this.  Measured on seeds 5-7: +.002 with like peers, -.001 with others.
+GATE_MARGIN = 0.02
 GATE_SHRINKAGE = 0.5  # one constant to rank and gate by; the final solve tries them all
 
 
@@ -96,7 +99,7 @@ def _merged(
 def _greedy(
     own: OwnEvidence, mine: Statistics, prior: Floats, packets: Mapping[NodeId, Statistics]
 ) -> list[NodeId]:
-    """Return the authors kept: best first, each only while the likelihood still improves."""
+    """Return the authors kept: best first, each while the likelihood does not fall."""
     best = _likelihood(own, mine, prior)
     ranked = []
     for author in sorted(packets):
@@ -105,8 +108,8 @@ def _greedy(
     chosen: list[NodeId] = []
     for _, author in sorted(ranked):
         reached = _likelihood(own, _merged(mine, [*chosen, author], packets), prior)
-        if reached > best:
-            best = reached
+        if reached > best - GATE_MARGIN:
+            best = max(best, reached)
             chosen.append(author)
     return sorted(chosen)
 

@@ -63,9 +63,11 @@ class Admission:
             raise PacketError("support", f"claims {packet.support}, carries {total}")
         own = self.sketch(counts, evidence.features.sums)
         if claimed is not None and claimed_version == packet.sequence:
-            wide = claimed.astype(np.int64) - own.astype(np.int64)
-            if claimed.shape != own.shape or int(np.abs(wide).max()) > FINGERPRINT_STEPS:
-                raise PacketError("fingerprint")
+            if claimed.shape != own.shape:
+                raise PacketError("fingerprint", f"{claimed.shape} instead of {own.shape}")
+            apart = np.abs(claimed.astype(np.int64) - own.astype(np.int64))
+            if int(apart.max()) > FINGERPRINT_STEPS:
+                raise PacketError("fingerprint", f"{int(apart.max())} steps apart")
         return Admitted(packet, evidence, own)
 
     def _check_header(

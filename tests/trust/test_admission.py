@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qsynth.distill import distil
+from qsynth.distill.config import Analytic
+from qsynth.errors import PacketError
+from qsynth.identity import Identity
+from qsynth.node.study import read_evidence
+from qsynth.packet import OutcomePacket, encode_packet
+from qsynth.similarity import fingerprint
+from qsynth.similarity.config import ClassSketch
+from qsynth.trust import Admission
+from qsynth.trust.config import Checks
+from qsynth.types import Task
+
+NOW = 1_700_000_000.0
+AUTHOR = Identity.seeded("author")
+TASK = Task("t", 1, ("a", "b", "c"), "vector", (12,), "", 0.0, 1.0)
+ADMISSION = Admission(
+    Checks(), TASK, TASK.digest(), b"e" * 16, read_evidence,
+    lambda counts, sums: fingerprint(ClassSketch(), counts, sums),
+)  # fmt: skip
+
+
+def payload(classes: int = 3) -> dict:
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((60, 12)).astype(np.float32), np.arange(60) % classes
+    return distil(Analytic(), 12, x, None, y, classes)
+
+
+def packet(**changes) -> OutcomePacket:
+    good = OutcomePacket(TASK.digest(), b"e" * 16, AUTHOR.public_key, 2, NOW, 60, 60, payload())
+    return replace(good, **changes)
+
+
+def sketch_of(made: dict) -> np.ndarray:
+    statistics = read_evidence(made).features
+    return fingerprint(ClassSketch(), statistics.counts, statistics.sums)
+
+
+def admit(made: OutcomePacket, after=0, claimed=None, version=2, author=AUTHOR.id, identity=AUTHOR):
+    data = encode_packet(made, identity)
+    return ADMISSION.admit(data, author, after, claimed, version, NOW + 1)
+
+
+def test_a_right_packet_is_admitted() -> None:
+    own = sketch_of(payload())
+    admitted = admit(packet(), claimed=own)
+    assert np.array_equal(admitted.fingerprint, own)
+    assert admitted.evidence.features.counts.sum() == 60
+    assert admit(packet(), claimed=own[::-1].copy(), version=1).packet.sequence == 2
+
+
+OTHER = Identity.seeded("other")
+BAD = [
+    ("author", {}, {"author": OTHER.id}),
+    ("task", {"task": b"x" * 16}, {}),
+    ("encoder", {"encoder": b"x" * 16}, {}),
+    ("replay", {}, {"after": 2}),
+    ("expired", {"created_s": NOW - 120}, {}),
+    ("future", {"created_s": NOW + 4000}, {}),
+    ("support", {"support": 61}, {}),
+    ("schema", {"payload": payload(4)}, {}),
+    ("schema", {"payload": {}}, {}),
+    ("fingerprint", {}, {"claimed": np.roll(sketch_of(payload()), 1)}),
+    ("fingerprint", {}, {"claimed": np.zeros(3, np.int8)}),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes", "arguments"), BAD)
+def test_each_wrong_packet_has_its_reason(reason, changes, arguments) -> None:
+    with pytest.raises(PacketError) as caught:
+        admit(packet(**changes), **arguments)
+    assert caught.value.reason == reason
+
+
+def test_a_packet_of_an_impostor_is_refused() -> None:
+    forged = encode_packet(packet(author=OTHER.public_key), OTHER)
+    with pytest.raises(PacketError, match="author"):
+        ADMISSION.admit(forged, AUTHOR.id, 0, None, 0, NOW)
+
+
+def test_inflated_and_empty_support_are_refused() -> None:
+    made = payload()
+    made["counts"] = (made["counts"] * 0).astype(np.uint32)
+    with pytest.raises(PacketError, match="support"):
+        admit(packet(payload=made, support=0))
+    huge = payload()
+    huge["counts"] = (huge["counts"] * 100_000).astype(np.uint32)
+    with pytest.raises(PacketError, match="support"):
+        admit(packet(payload=huge, support=6_000_000))
