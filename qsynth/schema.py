@@ -29,7 +29,9 @@ def setting(
     low, high: inclusive bounds of a number.  choices: the strings allowed.
     """
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
-    if isinstance(default, (list, dict)):
+    if isinstance(default, list):
+        default = tuple(default)
+    if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 

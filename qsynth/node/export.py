@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle  # its error alone: nothing here unpickles code
+import struct
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from qsynth.schema import choose
 from qsynth.synthesis import Predictor
 from qsynth.types import Task
 
+UNREADABLE = (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ValueError,
+              struct.error, pickle.UnpicklingError)  # fmt: skip
 TUPLES = ("labels", "shape", "location", "scale")
 
 
@@ -49,7 +53,7 @@ def load_predictor(path: str | Path, network: nn.Module | None = None) -> Predic
         }
         task, state = Task(**values), stored["state"]
         encoder_values, model = stored["encoder"], stored["model"]
-    except (OSError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a predictor that qsynth wrote ({error})") from None
     if network is None:
         if not model:

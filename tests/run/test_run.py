@@ -1,0 +1,223 @@
+"""A run from config to summary; its figures, its folder, its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qsynth.cli.main import main
+from qsynth.recipe.compose import compose
+from qsynth.run.evaluate import Score, _accuracy, summarise
+from qsynth.run.events import pairs, routing
+
+SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
+         "trainer.max_steps=40", "trainer.period_steps=10", "placement=simulate"]  # fmt: skip
+
+FIELDS = {
+    "name", "recipe", "seed", "placement", "transport", "nodes", "architectures", "failures",
+    "accuracy.own.mean", "accuracy.own.worst", "accuracy.own.sd", "accuracy.group",
+    "accuracy.network.own.mean", "accuracy.network.own.worst", "predictor.head_weight_mean",
+    "baseline.local.own.mean", "baseline.alone.own.worst", "baseline.alone.network.own.mean",
+    "gain.over_local.own.mean", "gain.over_local.own.worst", "gain.over_alone.own.mean",
+    "gain.over_alone.own.worst", "gain.over_alone.group", "gain.network.over_local",
+    "gain.network.over_self_taught", "packets.published", "packets.fetched", "packets.admitted",
+    "packets.rejected", "packets.bytes_mean", "packets.bytes_max", "traffic.bytes_total",
+    "traffic.bytes_per_node_per_period", "traffic.by_message", "routing.lookups",
+    "routing.rpcs_mean", "routing.rpcs_p95", "routing.rounds_mean", "routing.k",
+    "routing.recall_at_k", "routing.same_group_share", "pairs.possible", "pairs.realised",
+    "pairs.useful", "time.wall_s", "time.cpu_s", "time.cpu_s_local", "time.baseline_s",
+    "memory.node_mib_mean",
+}  # fmt: skip
+
+
+def get(summary: dict, path: str):
+    value = summary
+    for part in path.split("."):
+        value = value[part]
+    return value
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[dict, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    import contextlib
+    import io
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        assert main(["run", *SMALL, f"folder={folder}", "--json", "--quiet"]) == 0
+    (made,) = folder.iterdir()
+    return json.loads(out.getvalue().strip().splitlines()[-1]), made
+
+
+def test_the_summary_has_every_field(run) -> None:
+    summary, folder = run
+    for field in FIELDS:
+        get(summary, field)
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert summary["nodes"] == 8
+    assert summary["architectures"] == 3
+    assert summary["pairs"]["possible"] == 56
+    assert summary["accuracy"]["group"] is None
+    assert summary["transport"] == "memory"
+    assert 0 < get(summary, "routing.recall_at_k") <= 1
+
+
+def test_gains_are_differences_of_accuracies(run) -> None:
+    summary, _ = run
+    for arm, gain in (("local", "over_local"), ("alone", "over_alone")):
+        own, base = summary["accuracy"]["own"]["mean"], summary["baseline"][arm]["own"]["mean"]
+        assert get(summary, f"gain.{gain}.own.mean") == pytest.approx(own - base)
+    network = summary["accuracy"]["network"]["own"]["mean"]
+    taught = summary["baseline"]["alone"]["network"]["own"]["mean"]
+    assert get(summary, "gain.network.over_self_taught") == pytest.approx(network - taught)
+
+
+def test_the_run_folder_holds_everything(run) -> None:
+    _, folder = run
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.yaml", "overrides.yaml", "recipe.lock", "events.jsonl",
+                     "metrics.csv", "summary.json", "report.html", "nodes"}  # fmt: skip
+    nodes = list((folder / "nodes").iterdir())
+    assert len(nodes) == 8
+    for node in nodes:
+        inside = {path.name for path in node.iterdir()}
+        assert inside >= {"result.json", "predictor.pt", "checkpoint.ckpt", "events.jsonl"}
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    assert lines[0] == "time,node,period,validation_accuracy"
+    assert len(lines) == 1 + 8 * 5
+    page = (folder / "report.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_bytes_add_up(run) -> None:
+    summary, _ = run
+    traffic = summary["traffic"]
+    assert traffic["bytes_total"] == sum(v["bytes"] for v in traffic["by_message"].values())
+    packets = summary["packets"]
+    assert packets["published"] == 8
+    assert packets["fetched"] == packets["admitted"] + sum(packets["rejected"].values())
+
+
+def test_a_report_from_the_folder_is_the_summary_again(run, capsys) -> None:
+    summary, folder = run
+    assert main(["report", str(folder), "--json", "--quiet"]) == 0
+    again = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    summary["time"].pop("baseline_s")
+    again["time"].pop("baseline_s")
+    assert again == summary
+
+
+def test_baselines_are_kept(run, capsys, tmp_path) -> None:
+    summary, _ = run
+    assert main(["run", *SMALL, f"folder={tmp_path}", "--json", "--quiet"]) == 0
+    again = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert again["time"]["baseline_s"] == 0
+    assert again["baseline"] == summary["baseline"]
+    assert again["accuracy"] == summary["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["fmnist_rotations", "cifar_mesh"])
+def test_recipes_on_real_data_run_small(recipe, data_dir, tmp_path, capsys) -> None:
+    words = [f"+recipe={recipe}", f"data.root={data_dir}", "trainer.max_steps=6",
+             "trainer.period_steps=2", "placement=simulate", "baselines=[]",
+             "synthesis.teach.pool_size=16", f"folder={tmp_path}"]  # fmt: skip
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert summary["nodes"] == 16
+    assert summary["failures"] == []
+    assert summary["packets"]["bytes_max"] <= 8192
+    assert summary["accuracy"]["group"] is not None
+    assert summary["routing"]["same_group_share"] > 0.9
+
+
+def test_own_arrays_of_vectors_run_by_their_sites(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(480) % 3
+    x = rng.standard_normal((480, 6)) + 2 * np.eye(3)[y] @ rng.standard_normal((3, 6))
+    np.savez(tmp_path / "sites.npz", x=x, y=y, node=np.arange(480) // 3 % 4)
+    words = ["data=arrays", f"data.path={tmp_path}/sites.npz", "partition=natural",
+             "encoder=seeded_fourier", "encoder.fit_inputs=300", "encoder.dimensions=32",
+             "encoder.frequencies=64", "fleet.cnn.count=0", "fleet.linear.count=1",
+             "trainer.max_steps=30", "trainer.period_steps=10", "placement=simulate",
+             "synthesis.teach.inputs=own_mix", f"folder={tmp_path}/runs"]  # fmt: skip
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert summary["nodes"] == 4
+    assert summary["accuracy"]["own"]["mean"] > 0.5
+
+
+ERRORS = [
+    (["distill.max_bytes=1024", "distill.d=128"], "would fit"),
+    (["data=arrays"], "no such .npz"),
+    (["data=fmnist", "data.root=/nowhere"], "digits_mesh"),
+    (["partition=rotations", "partition.samples_per_node=5000"], "samples_per_node=5000"),
+    (["fleet.mlp.count=900"], "partition"),
+    (["encoder=seeded_fourier", "data=arrays", "data.path=x"], "no such .npz"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), ERRORS)
+def test_what_cannot_be_built_is_one_line(words, message, capsys, tmp_path, monkeypatch) -> None:
+    from qsynth.data import files
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(files.urllib.request, "urlopen", refuse)
+    assert main(["run", *words, f"folder={tmp_path}"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_weighted_accuracy_is_the_expectation() -> None:
+    scores, labels = np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2])
+    assert _accuracy(scores, labels, np.ones(4)) == 0.75
+    assert _accuracy(scores, labels, np.array([0.0, 0.0, 1.0, 1.0])) == 0.5
+
+
+def test_summaries_without_groups_have_no_group_accuracy() -> None:
+    made = summarise([Score(0.5, None, 0.4), Score(0.7, None, 0.6)])
+    assert made["own"] == {"mean": pytest.approx(0.6), "worst": 0.5, "sd": pytest.approx(0.1)}
+    assert made["group"] is None
+
+
+def test_recall_is_measured_against_brute_force_over_what_was_alive() -> None:
+    def publish(time, node, vector):
+        print_ = np.array(vector, np.int8).tobytes().hex()
+        return {"event": "publish", "time": time, "node": node, "version": 1, "fingerprint": print_}
+
+    def lookup(began, found):
+        return {"event": "lookup", "kind": "similar", "time": began + 1, "began": began, "rpcs": 2,
+                "rounds": 1, "node": "a", "found": [[f, 1] for f in found]}  # fmt: skip
+
+    events = [
+        publish(0, "a", [100, 0]),
+        publish(0, "b", [90, 10]),
+        publish(0, "c", [0, 100]),
+        lookup(1, ["B"]),
+        lookup(1, ["C"]),
+        publish(5, "d", [100, 1]),
+        lookup(6, ["B"]),
+    ]
+    made = routing(events, {"A": "a", "B": "b", "C": "c", "D": "d"}, 1)
+    assert made["recall_at_k"] == pytest.approx(1 / 3)
+    assert made["rpcs_mean"] == 2.0
+
+
+def test_pairs_are_directed_and_counted_once() -> None:
+    results = {"a": {"id": "A", "group": 0}, "b": {"id": "B", "group": 1}}
+    events = [{"event": "admit", "node": "a", "author": "B"}] * 2
+    found, share = pairs(results, events)
+    assert found == {"possible": 2, "realised": 1, "useful": 0}
+    assert share == 0.0
+
+
+def test_compose_is_pure() -> None:
+    assert compose(["seed=2"]).config == compose(["seed=2"]).config
