@@ -1,6 +1,6 @@
 """Run recipes whole, print the figures of the README, and fail where one falls short.
 
-    python tests/benchmarks/claims.py RECIPE [SEED ...]
+python tests/benchmarks/claims.py RECIPE [SEED ...]
 """
 
 from __future__ import annotations
