@@ -82,3 +82,34 @@ def test_diverse_keeps_one_of_many_equal_fingerprints() -> None:
     keys = np.tile(np.arange(1, 17, dtype=np.int8), (5, 1))
     scores = np.full(5, 0.5, np.float32)
     assert diverse(scores, keys, 4).tolist() == [0]
+
+
+def test_warm_up_compiles_all_that_tables_and_lookups_use() -> None:
+    """What is compiled after a fork costs every child seconds and megabytes."""
+    import subprocess
+    import sys
+
+    code = """
+import numpy as np
+from qsynth.dht import Contact, Lookup, Table
+from qsynth.dht.config import Rings
+from qsynth.kernels import cosine, rings, warm_up, xor
+warm_up()
+kernels = (xor._nearest, cosine._top, rings._diverse)
+before = [len(k.signatures) for k in kernels]
+rng = np.random.default_rng(0)
+made = [Contact(rng.bytes(32), "a", rng.integers(-9, 9, 16).astype(np.int8).tobytes(), 1)
+        for _ in range(9)]
+table = Table(rng.bytes(32), 16, Rings())
+table.set_own(np.ones(16, np.int8))
+for contact in made:
+    table.add(contact)
+table.nearest(made[0].id, 3)
+for wanted in (table.own, made[0].vector()):
+    table.alike(wanted, 3)
+    Lookup(wanted, 3, table.me, made, Rings()).next()
+Lookup(made[0].id, 3, table.me, made, Rings()).next()
+print(before == [len(k.signatures) for k in kernels])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == "True", done.stderr
