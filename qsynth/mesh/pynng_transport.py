@@ -247,5 +247,5 @@ class PynngTransport:
 def _made_by(pipe: pynng.Pipe, dialer: pynng.Dialer) -> bool:
     try:
         return bool(pipe.dialer is dialer)
-    except TypeError:
-        return False  # accepted, not dialled
+    except (TypeError, KeyError):
+        return False  # accepted, not dialled; or by a dialer that is closed by now

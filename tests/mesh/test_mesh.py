@@ -197,6 +197,19 @@ def test_what_cannot_be_sent_is_counted(transports) -> None:
     assert transport.shed["unreachable"] == 64
 
 
+def test_a_connection_that_comes_up_after_its_address_was_forgotten_is_no_error(transports) -> None:
+    listener, dialer = transports
+    dialer.send(listener.address, b"x")
+    end = time.monotonic() + 10.0
+    while not dialer._arrived and time.monotonic() < end:
+        listener.receive(0.002)
+    assert dialer._arrived
+    dialer.forget(listener.address)
+    assert dialer.receive(0.0) == []
+    dialer.send(listener.address, b"again")
+    assert [data for _, data in receive(listener, dialer)] == [b"again"]
+
+
 def test_an_oversize_message_never_arrives(transports) -> None:
     listener, dialer = transports
     dialer.send(listener.address, b"x" * 100_000)
