@@ -45,6 +45,9 @@ GROUPS: dict[str, dict[str, type]] = {
 }
 
 
+CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
+
+
 def validate(values: Mapping[str, Any]) -> RunConfig:
     """Return the typed config.  Raises ConfigError: key, value, rule, nearest right spelling."""
     config = build(RunConfig, values, "")
@@ -87,6 +90,7 @@ def _check_together(config: RunConfig) -> None:
             "synthesis.teach.inputs=generated: packets must carry input statistics; "
             "set distill.input_rank=8"
         )
+    _check_sizes(config)
     if config.placement.name == "processes" and config.mesh.name == "memory":
         raise ConfigError(
             "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
@@ -96,3 +100,26 @@ def _check_together(config: RunConfig) -> None:
     for name, group in config.fleet.items():
         if group.model.name == "module" and not group.model.target:
             raise ConfigError(f"fleet.{name}.model.target=: needs package.Class")
+
+
+def _check_sizes(config: RunConfig) -> None:
+    side = getattr(config.data, "side", None)
+    whole = {"fmnist": 28, "cifar10": 32}.get(config.data.name)
+    if side is not None and whole is not None and whole % side:
+        raise ConfigError(f"data.side={side}: must divide {whole}")
+    if config.partition.validation_share + config.partition.audit_share > 0.9:
+        raise ConfigError("partition.validation_share + partition.audit_share: must be <= 0.9")
+    # What is too large for a transport closes the connection: it must never be sent.
+    answer = 2 * config.dht.reply_contacts * (config.similarity.fingerprint_dim + CONTACT_BYTES)
+    needed = max(config.distill.max_bytes + CONTACT_BYTES, answer)
+    if config.mesh.max_message_bytes < needed:
+        raise ConfigError(
+            f"mesh.max_message_bytes={config.mesh.max_message_bytes}: must be >= {needed} for "
+            "distill.max_bytes, dht.reply_contacts and similarity.fingerprint_dim"
+        )
+    for name, group in config.fleet.items():
+        model = group.model
+        if model.name == "resnet" and model.width % model.groups:
+            raise ConfigError(
+                f"fleet.{name}.model.groups={model.groups}: must divide width {model.width}"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from qsynth.cli.options import parse
@@ -17,6 +18,7 @@ def main(words: list[str]) -> int:
     if len(options.overrides) != 1:
         raise ConfigError("report: needs one run folder, e.g. qsynth report runs/NAME")
     folder = Path(options.overrides[0]).expanduser().absolute()
+    sys.path.insert(0, "")  # a module of the user's own may lie in this folder
     from qsynth.run.execute import read_config, report
 
     config = validate(read_config(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from qsynth.data.dataset import (
 from qsynth.errors import DataError
 from qsynth.types import Floats32, Ints, Task
 
+UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
 
 
@@ -35,7 +37,7 @@ def load(config: Arrays) -> DataSet:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     missing = {"x", "y"} - set(arrays)
     if missing:
@@ -45,6 +47,8 @@ def load(config: Arrays) -> DataSet:
 
 def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -> DataSet:
     """Return the data set of named arrays, with a test part split off where there is none."""
+    if arrays["x"].dtype.kind not in "iufb" or not len(arrays["x"]):
+        raise DataError(f"{source}: x must hold numbers of at least one sample")
     layout = LAYOUT_OF_AXES.get(arrays["x"].ndim - 1)
     if layout is None:
         raise DataError(f"{source}: x must have 2, 3 or 4 axes, got {arrays['x'].ndim}")

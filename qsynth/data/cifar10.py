@@ -7,6 +7,7 @@ pickles are read without being executed.
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,9 @@ def rows_of_pickle(data: bytes, name: str) -> Rows:
     if not isinstance(raw, bytes) or len(raw) != len(labels) * (ROW - 1):
         raise DataError(f"cifar10: {name}: data and labels do not fit together")
     images = np.frombuffer(raw, np.uint8).reshape(-1, 3, SIDE, SIDE)
-    return images, _labels(np.array(labels, np.int64), name)
+    if not all(isinstance(label, int) and 0 <= label < len(LABELS) for label in labels):
+        raise DataError(f"cifar10: {name} has labels outside 0-9")
+    return images, np.array(labels, np.int64)
 
 
 def _labels(labels: Ints, name: str) -> Ints:
@@ -127,7 +130,7 @@ def _batches(source: Path) -> Iterator[tuple[str, bytes]]:
                 if member.isfile() and member.size <= MAX_FILE and _wanted(name):
                     file: Any = archive.extractfile(member)
                     yield name, file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise DataError(f"cifar10: {source} cannot be read ({error})") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[Any]:
         zero, kind, given = struct.unpack_from(">HBB", data)
         shape = struct.unpack_from(f">{given}I", data, 4)
         body = np.frombuffer(data, np.uint8, offset=4 + 4 * given)
-    except (OSError, EOFError, struct.error, ValueError) as error:
+    except (OSError, EOFError, struct.error, ValueError, zlib.error) as error:
         raise DataError(f"{path}: not an IDX file ({error})") from None
     if zero != 0 or kind != 8 or given != axes or len(body) != np.prod(shape, dtype=np.int64):
         raise DataError(f"{path}: not an IDX file of {axes} axes of bytes")

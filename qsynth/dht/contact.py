@@ -9,6 +9,8 @@ from qsynth.types import Fingerprint, NodeId
 
 ID_BYTES = 32
 MAX_ADDRESS = 160
+# A peer may name these alone: `pipe:` is how a transport calls its own connections.
+SCHEMES = ("ipc://", "tcp://", "memory:")
 MAX_FINGERPRINT = 1024
 
 
@@ -33,7 +35,8 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         """Return whether all fields are in range; size: of this task's fingerprints."""
         return (
             len(self.id) == ID_BYTES
-            and 0 < len(self.address) <= MAX_ADDRESS
+            and self.address.startswith(SCHEMES)
+            and len(self.address) <= MAX_ADDRESS
             and len(self.fingerprint) == size
             and 0 <= self.version < 2**63
         )

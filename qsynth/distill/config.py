@@ -22,7 +22,7 @@ class Analytic:
     )
     min_support: int = setting(5, "samples a class needs before anything is sent of it", low=1)
     max_bytes: int = setting(8192, "of a packet with its signature", low=512, high=32768)
-    ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0)
+    ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0, high=4e9)
 
 
 OPTIONS: dict[str, type] = {"analytic": Analytic}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from qsynth.mesh.config import Shared
 from qsynth.types import NodeId
@@ -78,32 +79,36 @@ class _Pending:
 class Rpc:
     """Keep the requests of one node that are under way.
 
-    counts: what was refused or shed, by reason.
+    counts: what was refused or shed, by reason.  seed: of request numbers; None is the system's
+    randomness, a number makes a simulation repeatable.
     """
 
-    def __init__(self, me: NodeId, config: Shared) -> None:
+    def __init__(self, me: NodeId, config: Shared, seed: int | None = None) -> None:
         self.me, self.config = me, config
         self.counts: Counter[str] = Counter()
         self._pending: dict[int, _Pending] = {}
         self._deadlines: list[tuple[float, int]] = []
-        self._number = 0
+        # Numbers that others cannot guess: an answer is not forged by who does not see it.
+        self._numbers = np.random.default_rng(seed)
 
     def request(self, now: float, address: str, kind: str, body: bytes, tag: Any) -> list[Send]:
         """Return the message that asks, or nothing (and count it) where too much is under way."""
         if len(self._pending) >= self.config.max_pending:
             self.counts["too_many_requests"] += 1
             return []
-        self._number += 1
-        payload = self._wrap(REQUEST, self._number, kind, body)
-        self._pending[self._number] = _Pending(address, kind, payload, tag, self.config.rpc_retries)
-        heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, self._number))
+        number = int(self._numbers.integers(1, 2**62))
+        payload = self._wrap(REQUEST, number, kind, body)
+        self._pending[number] = _Pending(address, kind, payload, tag, self.config.rpc_retries)
+        heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, number))
         return [Send(address, payload, kind)]
 
-    def answer(self, request: Request, body: bytes, refused: bool = False) -> Send:
-        """Return the message that answers a request."""
+    def answer(
+        self, request: Request, body: bytes, refused: bool = False, known: bool = True
+    ) -> Send:
+        """Return the message that answers a request; a kind not `known` is counted as such."""
         type_ = REFUSAL if refused else ANSWER
         payload = self._wrap(type_, request.number, request.kind, body)
-        return Send(request.address, payload, f"{request.kind}_answer")
+        return Send(request.address, payload, f"{request.kind if known else 'unknown'}_answer")
 
     def receive(self, address: str, payload: bytes) -> Request | Answer | None:
         """Return what a message is; None, and a count, where it is none of ours."""

@@ -18,6 +18,7 @@ from qsynth.node.study import Outcome
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
+MAX_TRACEBACKS = 10  # printed in a node's log; the last one stands in its result
 IDLE_S = 0.25  # the mesh thread looks up at least this often
 BOOTSTRAP_S = (0.5, 5.0)  # between two looks for unknown addresses: while alone, and later
 
@@ -85,28 +86,40 @@ class MeshHost:
             self._thread.join(timeout=5.0)
         self.transport.close()
 
+    def paused(self) -> threading.Lock:
+        """Return the lock under which the node does not change."""
+        return self._lock
+
     def _loop(self) -> None:
-        next_bootstrap = 0.0
-        try:
-            while not self._stop.is_set():
+        next_bootstrap, failures = 0.0, 0
+        while not self._stop.is_set():
+            try:
                 now = time.monotonic()
                 if now >= next_bootstrap:
-                    self._look_for_addresses(now)
                     next_bootstrap = now + BOOTSTRAP_S[not self.node.alone]
-                self._flush()
-                with self._lock:
-                    wake_at = self.node.wake_at
-                wait = min(IDLE_S, max(0.0, (wake_at or now + IDLE_S) - now))
-                messages = self.transport.receive(wait)
-                with self._lock:
-                    now = time.monotonic()
-                    for address, payload in messages:
-                        self._apply(self.node.message(now, address, payload))
-                    self._apply(self.node.timer(now))
-        except Exception:
-            # A bug in the mesh must not stop the training; it is shown, and ends up in the result.
-            self.error = traceback.format_exc()
-            traceback.print_exc()
+                    self._look_for_addresses(now)
+                self._turn(now)
+            except Exception:
+                # A bug here must neither stop the training nor cut the node off: it is shown, it
+                # makes the node `failed` in the end, and the mesh goes on.
+                failures += 1
+                self.error = traceback.format_exc()
+                if failures <= MAX_TRACEBACKS:
+                    traceback.print_exc()
+                self._stop.wait(IDLE_S)
+
+    def _turn(self, now: float) -> None:
+        """Send what waits, take what has come, do what is due."""
+        self._flush()
+        with self._lock:
+            wake_at = self.node.wake_at
+        wait = min(IDLE_S, max(0.0, (wake_at or now + IDLE_S) - now))
+        messages = self.transport.receive(wait)
+        with self._lock:
+            now = time.monotonic()
+            for address, payload in messages:
+                self._apply(self.node.message(now, address, payload))
+            self._apply(self.node.timer(now))
 
     def _look_for_addresses(self, now: float) -> None:
         known = [a for a in self._bootstrap() if a != self.node.address]

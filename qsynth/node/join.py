@@ -125,7 +125,7 @@ class JoinMesh(pl.Callback):
         """Exchange once more and make the predictor."""
         self._learner.on_train_end(trainer, pl_module)
         assert self._participant is not None
-        self.predictor = self._participant.predictor(pl_module).eval()
+        self.predictor = self._participant.predictor(pl_module.cpu()).eval()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Serve until the others have finished, `mesh.linger_s` at most; then leave."""

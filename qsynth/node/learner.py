@@ -63,7 +63,8 @@ class TrainerLearner(pl.Callback):
             return
         size = min(teaching.batch_size, len(teaching.inputs))
         rows = torch.randint(len(teaching.inputs), (size,), generator=self._generator)
-        loss = distillation_loss(pl_module(teaching.inputs[rows]), teaching.targets[rows])
+        inputs = teaching.inputs[rows].to(pl_module.device)
+        loss = distillation_loss(pl_module(inputs), teaching.targets[rows].to(pl_module.device))
         (loss * (teaching.weight * teaching.every_steps)).backward()
 
 

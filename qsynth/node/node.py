@@ -21,7 +21,7 @@ from qsynth.mesh.config import Shared
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
 from qsynth.node.serving import serve
-from qsynth.node.study import Outcome
+from qsynth.node.study import Outcome, is_new
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest
 from qsynth.peers import Peers
 from qsynth.trust import Admission, Admitted
@@ -37,19 +37,20 @@ class Node:
     """One node of the mesh.
 
     epoch_s: seconds since the epoch at `now` 0 of the driver's clock.  address: where others
-    reach it.  fingerprint_size: of this task.
+    reach it.  fingerprint_size: of this task.  rpc_seed: of request numbers, in simulations.
     """
 
     def __init__(
         self, identity: Identity, address: str, fingerprint_size: int, admission: Admission,
         peers: Peers, dht: Rings, mesh: Shared, ttl_s: float, epoch_s: float, seed: int,
+        rpc_seed: int | None = None,
     ) -> None:  # fmt: skip
         self.identity, self.address, self.admission = identity, address, admission
         self.peers, self.dht, self.ttl_s, self.epoch_s = peers, dht, ttl_s, epoch_s
         self.size = fingerprint_size
         self.me: NodeId = identity.id
         self.table = Table(self.me, fingerprint_size, dht)
-        self.rpc = Rpc(self.me, mesh)
+        self.rpc = Rpc(self.me, mesh, rpc_seed)
         self.counts: Counter[str] = Counter()
         self.held: dict[NodeId, Admitted] = {}
         self.finished = False
@@ -111,7 +112,9 @@ class Node:
         for author in [a for a, h in self.held.items() if h.packet.expired(self._wall(now))]:
             del self.held[author]
             effects.record("expired", author=author.hex())
-        if outcome is not None and is_new(outcome, self.own_packet, self._wall(now)):
+        if outcome is not None and is_new(
+            outcome, self.own_packet and self.own_packet[0], self._wall(now)
+        ):
             self._publish(now, period, outcome, effects)
         self._quiet -= 1
         if self._quiet <= 0:
@@ -165,7 +168,8 @@ class Node:
         return self.epoch_s + now
 
     def _publish(self, now: float, period: int, outcome: Outcome, effects: Effects) -> None:
-        self._sequence += 1
+        # From the clock, so that a node that has lost its state is not behind its own past.
+        self._sequence = max(self._sequence + 1, int(self._wall(now)))
         packet = OutcomePacket(
             task=self.admission.task_digest,
             encoder=self.admission.encoder_digest,
@@ -212,11 +216,13 @@ class Node:
             return
         lookup, began, kind = entry
         late = now - began > self.dht.lookup_s
-        for contact in [] if late else lookup.next():
-            target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
-            body = wire.Search(self.contact(), target, self.dht.reply_contacts)
-            if not self._ask(now, contact, kind, body, effects, number):
-                lookup.failed(contact.id)
+        target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
+        body = wire.Search(self.contact(), target, self.dht.reply_contacts)
+        # Again until somebody is waited for: a request may be shed, and nobody would wake us.
+        while not late and (chosen := lookup.next()):
+            for contact in chosen:
+                if not self._ask(now, contact, kind, body, effects, number):
+                    lookup.failed(contact.id)
         if late or lookup.done:
             del self._lookups[number]
             self._end_lookup(now, lookup, began, kind, effects)
@@ -284,7 +290,6 @@ class Node:
             self._fetching.discard(errand.contact.id)
         if errand is not None and answer.sender != errand.contact.id:
             self.counts["impostor"] += 1  # another node answers at this address now
-            effects.record("impostor", node=errand.contact.id.hex())
             self._drop(errand.contact.id)
         elif answer.refused:
             refusal = wire.unpack(answer.body, wire.Refusal)
@@ -296,7 +301,8 @@ class Node:
             self._fetched(now, answer, errand.contact, effects)
         elif answer.kind == wire.NOTICE:
             notice = wire.unpack(answer.body, wire.Notice)
-            self._learn([notice.contact] if notice else [])
+            if notice is not None and notice.contact.id == answer.sender:
+                self._learn([notice.contact])
         else:
             found = wire.unpack(answer.body, wire.Contacts)
             if found is not None and found.contact.id == answer.sender:
@@ -388,13 +394,3 @@ class Node:
             author = min(self.held, key=lambda a: (a in wanted, self.held[a].packet.created_s))
             del self.held[author]
             effects.record("dropped", author=author.hex(), reason="max_authors")
-
-
-def is_new(outcome: Outcome, own: tuple[OutcomePacket, bytes] | None, wall_s: float) -> bool:
-    """Return whether an outcome says more than the packet out there, or that is half expired."""
-    if own is None:
-        return outcome.support > 0
-    packet, payload = own[0], outcome.payload
-    if wall_s > packet.created_s + packet.ttl_s / 2 or packet.payload.keys() != payload.keys():
-        return True
-    return any(not np.array_equal(packet.payload[key], payload[key]) for key in payload)

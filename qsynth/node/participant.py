@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from qsynth.node.memory import release
-from qsynth.node.study import Outcome, Study
+from qsynth.node.study import Outcome, Study, network_logits
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admitted
@@ -86,10 +85,6 @@ class Participant:
         samples = self.study.samples
         accuracy = None
         if len(samples.validation_y):
-            was_training = network.training
-            network.eval()
-            with torch.no_grad():
-                logits = network(torch.from_numpy(samples.validation_x))
-            network.train(was_training)
+            logits = network_logits(network, samples.validation_x)
             accuracy = float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
         return {"event": "period", "period": period, "validation_accuracy": accuracy}

@@ -43,8 +43,9 @@ class Recorder:
 
     def traffic(self) -> dict[str, dict[str, int]]:
         """Return messages and bytes by kind."""
-        kinds = sorted(self.messages)
-        return {k: {"messages": self.messages[k], "bytes": self.bytes[k]} for k in kinds}
+        messages = dict(self.messages)  # the mesh thread may add a kind meanwhile
+        kinds = sorted(messages)
+        return {k: {"messages": messages[k], "bytes": self.bytes[k]} for k in kinds}
 
     def close(self) -> None:
         """Close the file."""

@@ -51,7 +51,7 @@ def serve(node: Server, request: Request) -> tuple[Send, Contact | None]:
         answer = _answer(node, request, body)
     if isinstance(answer, wire.Refusal):
         node.counts[f"refused_{answer.reason.split(':')[0]}"] += 1
-        return node.rpc.answer(request, wire.pack(answer), refused=True), None
+        return node.rpc.answer(request, wire.pack(answer), True, known=kind is not None), None
     return node.rpc.answer(request, wire.pack(answer)), body.contact
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qsynth.distill import dimensions, distil, payload_statistics
 from qsynth.encoder import Encoder
-from qsynth.packet import Payload, Statistics, class_statistics, merge
+from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
 from qsynth.similarity import fingerprint, split_half
 from qsynth.synthesis import Predictor, Synthesis, make_pool, synthesize
 from qsynth.synthesis.analytic_head import OwnEvidence
@@ -154,11 +154,7 @@ class Study:
         """Return the predictor: the network and the head, weighed on validation samples."""
         predictor = Predictor(network, self.encoder, self.task)
         inputs, labels = self.samples.validation_x, self.samples.validation_y
-        was_training = network.training
-        network.eval()
-        with torch.no_grad():
-            logits = network(torch.from_numpy(inputs)).double().numpy()
-        network.train(was_training)
+        logits = network_logits(network, inputs).double().numpy()
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         weight, temperature = fit_product(
             logits, scores, labels, synthesis.log_prior, self.rules.synthesis.head_weight
@@ -172,3 +168,24 @@ class Study:
             self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
         sent = [packets[author].inputs for author in synthesis.authors]
         return merge([self._own_inputs, *(part for part in sent if part is not None)])
+
+
+def network_logits(network: nn.Module, inputs: Floats32) -> Tensor:
+    """Return (n, C) logits of a network in evaluation mode, on the CPU; its mode is kept."""
+    was_training = network.training
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    network.eval()
+    with torch.no_grad():
+        logits: Tensor = network(torch.from_numpy(inputs).to(device)).cpu()
+    network.train(was_training)
+    return logits
+
+
+def is_new(outcome: Outcome, packet: OutcomePacket | None, wall_s: float) -> bool:
+    """Return whether an outcome says more than the packet out there, or that is half expired."""
+    if packet is None:
+        return outcome.support > 0
+    payload = outcome.payload
+    if wall_s > packet.created_s + packet.ttl_s / 2 or packet.payload.keys() != payload.keys():
+        return True
+    return any(not np.array_equal(packet.payload[key], payload[key]) for key in payload)

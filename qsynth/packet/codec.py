@@ -148,7 +148,10 @@ def _decode_arrays(body: bytes) -> Payload:
         shape = reader.numbers(f"<{axes}I")
         dtype = np.dtype(DTYPES[code])
         raw = reader.take(math.prod(shape) * dtype.itemsize)
-        payload[name.decode("ascii")] = np.frombuffer(raw, dtype).reshape(shape)
+        try:
+            payload[name.decode("ascii")] = np.frombuffer(raw, dtype).reshape(shape)
+        except ValueError:  # an axis of 0 lets the others be too large for any array
+            raise PacketError("schema", "impossible shape") from None
         last = name
     if reader.at != len(body):
         raise PacketError("schema", "bytes after the last array")

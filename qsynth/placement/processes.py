@@ -140,6 +140,7 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     machine = make_node(plan, node, identity, transport.address, epoch_s)
     host = MeshHost(machine, transport, recorder, lambda: addresses(plan.folder, node.name))
     _announce(folder, transport.address)
+    host.note([{"event": "started", "id": machine.me.hex()}])
     host.start()
     participant = Participant(make_study(plan, node), host)
     ask_long_slices()
@@ -148,12 +149,13 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     host.note([{"event": "finished"}])
 
     def result(everyone: bool | None) -> None:
-        write_result(
-            plan, node, machine, participant, recorder,
-            status="failed" if host.error else "finished", error=host.error,
-            head_weight=weight, finished_s=finished_s, lingered=everyone, shed=transport.shed,
-            cpu_s=time.process_time() - began_cpu, memory_mib=private_mib(),
-        )  # fmt: skip
+        with host.paused():  # the mesh thread would change what is being counted
+            write_result(
+                plan, node, machine, participant, recorder,
+                status="failed" if host.error else "finished", error=host.error,
+                head_weight=weight, finished_s=finished_s, lingered=everyone, shed=transport.shed,
+                cpu_s=time.process_time() - began_cpu, memory_mib=private_mib(),
+            )  # fmt: skip
 
     finished_s = time.time()
     release()

@@ -70,18 +70,20 @@ class SimulatedNode:
         self.recorder = Recorder(node.name, folder / "events.jsonl")
         identity = Identity.seeded(plan.seed, node.name)
         address = f"memory:{node.name}"
-        self.machine: Node = make_node(plan, node, identity, address, EPOCH_S)
+        self.machine: Node = make_node(plan, node, identity, address, EPOCH_S, rpc_seed=node.seed)
         self.transport = network.attach(address, self._received)
         self.participant = Participant(make_study(plan, node), self)
         self.baton = Baton()
         self.error: BaseException | None = None
         self.done = False
+        self.weight, self.finished_s = 0.0, 0.0
         self._rng = np.random.default_rng([node.seed, 10])
         self._timer: float | None = None
         self._thread = threading.Thread(target=self._run, name=node.name, daemon=True)
 
     def start(self, now: float) -> None:
         """Begin the fit; the first node to start finds nobody to join."""
+        self.note([{"event": "started", "id": self.machine.me.hex()}])
         self._thread.start()
         self.baton.give()
         self._schedule(now)
@@ -116,6 +118,14 @@ class SimulatedNode:
             self._timer = wake_at
             self.network.at(wake_at, self._fired)
 
+    def write_result(self) -> None:
+        """Write what happened, once the node has served the others to the end."""
+        write_result(
+            self.plan, self.node, self.machine, self.participant, self.recorder,
+            status="finished", head_weight=self.weight, finished_s=self.finished_s,
+            cpu_s=None, memory_mib=None, shed=self.transport.shed, lingered=True,
+        )  # fmt: skip
+
     def _received(self, now: float, sender: str, payload: bytes) -> None:
         self.apply(self.machine.message(now, sender, payload))
 
@@ -142,12 +152,8 @@ class SimulatedNode:
         self.baton.wait()
         try:
             network = fit(self.plan, self.node, self.participant.exchange)
-            weight = write_predictor(self.plan, self.node, self.participant, network)
-            write_result(
-                self.plan, self.node, self.machine, self.participant, self.recorder,
-                status="finished", head_weight=weight, finished_s=self.network.now,
-                cpu_s=None, memory_mib=None, shed=self.transport.shed, lingered=True,
-            )  # fmt: skip
+            self.weight = write_predictor(self.plan, self.node, self.participant, network)
+            self.finished_s = self.network.now
         except BaseException as error:  # handed to the clock's thread, which raises it
             self.error = error
         finally:
@@ -166,16 +172,22 @@ def simulate(plan: Plan) -> dict[str, Any]:
         addresses: list[str] = []
         for node in nodes:
             node.start(network.now)
+            _raise_errors(nodes)
             node.join(addresses[-3:], network.now)
             addresses.append(node.transport.address)
         while not all(node.done for node in nodes):
             if not network.step():
                 raise RunError("the virtual clock has stopped before all nodes have finished")
-            for node in nodes:
-                if node.error is not None:
-                    raise node.error
+            _raise_errors(nodes)
 
     quietly(run)
     for node in nodes:
+        node.write_result()
         node.recorder.close()
     return {"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu}
+
+
+def _raise_errors(nodes: list[SimulatedNode]) -> None:
+    for node in nodes:
+        if node.error is not None:
+            raise node.error

@@ -46,7 +46,10 @@ def make_study(plan: Plan, node: NodePlan) -> Study:
     return Study(plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed)
 
 
-def make_node(plan: Plan, node: NodePlan, identity: Identity, address: str, epoch_s: float) -> Node:
+def make_node(
+    plan: Plan, node: NodePlan, identity: Identity, address: str, epoch_s: float,
+    rpc_seed: int | None = None,
+) -> Node:  # fmt: skip
     """Return a node's state machine."""
     task, rules = plan.data.task, plan.rules
     admission = Admission(
@@ -69,6 +72,7 @@ def make_node(plan: Plan, node: NodePlan, identity: Identity, address: str, epoc
         rules.distill.ttl_s,
         epoch_s,
         node.seed,
+        rpc_seed,
     )
 
 

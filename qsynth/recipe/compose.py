@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -46,10 +47,12 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     if recipe is None:
         recipe = DEFAULT_RECIPE
     path = find_recipe(recipe)
-    name = path.stem
+    # A name of our own: a file may be called anything, also what Hydra takes for a number.
+    name = f"own_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     source.add_recipe(name, path)
     base = _compose([f"+recipe={name}", *choices])
     _check_fleet(base, assignments)
+    _check_models(_compose([f"+recipe={name}"]), choices, assignments)
     forced = [f"++{key}={value}" for _, key, value in assignments]
     values = _compose([f"+recipe={name}", *choices, *forced]) if forced else base
     values["recipe"] = recipe
@@ -106,6 +109,22 @@ def _check_fleet(base: dict[str, Any], assignments: list[tuple[str, str, str]]) 
             )
 
 
+def _check_models(
+    recipe: dict[str, Any], choices: list[str], assignments: list[tuple[str, str, str]]
+) -> None:
+    """A model for a mistyped group must not become a node of its own."""
+    fleet = recipe.get("fleet") or {}
+    added = {key.split(".")[1] for sign, key, _ in assignments if sign and "." in key}
+    for choice in choices:
+        _, _, package = choice.partition("=")[0].partition("@")
+        parts = package.split(".")
+        if parts[0] == "fleet" and len(parts) > 1 and parts[1] not in set(fleet) | added:
+            raise ConfigError(
+                f"{choice}: no such node group{nearest_spelling(parts[1], fleet)}; "
+                f"a new one is added by +fleet.{parts[1]}.count=1"
+            )
+
+
 def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: set[str]) -> None:
     """Where the user chose another option, leave out the recipe's settings of the first one."""
     for choice in choices:
@@ -113,7 +132,7 @@ def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: se
         group, _, package = key.partition("@")
         place: Any = values
         for part in (package or group).split("."):
-            place = place.get(part, {})
+            place = place.get(part) or {}
         known = {field.name for field in fields(GROUPS[group][option])}
         for name in [n for n in place if n not in known]:
             if f"{package or group}.{name}" not in assigned:

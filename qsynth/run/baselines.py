@@ -6,6 +6,8 @@ cores, and an arm that has finished once is kept by the hash of all that it depe
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -13,11 +15,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from qsynth.encoder.projection import cache_folder
+from qsynth.model.config import Module
 from qsynth.node.participant import Lonely, Participant
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
@@ -79,11 +83,22 @@ def _one(task: tuple[int, str]) -> tuple[Score, float]:
     return evaluator.score(node, network, predictor), cpu
 
 
+def _source_digest(model: Any) -> str:
+    """Return what tells whether the user's own module has changed since an arm was kept."""
+    if not isinstance(model, Module):
+        return ""
+    module = importlib.import_module(model.target.rpartition(".")[0])
+    source = getattr(module, "__file__", None)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+
+
 def _digest(plan: Plan, arm: str) -> bytes:
     def node_values(node: NodePlan) -> list[Any]:
         return [node.name, node.model.__class__.__name__, asdict(node.model), node.seed,
                 config_digest(node.share.train.tolist()).hex(),
                 config_digest(node.share.validation.tolist()).hex(),
+                config_digest(node.share.audit.tolist()).hex(), node.share.group, node.share.site,
+                _source_digest(node.model),
                 node.share.quarter_turns, node.share.label_map.tolist()]  # fmt: skip
 
     values = {

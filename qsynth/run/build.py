@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 
 from qsynth.data import DataSet, load_data
 from qsynth.distill import check_size, dimensions
 from qsynth.encoder import make_encoder
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
@@ -20,11 +22,16 @@ from qsynth.partition import deal
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
 
+# Arguments of Lightning's Trainer that other settings or qsynth itself decide.
+OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val", "callbacks",
+        "accelerator", "devices", "logger", "enable_checkpointing", "enable_progress_bar",
+        "enable_model_summary"}  # fmt: skip
 MIN_TRAINING = 4  # samples of a node: two folds of two
 
 
 def build(config: RunConfig, folder: Path) -> Plan:
     """Return the plan of a run.  Raises ConfigError or DataError where it cannot be."""
+    _check_trainer(config)
     data = load_data(config.data, config.task)
     encoder = make_encoder(config.encoder, data.task)
     nodes = _nodes(config, data)
@@ -46,6 +53,16 @@ def build(config: RunConfig, folder: Path) -> Plan:
         placement=config.placement,
         nodes=nodes,
     )
+
+
+def _check_trainer(config: RunConfig) -> None:
+    known = set(inspect.signature(pl.Trainer.__init__).parameters) - OURS
+    for name in config.trainer.arguments:
+        if name not in known:
+            raise ConfigError(
+                f"trainer.arguments.{name}: not an argument of Lightning's Trainer that is free"
+                f"{nearest_spelling(name, known)}"
+            )
 
 
 def _mesh(config: RunConfig) -> Any:
@@ -77,6 +94,12 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
             raise ConfigError(
                 f"partition: {name} gets {len(share.train)} training samples, "
                 f"needs {MIN_TRAINING}; fewer nodes, or more partition.samples_per_node"
+            )
+        measured = share.site is not None and data.test_node is not None
+        if measured and not (data.test_node == share.site).any():
+            raise ConfigError(
+                f"data.test_share: site {share.site} has no test sample; raise test_share, "
+                "or give x_test, y_test and node_test"
             )
         seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
         nodes.append(NodePlan(name, index, model, share, seed))

@@ -80,7 +80,7 @@ class Evaluator:
         return shares
 
     def _own_weights(self, node: NodePlan, labels: Ints) -> Floats:
-        if node.share.site is not None:
+        if node.share.site is not None and self.plan.data.test_node is not None:
             return np.ones(len(labels))  # the site's own test samples are its distribution
         present = np.bincount(labels, minlength=self.plan.data.task.classes)
         ratio = self._own_shares(node) / np.maximum(present, 1)

@@ -47,15 +47,28 @@ def merge_events(run: Path, events: list[dict[str, Any]]) -> None:
                 file.write(f"{event['time']},{event['node']},{event['period']},{shown}\n")
 
 
-def routing(events: list[dict[str, Any]], ids: dict[str, str], k: int) -> dict[str, Any]:
+def node_ids(events: list[dict[str, Any]]) -> dict[str, str]:
+    """Return node names by hex id, also of nodes that have left no result."""
+    return {event["id"]: event["node"] for event in events if event["event"] == "started"}
+
+
+def ends(events: list[dict[str, Any]], finished: set[str]) -> dict[str, float]:
+    """Return when each node that has left no result was last heard of."""
+    last = {event["node"]: event["time"] for event in events}
+    return {node: time for node, time in last.items() if node not in finished}
+
+
+def routing(
+    events: list[dict[str, Any]], ids: dict[str, str], k: int, ended: dict[str, float]
+) -> dict[str, Any]:
     """Return what lookups took, and their recall against brute force.
 
-    ids: node name by hex id.  Recall of a lookup: the share of the k most alike authors, among
-    all fingerprint versions alive when it began, that it found.
+    ids: node name by hex id.  ended: when nodes died.  Recall of a lookup: the share of
+    the k most alike authors, among all versions alive when it began, that it found.
     """
     lookups = [e for e in events if e["event"] == "lookup"]
     semantic = [e for e in lookups if e["kind"] == "similar"]
-    recalls = [r for r in (_recall(e, events, ids, k) for e in semantic) if r is not None]
+    recalls = [r for r in (_recall(e, events, ids, k, ended) for e in semantic) if r is not None]
     rpcs = [e["rpcs"] for e in lookups]
     return {
         "lookups": len(lookups),
@@ -68,18 +81,18 @@ def routing(events: list[dict[str, Any]], ids: dict[str, str], k: int) -> dict[s
 
 
 def _recall(
-    lookup: dict[str, Any], events: list[dict[str, Any]], ids: dict[str, str], k: int
-) -> float | None:
-    name_of = ids
+    lookup: dict[str, Any], events: list[dict[str, Any]], ids: dict[str, str], k: int,
+    ended: dict[str, float],
+) -> float | None:  # fmt: skip
     prints: dict[str, tuple[int, bytes]] = {}
     for event in events:
         if event["time"] > lookup["began"]:
             break
         if event["event"] == "publish":
             prints[event["node"]] = (event["version"], bytes.fromhex(event["fingerprint"]))
-        elif event["event"] == "stopped":
-            prints.pop(event["node"], None)
     me = lookup["node"]
+    for node in [n for n in prints if ended.get(n, lookup["began"]) < lookup["began"]]:
+        del prints[node]
     if me not in prints or len(prints) < 2 or k < 1:
         return None
     own = np.frombuffer(prints.pop(me)[1], np.int8).astype(np.float64)
@@ -88,7 +101,7 @@ def _recall(
     lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(own)
     scores = matrix @ own / np.maximum(lengths, 1e-12)
     best = [names[row] for row in np.argsort(-scores, kind="stable")[:k]]
-    found = {name_of.get(node) for node, version in lookup["found"][:k] if version > 0}
+    found = {ids.get(node) for node, version in lookup["found"][:k] if version > 0}
     return len(found & set(best)) / len(best)
 
 
@@ -101,12 +114,12 @@ def pairs(
     realised = {
         (name_of[e["author"]], e["node"])
         for e in events
-        if e["event"] == "admit" and e["author"] in name_of
+        if e["event"] == "admit" and e["author"] in name_of and e["node"] in results
     }
     useful = {
         (name_of[author], e["node"])
         for e in events
-        if e["event"] == "synthesis"
+        if e["event"] == "synthesis" and e["node"] in results
         for author in e["used"]
         if author in name_of
     }

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def execute(
 
     announce: called once, before the nodes start.  progress: called now and then meanwhile.
     """
+    plan = build(config, Path())  # a mistake found here leaves no folder behind
     folder = new_folder(config, values)
-    plan = build(config, folder)
+    plan = replace(plan, folder=folder)
     _write_inputs(plan, values, overrides)
     announce(plan)
     if config.placement.name == "simulate":

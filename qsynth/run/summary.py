@@ -15,7 +15,7 @@ from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
 from qsynth.run.evaluate import Evaluator, Score, summarise
-from qsynth.run.events import all_events, merge_events, pairs, routing
+from qsynth.run.events import all_events, ends, merge_events, node_ids, pairs, routing
 
 
 def read_results(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -154,8 +154,8 @@ def _counted(
     total = sum(counts["bytes"] for counts in traffic.values())
     periods = sum(event["event"] == "period" for event in events)
     sizes = [event["bytes"] for event in events if event["event"] == "publish"]
-    ids = {result["id"]: name for name, result in results.items()}
     found, share = pairs(results, events)
+    found["possible"] = len(plan.nodes) * (len(plan.nodes) - 1)
     k = getattr(plan.peers, "k", 0)
     return {
         "packets": {
@@ -171,7 +171,8 @@ def _counted(
             "bytes_per_node_per_period": total / periods if periods else None,
             "by_message": {kind: dict(counts) for kind, counts in sorted(traffic.items())},
         },
-        "routing": routing(events, ids, k) | {"same_group_share": share},
+        "routing": routing(events, node_ids(events), k, ends(events, set(results)))
+        | {"same_group_share": share},
         "pairs": found,
     }
 

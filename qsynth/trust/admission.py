@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from qsynth.packet import OutcomePacket, Payload, decode_packet
 from qsynth.trust.config import Checks
 from qsynth.types import Fingerprint, NodeId, Task
 
+MIN_DIMENSIONS = 4  # the least that `distill.d` allows
 FINGERPRINT_STEPS = 1  # 8-bit steps that rounding may move a recomputed fingerprint
 
 
@@ -30,7 +32,7 @@ class Admitted:
 class Admission:
     """Admit packets of one task and encoder.
 
-    read: gives what a payload says, with `.features` (counts, sums); raises PacketError.
+    read: gives what a payload says, with `.features` and `.inputs` (statistics); raises PacketError.
     sketch: gives the fingerprint of counts and sums.
     """
 
@@ -58,6 +60,13 @@ class Admission:
         counts = evidence.features.counts
         if len(counts) != self.task.classes:
             raise PacketError("schema", f"{len(counts)} classes")
+        if evidence.features.dimensions < MIN_DIMENSIONS:
+            raise PacketError("schema", f"{evidence.features.dimensions} features")
+        size = math.prod(self.task.shape)
+        if evidence.inputs is not None and evidence.inputs.dimensions != size:
+            raise PacketError(
+                "schema", f"inputs of {evidence.inputs.dimensions} values, not {size}"
+            )
         total = int(counts.sum())
         if packet.support != total or not 0 < total <= self.config.max_support:
             raise PacketError("support", f"claims {packet.support}, carries {total}")

@@ -206,9 +206,13 @@ def test_recall_is_measured_against_brute_force_over_what_was_alive() -> None:
         publish(5, "d", [100, 1]),
         lookup(6, ["B"]),
     ]
-    made = routing(events, {"A": "a", "B": "b", "C": "c", "D": "d"}, 1)
+    made = routing(events, {"A": "a", "B": "b", "C": "c", "D": "d"}, 1, {})
     assert made["recall_at_k"] == pytest.approx(1 / 3)
     assert made["rpcs_mean"] == 2.0
+    # Whoever was dead when a lookup began is not missed.
+    assert routing(events, {"B": "b", "D": "d"}, 1, {"d": 5.5})["recall_at_k"] == pytest.approx(
+        2 / 3
+    )
 
 
 def test_pairs_are_directed_and_counted_once() -> None:
