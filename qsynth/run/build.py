@@ -95,8 +95,8 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
                 f"partition: {name} gets {len(share.train)} training samples, "
                 f"needs {MIN_TRAINING}; fewer nodes, or more partition.samples_per_node"
             )
-        measured = share.site is not None and data.test_node is not None
-        if measured and not (data.test_node == share.site).any():
+        sites = data.test_node if share.site is not None else None
+        if sites is not None and share.site not in sites:
             raise ConfigError(
                 f"data.test_share: site {share.site} has no test sample; raise test_share, "
                 "or give x_test, y_test and node_test"

@@ -32,7 +32,8 @@ class Admitted:
 class Admission:
     """Admit packets of one task and encoder.
 
-    read: gives what a payload says, with `.features` and `.inputs` (statistics); raises PacketError.
+    read: gives what a payload says, with statistics `.features` and `.inputs`, or raises
+    PacketError.
     sketch: gives the fingerprint of counts and sums.
     """
 

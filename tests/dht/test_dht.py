@@ -183,6 +183,8 @@ def test_a_contact_is_checked() -> None:
     assert good.valid(D)
     assert not good.valid(D + 1)
     assert not Contact(b"short", "a", good.fingerprint, 1).valid(D)
+    for address in ("pipe:7", "pipe:x", "file:///etc", "http://x"):
+        assert not Contact(good.id, address, good.fingerprint, 1).valid(D)
     assert not Contact(good.id, "", good.fingerprint, 1).valid(D)
     assert not Contact(good.id, "a" * 1000, good.fingerprint, 1).valid(D)
     assert not Contact(good.id, "a", good.fingerprint, -1).valid(D)

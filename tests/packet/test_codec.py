@@ -107,6 +107,9 @@ def test_a_huge_claimed_shape_allocates_nothing() -> None:
     body = b"\x01" + b"\x01x" + bytes([4, 4]) + struct.pack("<4I", *[2**32 - 1] * 4)
     with pytest.raises(PacketError, match="schema"):
         decode_packet(signed(body))
+    nothing = b"\x01" + b"\x01x" + bytes([4, 4]) + struct.pack("<4I", 0, *[2**32 - 1] * 3)
+    with pytest.raises(PacketError, match="schema"):
+        decode_packet(signed(nothing))
 
 
 def test_identity_is_deterministic_from_a_seed_and_random_otherwise() -> None:

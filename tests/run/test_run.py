@@ -153,6 +153,8 @@ def test_own_arrays_of_vectors_run_by_their_sites(tmp_path, capsys) -> None:
 
 
 ERRORS = [
+    (["+trainer.arguments.max_tim=1"], "did you mean max_time"),
+    (["+trainer.arguments.callbacks=1"], "that is free"),
     (["distill.max_bytes=1024", "distill.d=128"], "would fit"),
     (["data=arrays"], "no such .npz"),
     (["data=fmnist", "data.root=/nowhere"], "digits_mesh"),

@@ -37,6 +37,19 @@ def packet(**changes) -> OutcomePacket:
     return replace(good, **changes)
 
 
+def narrow(d: int) -> dict:
+    made = distil(Analytic(), 4, np.zeros((60, 4), np.float32), None, np.arange(60) % 3, 3)
+    return made | {"means": made["means"][:, :d], "factors": made["factors"][:d],
+                   "diagonal": made["diagonal"][:d]}  # fmt: skip
+
+
+def inputs(size: int) -> dict:
+    """Statistics of inputs of a shape that the task does not have."""
+    x, y = np.ones((60, size), np.float32), np.arange(60) % 3
+    made = distil(Analytic(input_rank=2), size, x, x, y, 3)
+    return {key: value for key, value in made.items() if key.startswith("input_")}
+
+
 def sketch_of(made: dict) -> np.ndarray:
     statistics = read_evidence(made).features
     return fingerprint(ClassSketch(), statistics.counts, statistics.sums)
@@ -66,6 +79,8 @@ BAD = [
     ("support", {"support": 61}, {}),
     ("schema", {"payload": payload(4)}, {}),
     ("schema", {"payload": {}}, {}),
+    ("schema", {"payload": narrow(0)}, {}),
+    ("schema", {"payload": payload() | inputs(5)}, {}),
     ("fingerprint", {}, {"claimed": np.roll(sketch_of(payload()), 1)}),
     ("fingerprint", {}, {"claimed": np.zeros(3, np.int8)}),
 ]
