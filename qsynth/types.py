@@ -17,8 +17,6 @@ Bytes8: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Fingerprint: TypeAlias = npt.NDArray[np.int8]  # (fingerprint_dim,), a unit vector times 127
 
-LAYOUTS = ("image", "series", "vector")
-
 
 @dataclass(frozen=True)
 class Task:

@@ -11,7 +11,6 @@ ID_BYTES = 32
 MAX_ADDRESS = 160
 # A peer may name these alone: `pipe:` is how a transport calls its own connections.
 SCHEMES = ("ipc://", "tcp://", "memory:")
-MAX_FINGERPRINT = 1024
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):

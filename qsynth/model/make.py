@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -39,11 +38,6 @@ def make_network(config: Any, task: Task, path: str = "model") -> pl.LightningMo
         ResNet: lambda: classifier.resnet(config, task),
     }[type(config)]()
     return classifier.Classifier(network, task, config)
-
-
-def model_values(config: Any) -> dict[str, Any]:
-    """Return a model config as a mapping that `make_network` takes."""
-    return asdict(config) if is_dataclass(config) else dict(config)  # type: ignore[arg-type]
 
 
 def check_network(network: nn.Module, task: Task, path: str = "model") -> None:

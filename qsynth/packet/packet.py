@@ -7,9 +7,6 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from qsynth.identity import node_id
-from qsynth.types import NodeId
-
 Payload: TypeAlias = dict[str, npt.NDArray[Any]]
 
 KIND_AUTHOR = 1  # one author's own evidence; sums over authors may come later
@@ -33,11 +30,6 @@ class OutcomePacket:
     support: int
     payload: Payload
     kind: int = KIND_AUTHOR
-
-    @property
-    def author_id(self) -> NodeId:
-        """Return the id of the author's node."""
-        return node_id(self.author)
 
     def expired(self, now_s: float) -> bool:
         """Return whether the packet's time to live is over."""

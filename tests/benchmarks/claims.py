@@ -30,9 +30,25 @@ MUSTS = {
         "gain.network.over_self_taught": 0.015,
     },
 }
-SHOWN = ("accuracy.own.mean", "accuracy.own.worst", "baseline.local.own.mean",
-         "baseline.alone.own.mean", "routing.recall_at_k", "packets.bytes_max", "time.wall_s",
-         "time.cpu_s", "time.cpu_s_local", "memory.node_mib_mean")  # fmt: skip
+SHOWN = (
+    "accuracy.own.mean",
+    "accuracy.own.worst",
+    "baseline.local.own.mean",
+    "baseline.alone.own.mean",
+    "gain.over_local.own.mean",
+    "gain.over_local.own.worst",
+    "gain.over_alone.own.mean",
+    "gain.over_alone.own.worst",
+    "gain.network.over_local",
+    "gain.network.over_self_taught",
+    "routing.recall_at_k",
+    "packets.bytes_max",
+    "pairs.realised",
+    "time.wall_s",
+    "time.cpu_s",
+    "time.cpu_s_local",
+    "memory.node_mib_mean",
+)
 
 
 def get(summary: dict[str, Any], path: str) -> Any:
@@ -54,7 +70,7 @@ def main() -> int:
     short = []
     for seed in seeds:
         summary = run(recipe, seed)
-        for field in (*SHOWN, *MUSTS[recipe]):
+        for field in dict.fromkeys((*SHOWN, *MUSTS[recipe])):
             value, least = get(summary, field), MUSTS[recipe].get(field)
             wanted = "" if least is None else f"   must be >= {least}"
             print(f"{recipe} seed {seed}  {field:32} {value:.4f}{wanted}", flush=True)
