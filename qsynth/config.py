@@ -95,6 +95,11 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
         )
+    if config.peers.name in ("oracle", "central") and config.placement.name != "simulate":
+        raise ConfigError(
+            f"peers.name={config.peers.name}: an experiment that knows more than a node can; "
+            "needs placement=simulate"
+        )
     if config.model.name == "module" and not config.model.target:
         raise ConfigError("model.target=: needs package.Class of a LightningModule")
     for name, group in config.fleet.items():

@@ -12,17 +12,18 @@ HELP = """\
 qsynth: nodes that learn from each other, peer to peer, with no coordinator
 
   run      train a fleet                   qsynth run +recipe=digits_mesh seed=1
+  compare  measure what it is worth        qsynth compare +recipe=digits_mesh seeds=[0,1,2]
   report   make a run's summary again      qsynth report runs/20260101-120000-digits_mesh-1a2b3c
   recipe   list or show recipes            qsynth recipe list
   config   show the composed config        qsynth config +recipe=cifar_mesh
   warmup   compile the routing kernels     qsynth warmup
 
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
-Options of run: --json (the summary as the last line), --trust package.Class (code that a recipe
-may name), --quiet.  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted
-recipe was refused, 130 interrupted.
+Options of run and compare: --json (data on standard output), --quiet, --trust package.Class
+(code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
+3 an untrusted recipe was refused, 130 interrupted.
 """
-VERBS = ("run", "report", "recipe", "config", "warmup")
+VERBS = ("run", "compare", "report", "recipe", "config", "warmup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +72,10 @@ def _dispatch(verb: str, rest: list[str]) -> int:
         warm_up()
         print("kernels are compiled")
         return 0
+    if verb == "compare":
+        from qsynth.cli import compare
+
+        return compare.main(rest)
     if verb == "report":
         from qsynth.cli import report
 

@@ -252,7 +252,7 @@ class Node:
                 if self._ask(now, contact, wire.FETCH, body, effects):
                     self._fetching.add(contact.id)
 
-        if self._again:
+        if self._again or self.peers.hurry:
             target = self.peers.target(self.table.own)
             if target is not None:
                 self._begin_lookup(now, target, effects)

@@ -75,11 +75,15 @@ class Participant:
         release()
         return teaching
 
-    def predictor(self, network: nn.Module) -> Predictor:
-        """Return the predictor of the network and the newest head."""
+    def synthesized(self) -> Synthesis:
+        """Return the newest synthesis; of own evidence alone before the first exchange."""
         if self.synthesis is None:
             self.synthesis, _ = self.study.synthesize({}, {})
-        return self.study.predictor(network, self.synthesis)
+        return self.synthesis
+
+    def predictor(self, network: nn.Module) -> Predictor:
+        """Return the predictor of the network and the newest head."""
+        return self.study.predictor(network, self.synthesized())
 
     def _progress(self, period: int, network: nn.Module) -> dict[str, Any]:
         samples = self.study.samples

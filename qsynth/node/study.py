@@ -150,15 +150,20 @@ class Study:
             np.random.default_rng([self.seed, 6, period]),
         )
 
-    def predictor(self, network: nn.Module, synthesis: Synthesis) -> Predictor:
-        """Return the predictor: the network and the head, weighed on validation samples."""
+    def predictor(
+        self, network: nn.Module, synthesis: Synthesis, head_weight: float | None = None
+    ) -> Predictor:
+        """Return the predictor: the network and the head, weighed on validation samples.
+
+        head_weight: instead of the configured one, for comparisons.
+        """
+        if head_weight is None:
+            head_weight = self.rules.synthesis.head_weight
         predictor = Predictor(network, self.encoder, self.task)
         inputs, labels = self.samples.validation_x, self.samples.validation_y
         logits = network_logits(network, inputs).double().numpy()
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
-        weight, temperature = fit_product(
-            logits, scores, labels, synthesis.log_prior, self.rules.synthesis.head_weight
-        )
+        weight, temperature = fit_product(logits, scores, labels, synthesis.log_prior, head_weight)
         predictor.set_head(synthesis.head, synthesis.log_prior, weight, temperature)
         return predictor
 

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from qsynth.dht import Contact
-from qsynth.peers.config import RandomPeers, Semantic
+from qsynth.peers.config import AllPeers, Central, Dissimilar, Oracle, RandomPeers, Semantic
 from qsynth.similarity import cosine
 from qsynth.types import Fingerprint, NodeId
+
+LOOKUPS_AN_AUTHOR = 4  # in a row at most, while authors are missing
 
 
 class Peers(Protocol):
@@ -19,6 +21,10 @@ class Peers(Protocol):
     @property
     def k(self) -> int:
         """Return how many authors a node holds."""
+
+    @property
+    def hurry(self) -> bool:
+        """Return whether another lookup should follow at once: authors are still missing."""
 
     def target(self, own: Fingerprint) -> Fingerprint | NodeId | None:
         """Return what to look up this period: a fingerprint, an id, or nothing."""
@@ -36,10 +42,18 @@ class Peers(Protocol):
 
 
 class SemanticPeers:
-    """Choose the k most alike, above a floor relative to one's own noise."""
+    """Choose the k most alike, above a floor relative to one's own noise.
 
-    def __init__(self, config: Semantic) -> None:
-        self.config, self.k = config, config.k
+    min_similarity: a share of how alike a node of the same data would look; -inf lets all in.
+    """
+
+    hurry = False
+
+    def __init__(self, k: int, min_similarity: float) -> None:
+        self.k, self.min_similarity = k, min_similarity
+
+    def _floor(self, same: float) -> float:
+        return self.min_similarity * same if np.isfinite(self.min_similarity) else -np.inf
 
     def target(self, own: Fingerprint) -> Fingerprint | NodeId | None:
         """Return one's own fingerprint."""
@@ -47,7 +61,7 @@ class SemanticPeers:
 
     def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
         """Return the alike ones among the k best."""
-        floor = self.config.min_similarity * same
+        floor = self._floor(same)
         alike = [c for c in contacts if c.version > 0 and cosine(own, c.vector()) >= floor]
         return alike[: self.k]
 
@@ -55,29 +69,70 @@ class SemanticPeers:
         self, held: Mapping[NodeId, Fingerprint], own: Fingerprint, same: float
     ) -> list[NodeId]:
         """Return the k most alike above the floor."""
-        floor = self.config.min_similarity * same
+        floor = self._floor(same)
         scored = sorted((-cosine(own, print_), node) for node, print_ in held.items())
         return sorted(node for score, node in scored[: self.k] if -score >= floor)
 
 
-class DrawnPeers:
-    """Choose k nodes once: each is the one nearest to a random id."""
+class DissimilarPeers:
+    """Choose the k least alike: look up the opposite of one's own fingerprint."""
 
-    def __init__(self, config: RandomPeers, rng: np.random.Generator) -> None:
-        self.config, self.k = config, config.k
-        self._rng = rng
-        self._drawn: dict[NodeId, None] = {}
+    hurry = False
+
+    def __init__(self, k: int) -> None:
+        self.k = k
 
     def target(self, own: Fingerprint) -> Fingerprint | NodeId | None:
-        """Return a random id; once all are drawn, the id of one of them."""
-        if len(self._drawn) < self.k:
+        """Return the opposite of one's own fingerprint."""
+        return np.negative(own) if own.any() else None
+
+    def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
+        """Return the k least alike."""
+        published = [c for c in contacts if c.version > 0]
+        return sorted(published, key=lambda c: (cosine(own, c.vector()), c.id))[: self.k]
+
+    def authors(
+        self, held: Mapping[NodeId, Fingerprint], own: Fingerprint, same: float
+    ) -> list[NodeId]:
+        """Return the k least alike."""
+        scored = sorted((cosine(own, print_), node) for node, print_ in held.items())
+        return sorted(node for _, node in scored[: self.k])
+
+
+class DrawnPeers:
+    """Choose k nodes once: each is the one nearest to a random id.
+
+    k: authors at most.  wanted: ids to choose instead of drawing, for experiments.
+    """
+
+    def __init__(self, k: int, rng: np.random.Generator, wanted: Sequence[NodeId] | None) -> None:
+        self.k = k if wanted is None else len(wanted)
+        self._rng, self._wanted = rng, wanted
+        self._drawn: dict[NodeId, None] = {}
+        self._tries = 0
+
+    @property
+    def hurry(self) -> bool:
+        """Return whether authors are missing: one is drawn a lookup, so several follow at once."""
+        return len(self._drawn) < self.k and self._tries % (LOOKUPS_AN_AUTHOR * self.k) > 0
+
+    def target(self, own: Fingerprint) -> Fingerprint | NodeId | None:
+        """Return a random id, or a wanted one; once all are drawn, the id of one of them."""
+        if self.k == 0:
+            return None
+        if len(self._drawn) >= self.k:
+            return list(self._drawn)[int(self._rng.integers(self.k))]
+        self._tries += 1
+        if self._wanted is None:
             return self._rng.bytes(32)
-        return list(self._drawn)[int(self._rng.integers(self.k))]
+        missing = [node for node in self._wanted if node not in self._drawn]
+        return missing[self._tries % len(missing)]
 
     def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
         """Draw the first contact that is new; return the drawn ones found."""
         for contact in contacts:
             new = contact.version > 0 and contact.id not in self._drawn
+            new &= self._wanted is None or contact.id in self._wanted
             if new and len(self._drawn) < self.k:
                 self._drawn[contact.id] = None
                 break
@@ -94,6 +149,7 @@ class NobodyPeers:
     """Choose nobody."""
 
     k = 0
+    hurry = False
 
     def target(self, own: Fingerprint) -> Fingerprint | NodeId | None:
         """Return nothing to look up."""
@@ -110,10 +166,20 @@ class NobodyPeers:
         return []
 
 
-def make_peers(config: Any, seed: int) -> Peers:
-    """Return the way of choosing that a `peers` config names."""
+def make_peers(config: Any, seed: int, wanted: Sequence[NodeId] | None = None) -> Peers:
+    """Return the way of choosing that a `peers` config names.
+
+    wanted: ids of the authors to learn from, for `oracle` and `central` (experiments).
+    """
+    rng = np.random.default_rng([seed, 8])
+    if isinstance(config, (Oracle, Central)):
+        return DrawnPeers(config.k, rng, wanted or ())
     if isinstance(config, Semantic):
-        return SemanticPeers(config)
+        return SemanticPeers(config.k, config.min_similarity)
+    if isinstance(config, AllPeers):
+        return SemanticPeers(config.k, -np.inf)
+    if isinstance(config, Dissimilar):
+        return DissimilarPeers(config.k)
     if isinstance(config, RandomPeers):
-        return DrawnPeers(config, np.random.default_rng([seed, 8]))
+        return DrawnPeers(config.k, rng, None)
     return NobodyPeers()

@@ -27,10 +27,49 @@ class RandomPeers:
 
 
 @dataclass(frozen=True)
+class Dissimilar:
+    """Learn from the nodes whose data situation is least alike: a control."""
+
+    name: str = setting("dissimilar", "the option's name", choices=("dissimilar",))
+    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class AllPeers:
+    """Learn from every node; without the gate this is AFL (analytic federated learning)."""
+
+    name: str = setting("all", "the option's name", choices=("all",))
+    k: int = setting(255, "authors a node holds packets of at most", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Learn from nodes of one's own true group, drawn once: for experiments in `simulate`."""
+
+    name: str = setting("oracle", "the option's name", choices=("oracle",))
+    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class Central(Semantic):
+    """Learn from the most alike by an index that knows all: for experiments in `simulate`."""
+
+    name: str = setting("central", "the option's name", choices=("central",))
+
+
+@dataclass(frozen=True)
 class NoPeers:
     """Learn from nobody: the pipeline alone."""
 
     name: str = setting("none", "the option's name", choices=("none",))
 
 
-OPTIONS: dict[str, type] = {"semantic": Semantic, "random": RandomPeers, "none": NoPeers}
+OPTIONS: dict[str, type] = {
+    "semantic": Semantic,
+    "random": RandomPeers,
+    "dissimilar": Dissimilar,
+    "all": AllPeers,
+    "oracle": Oracle,
+    "central": Central,
+    "none": NoPeers,
+}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ from qsynth.node.node import Node
 from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
 from qsynth.node.study import Outcome
+from qsynth.peers.config import Central, Oracle
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_node, make_study, quietly, single_threaded
+from qsynth.similarity import cosine
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
@@ -63,14 +65,18 @@ class Baton:
 class SimulatedNode:
     """A node, its learner's thread, and its place on the clock."""
 
-    def __init__(self, plan: Plan, node: NodePlan, network: MemoryNetwork) -> None:
+    def __init__(
+        self, plan: Plan, node: NodePlan, network: MemoryNetwork, wanted: Sequence[NodeId] | None
+    ) -> None:
         self.plan, self.node, self.network = plan, node, network
         folder = plan.node_folder(node)
         folder.mkdir(parents=True, exist_ok=True)
         self.recorder = Recorder(node.name, folder / "events.jsonl")
         identity = Identity.seeded(plan.seed, node.name)
         address = f"memory:{node.name}"
-        self.machine: Node = make_node(plan, node, identity, address, EPOCH_S, rpc_seed=node.seed)
+        self.machine: Node = make_node(
+            plan, node, identity, address, EPOCH_S, rpc_seed=node.seed, wanted=wanted
+        )
         self.transport = network.attach(address, self._received)
         self.participant = Participant(make_study(plan, node), self)
         self.baton = Baton()
@@ -166,7 +172,8 @@ def simulate(plan: Plan) -> dict[str, Any]:
     single_threaded()
     began, cpu = time.monotonic(), time.process_time()
     network = MemoryNetwork(plan.mesh.latency_s, plan.seed)
-    nodes = [SimulatedNode(plan, node, network) for node in plan.nodes]
+    wanted = wanted_authors(plan)
+    nodes = [SimulatedNode(plan, node, network, wanted.get(node.name)) for node in plan.nodes]
 
     def run() -> None:
         addresses: list[str] = []
@@ -185,6 +192,31 @@ def simulate(plan: Plan) -> dict[str, Any]:
         node.write_result()
         node.recorder.close()
     return {"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu}
+
+
+def wanted_authors(plan: Plan) -> dict[str, list[NodeId]]:
+    """Return the ids that `peers` oracle or central wants for each node; else nothing.
+
+    Only a simulation can know them: true groups, and everybody's fingerprint at once.
+    """
+    ids = {node.name: Identity.seeded(plan.seed, node.name).id for node in plan.nodes}
+    wanted: dict[str, list[NodeId]] = {}
+    if isinstance(plan.peers, Oracle):
+        for node in plan.nodes:
+            mates = [
+                o for o in plan.nodes if o.share.group == node.share.group and o.index != node.index
+            ]
+            rng = np.random.default_rng([node.seed, 11])
+            drawn = rng.permutation(len(mates))[: plan.peers.k]
+            wanted[node.name] = [ids[mates[i].name] for i in sorted(drawn)]
+    elif isinstance(plan.peers, Central):
+        studies = {node.name: make_study(plan, node) for node in plan.nodes}
+        prints = {name: study.distil().fingerprint for name, study in studies.items()}
+        for name, study in studies.items():
+            floor = plan.peers.min_similarity * study.self_similarity()
+            alike = sorted((-cosine(prints[name], prints[o]), ids[o]) for o in prints if o != name)
+            wanted[name] = [i for score, i in alike[: plan.peers.k] if -score >= floor]
+    return wanted
 
 
 def _raise_errors(nodes: list[SimulatedNode]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from qsynth.peers import make_peers
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.trust import Admission
+from qsynth.types import NodeId
 
 Result = TypeVar("Result")
 
@@ -48,9 +49,12 @@ def make_study(plan: Plan, node: NodePlan) -> Study:
 
 def make_node(
     plan: Plan, node: NodePlan, identity: Identity, address: str, epoch_s: float,
-    rpc_seed: int | None = None,
+    rpc_seed: int | None = None, wanted: Sequence[NodeId] | None = None,
 ) -> Node:  # fmt: skip
-    """Return a node's state machine."""
+    """Return a node's state machine.
+
+    wanted: the authors that `peers` oracle and central name, in simulations.
+    """
     task, rules = plan.data.task, plan.rules
     admission = Admission(
         config=plan.trust,
@@ -66,7 +70,7 @@ def make_node(
         address,
         size,
         admission,
-        make_peers(plan.peers, node.seed),
+        make_peers(plan.peers, node.seed, wanted),
         plan.dht,
         plan.mesh,
         rules.distill.ttl_s,

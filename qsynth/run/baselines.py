@@ -1,4 +1,7 @@
-"""The arms without a mesh: `local` (the plain network) and `alone` (the pipeline, no peers).
+"""The arms without a mesh: `local` (the plain network), `alone` (the pipeline, no peers), ...
+
+`taught` and `untaught` are `alone` with every head weight, as configured and with no teaching;
+`pooled` is `alone` with the data of the node's whole group in one place.
 
 Their nodes do not talk, so each is a fit of its own; they run in as many processes as there are
 cores, and an arm that has finished once is kept by the hash of all that it depends on.
@@ -12,12 +15,14 @@ import json
 import multiprocessing
 import os
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from qsynth.encoder.projection import cache_folder
@@ -27,22 +32,31 @@ from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_study, no_exchange, quietly, single_threaded
 from qsynth.run.evaluate import Evaluator, Score
-from qsynth.types import config_digest
+from qsynth.types import Floats32, config_digest
 
-RULES_VERSION = 1  # raise it when training, synthesis or evaluation changes: kept arms expire
+RULES_VERSION = 2  # raise it when training, synthesis or evaluation changes: kept arms expire
+HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried for the best setting alone
+Features = dict[int, Floats32]
 _shared: list[tuple[Plan, Evaluator]] = []  # what forked workers inherit
 
 
-def run_arm(plan: Plan, arm: str) -> dict[str, Any]:
-    """Return scores by node name and CPU seconds of an arm, from the cache where it is there."""
-    path = cache_folder() / "arms" / f"{arm}-{_digest(plan, arm).hex()}.json"
-    try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept | {"cached": True}
-    except (OSError, ValueError):
-        pass  # not there, or torn: run it
+def run_arm(plan: Plan, arm: str, features: Features | None = None) -> dict[str, Any]:
+    """Return scores by node name and CPU seconds of an arm, from the cache where it is there.
+
+    `scores` holds the arm as configured; `settings` the same for every setting that is tried.
+    features: of the test inputs, shared between plans of the same data.
+    """
+    return kept(f"{arm}-{_digest(plan, arm).hex()}", lambda: _run(plan, arm, features))
+
+
+def kept(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `run` gives, or gave the last time under this name."""
+    stored = _read(name)
+    if stored is not None:
+        return stored | {"cached": True}
     began = time.monotonic()
-    result = _run(plan, arm) | {"wall_s": time.monotonic() - began}
+    result = run() | {"wall_s": time.monotonic() - began}
+    path = _path(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, result)
@@ -51,8 +65,25 @@ def run_arm(plan: Plan, arm: str) -> dict[str, Any]:
     return result | {"cached": False}
 
 
-def _run(plan: Plan, arm: str) -> dict[str, Any]:
-    _shared[:] = [(plan, Evaluator(plan))]
+def is_kept(name: str) -> bool:
+    """Return whether an arm has been run under this name."""
+    return _read(name) is not None
+
+
+def _path(name: str) -> Path:
+    return cache_folder() / "arms" / f"{name}.json"
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    try:
+        stored: dict[str, Any] = json.loads(_path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # not there, or torn: run it
+    return stored
+
+
+def _run(plan: Plan, arm: str, features: Features | None) -> dict[str, Any]:
+    _shared[:] = [(plan, Evaluator(plan, features))]
     workers = min(os.cpu_count() or 1, len(plan.nodes))
     tasks = [(index, arm) for index in range(len(plan.nodes))]
     try:
@@ -62,25 +93,70 @@ def _run(plan: Plan, arm: str) -> dict[str, Any]:
             results = list(pool.map(_one, tasks))
     finally:
         _shared.clear()
+    settings: dict[str, dict[str, Any]] = {}
+    for node, (scores, _) in zip(plan.nodes, results, strict=True):
+        for label, score in scores.items():
+            settings.setdefault(label, {})[node.name] = asdict(score)
     return {
-        "scores": {node.name: asdict(r[0]) for node, r in zip(plan.nodes, results, strict=True)},
+        "scores": next(iter(settings.values())),
+        "settings": settings,
         "cpu_s": sum(r[1] for r in results),
     }
 
 
-def _one(task: tuple[int, str]) -> tuple[Score, float]:
+def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
+    """Return a node's scores by setting, the arm as configured first, and CPU seconds."""
     plan, evaluator = _shared[0]
     node, arm = plan.nodes[task[0]], task[1]
     began = time.process_time()
     if arm == "local":
         network = quietly(lambda: fit(plan, node, no_exchange))
         cpu = time.process_time() - began
-        return evaluator.score(node, network, None), cpu
-    participant = Participant(make_study(plan, node), Lonely())
-    network = quietly(lambda: fit(plan, node, participant.exchange))
+        return {"local": evaluator.score(node, network, None)}, cpu
+    if arm == "untaught":
+        plan = untaught(plan)
+    if arm == "pooled":
+        plan = pooled(plan, node)
+    learner = plan.nodes[node.index]
+    study = make_study(plan, learner)
+    participant = Participant(study, Lonely())
+    network = quietly(lambda: fit(plan, learner, participant.exchange))
     predictor = participant.predictor(network)
     cpu = time.process_time() - began
-    return evaluator.score(node, network, predictor), cpu
+    if arm in ("alone", "pooled"):
+        return {arm: evaluator.scores(node, network, [predictor], arm == "pooled")[0]}, cpu
+    synthesis = participant.synthesized()
+    tried = [predictor, *(study.predictor(network, synthesis, w) for w in HEAD_WEIGHTS)]
+    labels = [arm, *(f"{arm} w={w:g}" for w in HEAD_WEIGHTS)]
+    scores = dict(zip(labels, evaluator.scores(node, network, tried), strict=True))
+    if arm == "untaught":
+        scores["local"] = evaluator.score(node, network, None)
+    return scores, cpu
+
+
+def untaught(plan: Plan) -> Plan:
+    """Return the plan with networks that no head teaches."""
+    synthesis = plan.rules.synthesis
+    teach = replace(synthesis.teach, inputs="none")
+    return replace(plan, rules=replace(plan.rules, synthesis=replace(synthesis, teach=teach)))
+
+
+def pooled(plan: Plan, node: NodePlan) -> Plan:
+    """Return the plan with the data of the node's true group (of all, without groups) in it."""
+    mates = [other.share for other in plan.nodes if other.share.group == node.share.group]
+    share = replace(
+        node.share,
+        train=np.sort(np.concatenate([mate.train for mate in mates])),
+        validation=np.sort(np.concatenate([mate.validation for mate in mates])),
+    )
+    nodes = list(plan.nodes)
+    nodes[node.index] = replace(node, share=share)
+    return replace(plan, nodes=tuple(nodes))
+
+
+def source_digests(models: Sequence[Any]) -> list[str]:
+    """Return what tells whether the modules of the user's own have changed."""
+    return [_source_digest(model) for model in models]
 
 
 def _source_digest(model: Any) -> str:

@@ -29,10 +29,14 @@ OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val"
 MIN_TRAINING = 4  # samples of a node: two folds of two
 
 
-def build(config: RunConfig, folder: Path) -> Plan:
-    """Return the plan of a run.  Raises ConfigError or DataError where it cannot be."""
+def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
+    """Return the plan of a run.  Raises ConfigError or DataError where it cannot be.
+
+    data: of `config.data`, where it has been loaded before.
+    """
     _check_trainer(config)
-    data = load_data(config.data, config.task)
+    if data is None:
+        data = load_data(config.data, config.task)
     encoder = make_encoder(config.encoder, data.task)
     nodes = _nodes(config, data)
     _check_packets(config, data, encoder.dimensions, nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 from qsynth.synthesis import Predictor
 from qsynth.types import Floats, Floats32, Ints
 
@@ -22,39 +24,90 @@ class Score:
 
     own: of the predictor, on the node's own label distribution.  group: the same on the uniform
     labels of its true group, with a uniform prior; None without true groups.
-    network_own: of the network alone.
+    network_own: of the network alone.  balanced: mean recall over the node's own classes.
+    auroc: mean over own classes, one against the rest.  ece: expected calibration error.
     """
 
     own: float
     group: float | None
     network_own: float
+    balanced: float
+    auroc: float
+    ece: float
 
 
 class Evaluator:
-    """Score nodes of a plan; test features are computed once for each way of seeing them."""
+    """Score nodes of a plan; test features are computed once for each way of seeing them.
 
-    def __init__(self, plan: Plan) -> None:
+    features: of the test inputs by quarter turns, to share between plans of the same data.
+    """
+
+    def __init__(self, plan: Plan, features: dict[int, Floats32] | None = None) -> None:
         self.plan = plan
-        self._features: dict[int, Floats32] = {}
+        self._features = {} if features is None else features
         self._group_labels = _group_labels(plan)
 
     def score(self, node: NodePlan, network: nn.Module, predictor: Predictor | None) -> Score:
         """Return the accuracies of a node's network and predictor (None: the network alone)."""
-        plan, share = self.plan, node.share
-        rows = self._rows(node)
-        inputs = share.inputs(plan.data.test_x[rows])
-        labels = share.labels(plan.data.test_y[rows])
-        logits = _logits(network, inputs)
+        return self.scores(node, network, [predictor])[0]
+
+    def scores(
+        self, node: NodePlan, network: nn.Module, predictors: Sequence[Predictor | None],
+        own_shares: bool = False,
+    ) -> list[Score]:  # fmt: skip
+        """Return the accuracies of several predictors that share one network and one head.
+
+        They differ in the head's weight and in temperatures alone.  own_shares: ask them for the
+        node's own label shares, where they have been fitted to other ones.
+        """
+        wanted = torch.from_numpy(self.own_shares(node)) if own_shares else "own"
+        labels, logits = self.test_labels(node), self.network_logits(node, network)
+        head = next((p for p in predictors if p is not None), None)
+        scores = None if head is None else self._head_scores(node, head)
+        made = []
+        for predictor in predictors:
+            if predictor is None or scores is None:
+                uniform = logits - np.log(self.own_shares(node) + 1e-9)
+                made.append(self.score_answers(node, labels, logits, uniform, logits))
+            else:
+                own = _answers(predictor, logits, scores, wanted)
+                uniform = _answers(predictor, logits, scores, "uniform")
+                made.append(self.score_answers(node, labels, own, uniform, logits))
+        return made
+
+    def score_answers(
+        self, node: NodePlan, labels: Ints, own: Floats, uniform: Floats, network: Floats
+    ) -> Score:
+        """Return the score of (n, C) answers on the node's test rows.
+
+        own, uniform: log-probabilities up to a constant of each row, under the node's own label
+        shares and under uniform ones.  network: logits of the network alone.
+        """
         weights = self._own_weights(node, labels)
-        network_own = _accuracy(logits, labels, weights)
-        if predictor is None:
-            prior = np.log(self._own_shares(node) + 1e-9)
-            own, uniform = network_own, logits - prior
-        else:
-            scores = self._head_scores(node, predictor, rows)
-            own = _accuracy(_answers(predictor, logits, scores, "own"), labels, weights)
-            uniform = _answers(predictor, logits, scores, "uniform")
-        return Score(own, self._group_accuracy(node, uniform, labels), network_own)
+        return Score(
+            own=_accuracy(own, labels, weights),
+            group=self._group_accuracy(node, uniform, labels),
+            network_own=_accuracy(network, labels, weights),
+            balanced=balanced_accuracy(own, labels, weights),
+            auroc=auroc(own, labels, weights),
+            ece=calibration_error(own, labels, weights),
+        )
+
+    def network_logits(self, node: NodePlan, network: nn.Module) -> Floats:
+        """Return (n, C) logits of a network on the node's test rows."""
+        return _logits(network, node.share.inputs(self.plan.data.test_x[self._rows(node)]))
+
+    def test_labels(self, node: NodePlan) -> Ints:
+        """Return (n,) labels of the node's test rows, as it names them."""
+        return node.share.labels(self.plan.data.test_y[self._rows(node)])
+
+    def test_features(self, node: NodePlan) -> Floats32:
+        """Return (n, D) encoder features of the node's test rows."""
+        turns = node.share.quarter_turns
+        if turns not in self._features:
+            inputs = node.share.inputs(self.plan.data.test_x)
+            self._features[turns] = self.plan.encoder.encode(inputs)
+        return self._features[turns][self._rows(node)]
 
     def _rows(self, node: NodePlan) -> Ints:
         data, site = self.plan.data, node.share.site
@@ -62,17 +115,14 @@ class Evaluator:
             return np.flatnonzero(data.test_node == site)
         return np.arange(len(data.test_y))
 
-    def _head_scores(self, node: NodePlan, predictor: Predictor, rows: Ints) -> Floats:
-        turns = node.share.quarter_turns
-        if turns not in self._features:
-            inputs = node.share.inputs(self.plan.data.test_x)
-            self._features[turns] = self.plan.encoder.encode(inputs)
+    def _head_scores(self, node: NodePlan, predictor: Predictor) -> Floats:
         weights: Any = predictor.head_weights
         bias: Any = predictor.head_bias
-        scores: Floats = self._features[turns][rows] @ weights.numpy() + bias.numpy()
+        scores: Floats = self.test_features(node) @ weights.numpy() + bias.numpy()
         return scores
 
-    def _own_shares(self, node: NodePlan) -> Floats:
+    def own_shares(self, node: NodePlan) -> Floats:
+        """Return the (C,) label shares of all that a node has."""
         share, data = node.share, self.plan.data
         mine = np.concatenate([share.train, share.validation, share.audit])
         counts = np.bincount(share.labels(data.train_y[mine]), minlength=data.task.classes)
@@ -83,7 +133,7 @@ class Evaluator:
         if node.share.site is not None and self.plan.data.test_node is not None:
             return np.ones(len(labels))  # the site's own test samples are its distribution
         present = np.bincount(labels, minlength=self.plan.data.task.classes)
-        ratio = self._own_shares(node) / np.maximum(present, 1)
+        ratio = self.own_shares(node) / np.maximum(present, 1)
         weights: Floats = ratio[labels]
         return weights
 
@@ -131,7 +181,9 @@ def _logits(network: nn.Module, inputs: Floats32) -> Floats:
     return logits
 
 
-def _answers(predictor: Predictor, logits: Floats, scores: Floats, prior: str) -> Floats:
+def _answers(
+    predictor: Predictor, logits: Floats, scores: Floats, prior: str | torch.Tensor
+) -> Floats:
     with torch.no_grad():
         answers = predictor.combine(torch.from_numpy(logits), torch.from_numpy(scores), prior)
     result: Floats = answers.numpy()

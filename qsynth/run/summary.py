@@ -40,7 +40,7 @@ def summarise_run(
     results, events = read_results(plan), all_events(plan.folder)
     merge_events(plan.folder, events)
     finished = [n for n in plan.nodes if n.name in results and _is_whole(plan, n)]
-    scores = _mesh_scores(plan, finished)
+    scores = mesh_scores(plan, finished, Evaluator(plan))
     baselines = {arm: run_arm(plan, arm) for arm in arms if arm in ("local", "alone")}
     summary = {
         "name": plan.name,
@@ -79,8 +79,8 @@ def _failures(plan: Plan, results: dict[str, dict[str, Any]]) -> list[dict[str, 
     return failures
 
 
-def _mesh_scores(plan: Plan, nodes: list[NodePlan]) -> dict[str, Score]:
-    evaluator = Evaluator(plan)
+def mesh_scores(plan: Plan, nodes: list[NodePlan], evaluator: Evaluator) -> dict[str, Score]:
+    """Return the scores of the predictors that nodes have left in the run folder."""
     scores = {}
     for node in nodes:
         own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None

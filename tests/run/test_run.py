@@ -185,7 +185,7 @@ def test_weighted_accuracy_is_the_expectation() -> None:
 
 
 def test_summaries_without_groups_have_no_group_accuracy() -> None:
-    made = summarise([Score(0.5, None, 0.4), Score(0.7, None, 0.6)])
+    made = summarise([Score(0.5, None, 0.4, 0.5, 0.5, 0.0), Score(0.7, None, 0.6, 0.5, 0.5, 0.0)])
     assert made["own"] == {"mean": pytest.approx(0.6), "worst": 0.5, "sd": pytest.approx(0.1)}
     assert made["group"] is None
 

@@ -1,0 +1,114 @@
+"""Run and score the arms that exchange weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qsynth.baseline.heads import run_heads
+from qsynth.baseline.replica import Replica
+from qsynth.baseline.weights import (
+    check_architectures,
+    check_embeddings,
+    run_weights,
+    true_groups,
+)
+from qsynth.data import DataSet
+from qsynth.model import make_network
+from qsynth.placement.config import Simulate
+from qsynth.placement.plan import NodePlan, Plan
+from qsynth.run.baselines import Features
+from qsynth.run.build import build
+from qsynth.run.config import RunConfig
+from qsynth.run.evaluate import Evaluator, Score
+from qsynth.types import Floats
+
+CURVE_ROUNDS = (1, 2, 5, 10, 20, 50, 100, 200)  # and the last: where accuracy is measured
+HEADS = ("fedavg_head", "fedavg_head_oracle")
+POOLED = ("fedavg", "fedavg_oracle", *HEADS)  # what they learn has the label shares of the pool
+
+
+def check_rival(plan: Plan, name: str) -> None:
+    """Raise ConfigError where the fleet or the partition cannot have this arm."""
+    if "oracle" in name:
+        true_groups(plan)
+    if name == "fedproto":
+        check_embeddings([make_network(node.model, plan.data.task) for node in plan.nodes])
+    elif name not in HEADS:
+        check_architectures(plan, name)
+
+
+def run_rival(config: RunConfig, name: str, data: DataSet, features: Features) -> dict[str, Any]:
+    """Run an arm that exchanges weights; return scores by node, bytes, and a curve of both.
+
+    Raises ConfigError where the fleet or the partition cannot have it.
+    """
+    plan = build(replace(config, placement=Simulate(), baselines=()), Path(), data)
+    evaluator = Evaluator(plan, features)
+    groups = [[node.index for node in plan.nodes]]
+    if "oracle" in name:
+        groups = true_groups(plan)
+    priors = _pool_priors(plan, groups)
+    rounds = -(-plan.trainer.max_steps // plan.trainer.period_steps)
+    curve: list[list[float]] = []
+    last: dict[str, Any] = {}
+
+    def keep(scores: dict[str, Score], sent: float) -> None:
+        curve.append([sent, float(np.mean([score.own for score in scores.values()]))])
+        last.update(scores=scores, bytes_per_node=sent)
+
+    def watch_weights(number: int, replicas: list[Replica], sent: float) -> None:
+        if number in CURVE_ROUNDS or number == rounds:
+            scores = {}
+            for replica in replicas:
+                node = replica.node
+                if name in POOLED:
+                    logits = evaluator.network_logits(node, replica.network)
+                    scores[node.name] = _pooled_score(evaluator, node, logits, priors[node.index])
+                else:
+                    scores[node.name] = evaluator.score(node, replica.network, None)
+            keep(scores, sent)
+
+    def watch_heads(number: int, heads: list[Tensor], sent: float) -> None:
+        if number in CURVE_ROUNDS or number == rounds:
+            scores = {}
+            for node, head in zip(plan.nodes, heads, strict=True):
+                d = len(head) - 1
+                inner = torch.from_numpy(evaluator.test_features(node)[:, :d])
+                logits = (inner @ head[:d] + head[d]).double().numpy()
+                scores[node.name] = _pooled_score(evaluator, node, logits, priors[node.index])
+            keep(scores, sent)
+
+    if name in HEADS:
+        run_heads(plan, groups, watch_heads)
+    else:
+        run_weights(plan, name, watch_weights)
+    scores = {node: asdict(score) for node, score in last["scores"].items()}
+    return {"scores": scores, "bytes_per_node": last["bytes_per_node"], "curve": curve}
+
+
+def _pool_priors(plan: Plan, groups: list[list[int]]) -> dict[int, Floats]:
+    """Return, by node, the log label shares of the training data of all in its group."""
+    priors = {}
+    for group in groups:
+        counts = np.sum([_counts(plan, plan.nodes[index]) for index in group], axis=0) + 0.5
+        for index in group:
+            priors[index] = np.log(counts / counts.sum())
+    return priors
+
+
+def _counts(plan: Plan, node: NodePlan) -> Floats:
+    labels = plan.samples(node).train_y
+    return np.bincount(labels, minlength=plan.data.task.classes).astype(np.float64)
+
+
+def _pooled_score(evaluator: Evaluator, node: NodePlan, logits: Floats, pool: Floats) -> Score:
+    """Return the score of logits that follow the pool's label shares: the node's are put in."""
+    own = np.log(evaluator.own_shares(node) + 1e-9)
+    labels = evaluator.test_labels(node)
+    return evaluator.score_answers(node, labels, logits - pool + own, logits - pool, logits)

@@ -1,0 +1,83 @@
+"""Which peers each option chooses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qsynth.dht import Contact
+from qsynth.peers import make_peers
+from qsynth.peers.config import OPTIONS, AllPeers, Dissimilar, Oracle, RandomPeers, Semantic
+
+
+def contact(number: int, angle: float, version: int = 1) -> Contact:
+    vector = np.rint(127 * np.array([np.cos(angle), np.sin(angle)])).astype(np.int8)
+    return Contact(bytes([number]) * 32, f"memory:{number}", vector.tobytes(), version, False)
+
+
+OWN = np.array([127, 0], np.int8)
+CONTACTS = [contact(n, angle) for n, angle in enumerate((0.1, 0.8, 1.6, 2.4, 3.1), start=1)]
+PRINTS = {c.id: c.vector() for c in CONTACTS}
+
+
+def numbers(ids) -> list[int]:
+    return [node[0] for node in ids]
+
+
+def test_semantic_takes_the_most_alike_above_its_floor() -> None:
+    peers = make_peers(Semantic(k=3, min_similarity=0.5), 0)
+    assert np.array_equal(peers.target(OWN), OWN)
+    assert numbers(c.id for c in peers.found(CONTACTS, OWN, 1.0)) == [1, 2]
+    assert numbers(peers.authors(PRINTS, OWN, 1.0)) == [1, 2]
+
+
+def test_all_takes_everybody() -> None:
+    peers = make_peers(AllPeers(), 0)
+    assert numbers(peers.authors(PRINTS, OWN, 1.0)) == [1, 2, 3, 4, 5]
+
+
+def test_dissimilar_takes_the_least_alike() -> None:
+    peers = make_peers(Dissimilar(k=2), 0)
+    assert np.array_equal(peers.target(OWN), -OWN)
+    assert numbers(c.id for c in peers.found(CONTACTS, OWN, 1.0)) == [5, 4]
+    assert numbers(peers.authors(PRINTS, OWN, 1.0)) == [4, 5]
+
+
+def test_random_draws_k_and_keeps_them() -> None:
+    peers = make_peers(RandomPeers(k=2), 0)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        peers.target(OWN)
+        peers.found([CONTACTS[i] for i in rng.permutation(5)], OWN, 1.0)
+    chosen = peers.authors(PRINTS, OWN, 1.0)
+    assert len(chosen) == 2
+    assert not peers.hurry
+    assert peers.target(OWN) in chosen
+
+
+def test_wanted_authors_are_looked_up_by_id_and_no_other_is_taken() -> None:
+    wanted = [CONTACTS[3].id, CONTACTS[1].id]
+    peers = make_peers(Oracle(k=7), 0, wanted)
+    assert peers.k == 2
+    for _ in range(4):
+        assert peers.target(OWN) in wanted
+        peers.found(CONTACTS, OWN, 1.0)
+    assert numbers(peers.authors(PRINTS, OWN, 1.0)) == [2, 4]
+
+
+def test_hurry_ends_though_nobody_is_found() -> None:
+    peers = make_peers(Oracle(k=1), 0, [b"x" * 32])
+    looked = 0
+    peers.target(OWN)
+    while peers.hurry:
+        peers.target(OWN)
+        looked += 1
+        assert looked < 100
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_nobody_who_has_published_nothing_is_asked(name: str) -> None:
+    peers = make_peers(OPTIONS[name](), 0, [CONTACTS[0].id])
+    silent = [contact(1, 0.1, version=0)]
+    peers.target(OWN)
+    assert peers.found(silent, OWN, 1.0) == []
