@@ -90,6 +90,11 @@ def _check_together(config: RunConfig) -> None:
             "synthesis.teach.inputs=generated: packets must carry input statistics; "
             "set distill.input_rank=8"
         )
+    if inputs == "unlabelled" and not config.partition.unlabelled_per_node:
+        raise ConfigError(
+            "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; "
+            "set partition.unlabelled_per_node=1200"
+        )
     _check_sizes(config)
     if config.placement.name == "processes" and config.mesh.name == "memory":
         raise ConfigError(

@@ -137,6 +137,10 @@ def _spoken(hint: Any) -> str:
 
 def _check_rule(metadata: Mapping[str, Any], value: Any, path: str) -> None:
     choices = metadata.get("choices", ())
+    if isinstance(value, (list, tuple)):
+        for entry in value:
+            _check_rule(metadata, entry, path)
+        return
     if choices and isinstance(value, str) and value not in choices:
         raise _error(path, value, f"must be one of {', '.join(choices)}", value, choices)
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -17,6 +17,8 @@ Bytes8: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Fingerprint: TypeAlias = npt.NDArray[np.int8]  # (fingerprint_dim,), a unit vector times 127
 
+INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -26,6 +28,7 @@ class Task:
     layout: image (channels, height, width), series (channels, length) or vector (features,).
     low, high: the range of inputs in `units`.  location, scale: of each feature of a vector,
     fixed here and never fitted on a node; empty means 0 and 1.
+    invariances: changes that leave the label of an image what it is, as `INVARIANCES` names them.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Task:
     high: float
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    invariances: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:

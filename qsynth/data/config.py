@@ -7,6 +7,8 @@ from typing import Any
 
 from qsynth.schema import setting
 
+KINDS = ("flip_horizontal", "flip_vertical", "shift")  # types.INVARIANCES, without NumPy
+
 
 @dataclass(frozen=True)
 class Digits:
@@ -77,6 +79,7 @@ class FromData:
 
     name: str = setting("from_data", "the option's name", choices=("from_data",))
     version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
+    invariances: tuple[str, ...] = setting([], "that leave labels what they are", choices=KINDS)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Declared:
     high: float = setting(1.0, "of inputs' range")
     location: tuple[float, ...] = setting([], "of each feature of a vector; empty: 0")
     scale: tuple[float, ...] = setting([], "of each feature of a vector; empty: 1")
+    invariances: tuple[str, ...] = setting([], "that leave labels what they are", choices=KINDS)
 
 
 TASK_OPTIONS: dict[str, type] = {"from_data": FromData, "declared": Declared}

@@ -20,8 +20,12 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
     load: Any = loaders.get(type(config), module.load)
     data: DataSet = load(config)
     if isinstance(task, FromData):
-        return replace(data, task=replace(data.task, version=task.version))
-    return replace(data, task=declared(task, data))
+        named = replace(data.task, version=task.version, invariances=tuple(task.invariances))
+    else:
+        named = declared(task, data)
+    if named.invariances and named.layout != "image":
+        raise ConfigError(f"task.invariances: for images, the data are {named.layout} inputs")
+    return replace(data, task=named)
 
 
 def declared(config: Declared, data: DataSet) -> Task:
@@ -37,6 +41,7 @@ def declared(config: Declared, data: DataSet) -> Task:
         high=config.high,
         location=tuple(config.location),
         scale=tuple(config.scale),
+        invariances=tuple(config.invariances),
     )
     if task.shape != data.task.shape:
         raise ConfigError(f"task.shape={list(task.shape)}: the data have {list(data.task.shape)}")

@@ -7,18 +7,18 @@ same.  Low-rank factors and an exact diagonal stand for the scatter.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from qsynth.distill.config import Analytic
+from qsynth.distill.means import MAX_SUPPORT, code_means, decode_means, mean_shapes
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.types import Floats, Floats32, Ints
 
-MAX_SUPPORT = 10_000_000  # samples a class may claim: beyond it a packet is nonsense
 MIN_AUTO, MAX_AUTO = 8, 256
 
 
@@ -30,27 +30,35 @@ def dimensions(
     Half the samples: a larger d tells more of who is in the data than of the data.
     """
     if config.d != "auto":
-        return min(int(config.d), encoder_dimensions)
+        d = min(int(config.d), encoder_dimensions)
+        return d - d % 2 if config.coding == "means" else d
     d = min(max(samples // 2, MIN_AUTO), MAX_AUTO, encoder_dimensions)
+    if config.coding == "means":
+        d += d % 2  # two numbers a byte
     while d > MIN_AUTO and packet_size(config, d, classes, input_size) > config.max_bytes:
-        d -= 1
+        d -= 2 if config.coding == "means" else 1
     return d
 
 
 def distil(
     config: Analytic, d: int, features: Floats32, inputs: Floats32 | None, labels: Ints,
-    classes: int,
+    classes: int, copies: Sequence[Floats32] = (),
 ) -> Payload:  # fmt: skip
     """Return the payload of a packet: the author's own evidence, and nothing else.
 
     d: features sent.  features: (n, D) of the encoder, D >= d.  inputs: (n, ...) or None.
-    labels: (n,).
+    labels: (n,).  copies: features of the same samples, changed in ways that leave their labels.
     Classes with fewer than `min_support` samples are left out altogether.
     """
     counts = np.bincount(labels, minlength=classes)
     kept = counts[labels] >= config.min_support
-    features, labels = features[kept], labels[kept]
-    payload = _code(class_statistics(features[:, :d], labels, classes), config.rank, "")
+    labels = labels[kept]
+    views = np.concatenate([view[kept, :d] for view in (features, *copies)])
+    many = 1 + len(copies)
+    statistics = class_statistics(views, np.tile(labels, many), classes, many)
+    if config.coding == "means":
+        return code_means(statistics)
+    payload = _code(statistics, _rank(config), "")
     if config.input_rank is not None and inputs is not None:
         flat = inputs[kept].reshape(len(labels), -1)
         payload |= _code(class_statistics(flat, labels, classes), config.input_rank, "input_")
@@ -58,9 +66,17 @@ def distil(
     return payload
 
 
+def _rank(config: Analytic) -> int:
+    return config.rank if config.coding == "low_rank" else 0
+
+
 def packet_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
     """Return the bytes of a packet with these settings, signature included."""
-    shapes = _shapes(classes, d, min(config.rank, d), "")
+    if config.coding == "means":
+        return packet_bytes(
+            {key: np.zeros(shape, dtype) for key, (shape, dtype) in mean_shapes(classes, d).items()}
+        )
+    shapes = _shapes(classes, d, min(_rank(config), d), "")
     if config.input_rank is not None:
         shapes |= _shapes(classes, input_size, min(config.input_rank, input_size), "input_")
         del shapes["input_counts"]
@@ -74,6 +90,7 @@ def check_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
         return needed
     tries = [(f"distill.d={n}", replace(config, d=n)) for n in range(d - 1, 3, -1)]
     tries += [(f"distill.rank={n}", replace(config, rank=n)) for n in range(config.rank)[::-1]]
+    tries += [("distill.coding=diagonal", replace(config, coding="diagonal"))]
     fitting = f"distill.max_bytes={2 ** math.ceil(math.log2(needed))}"
     for setting, other in tries:
         smaller = d if other.d == config.d else int(other.d)
@@ -94,6 +111,8 @@ def payload_statistics(
     prefix: "" for features, "input_" for inputs.  Raises PacketError with reason `schema` or
     `range` where arrays are missing, do not fit together or hold impossible values.
     """
+    if not prefix and "mean_codes" in payload:
+        return decode_means(payload)
     try:
         counts = payload["counts"]
         means, mean_scales = payload[f"{prefix}means"], payload[f"{prefix}mean_scales"]
@@ -144,7 +163,7 @@ def _code(statistics: Statistics, rank: int, prefix: str) -> Payload:
     rest = np.diag(statistics.scatter) - np.square(low_rank).sum(axis=1)
     diagonal, bounds = _to_log_uint8(rest, float(np.trace(statistics.scatter)))
     return {
-        f"{prefix}counts": statistics.counts.astype(np.uint32),
+        f"{prefix}counts": np.rint(statistics.counts).astype(np.uint32),
         f"{prefix}means": means,
         f"{prefix}mean_scales": mean_scales,
         f"{prefix}factors": factors,

@@ -16,6 +16,10 @@ class Analytic:
 
     name: str = setting("analytic", "the option's name", choices=("analytic",))
     d: Dimensions = setting("auto", "features in a packet; auto: half the samples", low=4)
+    coding: str = setting(
+        "low_rank", "of the within-class scatter: factors and a diagonal, a diagonal, or nothing "
+        "but 4-bit class means", choices=("low_rank", "diagonal", "means"),
+    )  # fmt: skip
     rank: int = setting(16, "low-rank factors of the within-class scatter", low=0, high=256)
     input_rank: int | None = setting(
         None, "the same for inputs themselves (teach.inputs=generated); null: not sent", low=0

@@ -22,7 +22,7 @@ from qsynth.types import Task
 
 UNREADABLE = (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ValueError,
               struct.error, pickle.UnpicklingError)  # fmt: skip
-TUPLES = ("labels", "shape", "location", "scale")
+TUPLES = ("labels", "shape", "location", "scale", "invariances")
 
 
 def save_predictor(

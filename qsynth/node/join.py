@@ -53,6 +53,7 @@ class JoinMesh(pl.Callback):
 
     train, validation: own samples (x, y) without augmentation, x (n, *task.shape) in the task's
     range, y (n,) class indices.  listen: `tcp://host:port` (0 picks a free one) or `ipc://path`.
+    unlabelled: further inputs of one's own (teach.inputs=unlabelled).
     join: addresses of any live nodes; none starts a mesh.  identity: file of the key pair, made
     if it is not there; None makes a new one for this fit.  record: file of events, or None.
     After the fit, `predictor` answers with the network and what was learned from peers.
@@ -66,7 +67,7 @@ class JoinMesh(pl.Callback):
         encoder: SeededConv | SeededFourier | None = None, distill: Analytic | None = None,
         synthesis: AnalyticHead | None = None, peers: Any = None, mesh: Any = None,
         similarity: ClassSketch | None = None, trust: Checks | None = None,
-        dht: Rings | None = None,
+        dht: Rings | None = None, unlabelled: npt.ArrayLike | None = None,
     ) -> None:  # fmt: skip
         self.task, self.join, self.listen, self.seed = task, tuple(join), listen, seed
         self.mesh, self.peers = mesh or Tcp(), peers or Semantic()
@@ -76,7 +77,8 @@ class JoinMesh(pl.Callback):
         self.rules = Rules(
             distill or Analytic(), similarity or ClassSketch(), synthesis or AnalyticHead()
         )
-        self.samples = Samples(*_checked(task, train), *_checked(task, validation))
+        further = None if unlabelled is None else _checked_inputs(task, unlabelled)
+        self.samples = Samples(*_checked(task, train), *_checked(task, validation), further)
         self.identity = _identity(identity)
         self.recorder = Recorder(self.identity.id.hex()[:8], Path(record) if record else None)
         self.predictor: Predictor | None = None
@@ -175,6 +177,13 @@ def _identity(path: str | Path | None) -> Identity:
     made = Identity.random()
     made.save(file)
     return made
+
+
+def _checked_inputs(task: Task, inputs: npt.ArrayLike) -> Any:
+    x = np.ascontiguousarray(np.asarray(inputs), dtype=np.float32)
+    if x.shape[1:] != task.shape:
+        raise ShapeError(f"inputs must be (n, {', '.join(map(str, task.shape))}), got {x.shape}")
+    return x
 
 
 def _checked(task: Task, pair: Pair) -> tuple[Any, Any]:

@@ -10,10 +10,11 @@ from torch import nn
 
 from qsynth.node.memory import release
 from qsynth.node.study import Outcome, Study, network_logits
+from qsynth.similarity import cosine
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admitted
-from qsynth.types import NodeId
+from qsynth.types import Fingerprint, NodeId
 
 
 class Port(Protocol):
@@ -61,7 +62,8 @@ class Participant:
         admitted = self.port.end_period(period, self._outcome, self._same)
         self.packets = {author: entry.evidence for author, entry in admitted.items()}
         versions = {author: entry.packet.sequence for author, entry in admitted.items()}
-        self.synthesis, new = self.study.synthesize(self.packets, versions)
+        alike = {author: self._alike(entry.fingerprint) for author, entry in admitted.items()}
+        self.synthesis, new = self.study.synthesize(self.packets, versions, alike)
         records = [self._progress(period, network)]
         if new:
             self.used.update(self.synthesis.authors)
@@ -74,6 +76,12 @@ class Participant:
         teaching = self.study.teaching(self.synthesis, self.packets, period)
         release()
         return teaching
+
+    def _alike(self, other: Fingerprint) -> float:
+        """Return how alike an author is, as a share of how alike the same data would look."""
+        if self._outcome is None or self._same <= 0.0:
+            return 0.0
+        return cosine(self._outcome.fingerprint, other) / self._same
 
     def synthesized(self) -> Synthesis:
         """Return the newest synthesis; of own evidence alone before the first exchange."""

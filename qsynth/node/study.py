@@ -19,7 +19,8 @@ from qsynth.encoder import Encoder
 from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
 from qsynth.similarity import fingerprint, split_half
 from qsynth.synthesis import Predictor, Synthesis, make_pool, synthesize
-from qsynth.synthesis.analytic_head import OwnEvidence
+from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
+from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.predictor import fit_product
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import Fingerprint, Floats32, Ints, NodeId, Task
@@ -29,13 +30,15 @@ from qsynth.types import Fingerprint, Floats32, Ints, NodeId, Task
 class Samples:
     """Hold a node's own training and validation samples, without augmentation.
 
-    x: (n, *task.shape) float32.  y: (n,) class indices.
+    x: (n, *task.shape) float32.  y: (n,) class indices.  unlabelled_x: further inputs of one's
+    own, for teaching alone.
     """
 
     train_x: Floats32
     train_y: Ints
     validation_x: Floats32
     validation_y: Ints
+    unlabelled_x: Floats32 | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,6 @@ class Study:
     ) -> None:
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed = seed
-        features = encoder.encode(samples.train_x)
         self.d = dimensions(
             rules.distill,
             len(samples.train_y),
@@ -86,9 +88,15 @@ class Study:
             task.classes,
             math.prod(task.shape),
         )
-        self.own = OwnEvidence.deal(features, samples.train_y, task.classes, seed)
+        self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
+        own = OwnEvidence.deal(encoder.encode(samples.train_x), samples.train_y, task.classes, seed)
+        self.own = with_copies(own, self.head_d, self._views, task.invariances)
         self._own_inputs: Statistics | None = None
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
+
+    def _views(self, kind: str) -> list[Floats32]:
+        """Return the features of the own samples, changed in a way that leaves their labels."""
+        return [self.encoder.encode(copy) for copy in copies(self.samples.train_x, kind)]
 
     def distil(self) -> Outcome:
         """Return the node's own outcome: the author's own evidence and nothing else."""
@@ -99,6 +107,7 @@ class Study:
             self.samples.train_x,
             self.own.labels,
             self.task.classes,
+            self.own.copies,
         )
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
@@ -111,7 +120,7 @@ class Study:
         """
         half = split_half(
             self.rules.similarity,
-            self.own.features[:, : self.d].astype(np.float64),
+            self.own.mean_features(self.d),
             self.own.labels,
             self.task.classes,
             np.random.default_rng([self.seed, 5]),
@@ -119,17 +128,19 @@ class Study:
         return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0
 
     def synthesize(
-        self, packets: Mapping[NodeId, Evidence], versions: Mapping[NodeId, int]
-    ) -> tuple[Synthesis, bool]:
+        self, packets: Mapping[NodeId, Evidence], versions: Mapping[NodeId, int],
+        alike: Mapping[NodeId, float] | None = None,
+    ) -> tuple[Synthesis, bool]:  # fmt: skip
         """Return the synthesis of these packets, and whether it is a new one.
 
-        versions: sequence number of each packet; the same set is not solved again.
+        versions: sequence number of each packet; the same set is not solved again.  alike: how
+        alike each author is, as a share of how alike a node of the same data would look.
         """
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
         features = {author: evidence.features for author, evidence in packets.items()}
-        made = synthesize(self.rules.synthesis, self.own, self.d, features)
+        made = synthesize(self.rules.synthesis, self.own, self.head_d, features, alike)
         self._solved = (key, made)
         return made, True
 
@@ -145,10 +156,16 @@ class Study:
             synthesis.log_prior,
             self.encoder,
             self.task,
-            self.samples.train_x,
+            self._teaching_inputs(),
             inputs,
             np.random.default_rng([self.seed, 6, period]),
         )
+
+    def _teaching_inputs(self) -> Floats32:
+        unlabelled = self.samples.unlabelled_x
+        if self.rules.synthesis.teach.inputs != "unlabelled" or unlabelled is None:
+            return self.samples.train_x
+        return np.concatenate([self.samples.train_x, unlabelled])
 
     def predictor(
         self, network: nn.Module, synthesis: Synthesis, head_weight: float | None = None

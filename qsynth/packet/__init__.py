@@ -2,7 +2,7 @@
 
 from qsynth.packet.codec import decode_packet, encode_packet, packet_bytes, packet_digest
 from qsynth.packet.packet import OutcomePacket, Payload
-from qsynth.packet.statistics import Statistics, class_statistics, merge, without
+from qsynth.packet.statistics import Statistics, class_statistics, merge, restricted
 
 __all__ = [
     "OutcomePacket",
@@ -12,7 +12,7 @@ __all__ = [
     "decode_packet",
     "encode_packet",
     "merge",
+    "restricted",
     "packet_bytes",
     "packet_digest",
-    "without",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from qsynth.errors import ShapeError
 from qsynth.types import Floats, Floats32, Ints
@@ -39,15 +40,32 @@ class Statistics:
         return self.sums / np.maximum(self.counts, 1.0)[:, None]
 
 
-def class_statistics(features: Floats32 | Floats, labels: Ints, classes: int) -> Statistics:
-    """Return the statistics of (n, d) features with (n,) labels in [0, classes)."""
+def class_statistics(
+    features: Floats32 | Floats, labels: Ints, classes: int, views: int = 1
+) -> Statistics:
+    """Return the statistics of (n, d) features with (n,) labels in [0, classes).
+
+    views: how often each sample is among them (as itself and as its mirror image, say); each
+    view counts 1 / views, so that the counts are those of the samples.
+    """
     values = np.asarray(features, np.float64)
     chosen = np.zeros((len(labels), classes))
     chosen[np.arange(len(labels)), labels] = 1.0
     counts, sums = chosen.sum(axis=0), chosen.T @ values
     means = sums / np.maximum(counts, 1.0)[:, None]
     centred = values - means[labels]
-    return Statistics(counts, sums, centred.T @ centred)
+    return Statistics(counts / views, sums / views, centred.T @ centred / views)
+
+
+def restricted(statistics: Statistics, classes: npt.NDArray[np.bool_]) -> Statistics:
+    """Return the part of some classes; the scatter, of all classes together, in proportion.
+
+    classes: (C,) bool.
+    """
+    counts = np.where(classes, statistics.counts, 0.0)
+    share = counts.sum() / max(float(statistics.counts.sum()), 1.0)
+    sums = np.where(classes[:, None], statistics.sums, 0.0)
+    return Statistics(counts, sums, statistics.scatter * share)
 
 
 def merge(parts: Sequence[Statistics]) -> Statistics:
@@ -67,18 +85,6 @@ def merge(parts: Sequence[Statistics]) -> Statistics:
     # Deviations are from each part's own class means: add what lies between those means.
     for part in cut:
         scatter = scatter + _between(part.counts, part.sums)
-    return Statistics(counts, sums, scatter - _between(counts, sums))
-
-
-def without(whole: Statistics, features: Floats32 | Floats, labels: Ints) -> Statistics:
-    """Return `whole` less the given samples: for cross-fitting on one's own data.
-
-    The samples must be among those behind `whole`, at the same d.
-    """
-    part = class_statistics(features, labels, len(whole.counts))
-    counts, sums = whole.counts - part.counts, whole.sums - part.sums
-    scatter = whole.scatter + _between(whole.counts, whole.sums)
-    scatter = scatter - part.scatter - _between(part.counts, part.sums)
     return Statistics(counts, sums, scatter - _between(counts, sums))
 
 

@@ -15,6 +15,14 @@ class Shares:
     samples_per_node: int | None = setting(None, "dealt to each node; null: all there are", low=4)
     validation_share: float = setting(0.2, "of a node's samples", low=0.0, high=0.8)
     audit_share: float = setting(0.0, "of a node's samples, for the audit alone", low=0.0, high=0.8)
+    unlabelled_per_node: int = setting(
+        0, "further samples of each node whose labels nobody looks at", low=0
+    )
+    liar_share: float = setting(
+        0.0, "of the nodes name every label by the next one; only honest nodes are measured",
+        low=0.0, high=0.9,
+    )  # fmt: skip
+    liars_publish: bool = setting(True, "whether those nodes send packets")
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,17 @@ class Dirichlet(Shares):
 
 
 @dataclass(frozen=True)
-class LabelGroups(Shares):
+class Grouped(Shares):
+    """What every partition with true groups has."""
+
+    alpha: float | None = setting(
+        None, "Dirichlet concentration of each node's labels; null: even", low=1e-3
+    )
+    group_sizes: tuple[int, ...] = setting([], "nodes of each group; empty: in turn", low=0)
+
+
+@dataclass(frozen=True)
+class LabelGroups(Grouped):
     """Give each group of nodes its own subset of the labels."""
 
     name: str = setting("label_groups", "the option's name", choices=("label_groups",))
@@ -43,7 +61,7 @@ class LabelGroups(Shares):
 
 
 @dataclass(frozen=True)
-class Rotations(Shares):
+class Rotations(Grouped):
     """Turn the images of each group by another quarter; labels are dealt evenly."""
 
     name: str = setting("rotations", "the option's name", choices=("rotations",))
@@ -51,7 +69,7 @@ class Rotations(Shares):
 
 
 @dataclass(frozen=True)
-class LabelSwap(Shares):
+class LabelSwap(Grouped):
     """Give each group another meaning of the labels: concept shift."""
 
     name: str = setting("label_swap", "the option's name", choices=("label_swap",))

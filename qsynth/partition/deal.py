@@ -6,7 +6,7 @@ apart from the start.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ class Share:
 
     train, validation, audit: sorted indices, disjoint.  group: the true group, for
     measurements alone.  quarter_turns: of every image.  label_map: (C,) what each label is
-    called in this group.  site: the value of the data's `node` array.
+    called in this group.  site: the value of the data's `node` array.  honest: whether the node
+    names its labels as the others do.  unlabelled: indices of samples whose labels nobody uses.
     """
 
     train: Ints
@@ -40,6 +41,8 @@ class Share:
     quarter_turns: int
     label_map: Ints
     site: int | None = None
+    honest: bool = True
+    unlabelled: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def inputs(self, inputs: Floats32) -> Floats32:
         """Return (n, ...) inputs as this node sees them."""
@@ -64,7 +67,8 @@ def deal(
     """
     rng = np.random.default_rng([seed if config.seed is None else config.seed, 4])
     if isinstance(config, Natural):
-        return _natural(config, labels, classes, nodes, site, rng)
+        shares = _natural(config, labels, classes, nodes, site, rng)
+        return _with_more(config, shares, labels, classes, rng)
     if isinstance(config, Rotations) and (len(shape) != 3 or shape[1] != shape[2]):
         raise ConfigError("partition.name=rotations: needs square images")
     wanted, groups = _counts(config, labels, classes, nodes, rng)
@@ -77,7 +81,48 @@ def deal(
         parts = _split(indices, labels, config, rng)
         label_map = maps[group] if maps and group is not None else np.arange(classes)
         shares.append(Share(*parts, group, turns, label_map))
-    return shares
+    return _with_more(config, shares, labels, classes, rng)
+
+
+def _with_more(
+    config: Any, shares: list[Share], labels: Ints, classes: int, rng: np.random.Generator
+) -> list[Share]:
+    parts = [part for s in shares for part in (s.train, s.validation, s.audit)]
+    shares = _with_liars(config, shares, classes, rng)
+    return _with_unlabelled(config, shares, np.concatenate(parts), len(labels), rng)
+
+
+def _with_unlabelled(
+    config: Any, shares: list[Share], dealt: Ints, samples: int, rng: np.random.Generator
+) -> list[Share]:
+    """Return the shares with samples that nobody else has, drawn whatever their labels are."""
+    count = config.unlabelled_per_node
+    if count == 0:
+        return shares
+    rest = rng.permutation(np.setdiff1d(np.arange(samples), dealt))
+    if len(rest) < count * len(shares):
+        raise ConfigError(
+            f"partition.unlabelled_per_node={count}: {len(shares)} nodes need "
+            f"{count * len(shares)} samples, {len(rest)} are left"
+        )
+    return [
+        replace(share, unlabelled=np.sort(rest[node * count : (node + 1) * count]))
+        for node, share in enumerate(shares)
+    ]
+
+
+def _with_liars(
+    config: Any, shares: list[Share], classes: int, rng: np.random.Generator
+) -> list[Share]:
+    """Return the shares with some nodes naming every label by the next one."""
+    count = round(config.liar_share * len(shares))
+    liars = set(rng.permutation(len(shares))[:count].tolist()) if count else set()
+    return [
+        replace(share, label_map=(share.label_map + 1) % classes, honest=False)
+        if node in liars
+        else share
+        for node, share in enumerate(shares)
+    ]
 
 
 def _counts(
@@ -90,7 +135,7 @@ def _counts(
     groups: list[int | None] = [None] * nodes
     allowed = np.ones((nodes, classes), bool)
     if isinstance(config, (LabelGroups, Rotations, LabelSwap)):
-        groups = [node % config.groups for node in range(nodes)]
+        groups = _groups(config, nodes)
     if isinstance(config, LabelGroups):
         if config.labels_per_group > classes:
             raise ConfigError(
@@ -98,13 +143,47 @@ def _counts(
             )
         order = rng.permutation(classes)
         for node in range(nodes):
-            start = (node % config.groups) * classes // config.groups
+            group = groups[node] or 0
+            start = group * classes // config.groups
             chosen = order[(start + np.arange(config.labels_per_group)) % classes]
             allowed[node] = np.isin(np.arange(classes), chosen)
+    if config.samples_per_node is None and getattr(config, "alpha", None) is not None:
+        raise ConfigError(f"partition.alpha={config.alpha}: needs partition.samples_per_node")
     if config.samples_per_node is None:
         holders = np.maximum(allowed.sum(axis=0), 1)
         return allowed * (stock // holders), groups
+    if getattr(config, "alpha", None) is not None:
+        return _skewed(config, allowed, stock, rng), groups
     return _even(allowed, config.samples_per_node), groups
+
+
+def _groups(config: Any, nodes: int) -> list[int | None]:
+    """Return each node's true group: in turn, or as many of each as `group_sizes` says."""
+    sizes = config.group_sizes
+    if not sizes:
+        return [node % config.groups for node in range(nodes)]
+    if len(sizes) != config.groups or sum(sizes) != nodes:
+        raise ConfigError(
+            f"partition.group_sizes={list(sizes)}: needs {config.groups} numbers that add up to "
+            f"the fleet's {nodes} nodes"
+        )
+    return [group for group, size in enumerate(sizes) for _ in range(size)]
+
+
+def _skewed(config: Any, allowed: Any, stock: Ints, rng: np.random.Generator) -> Ints:
+    """Return (nodes, C) counts: each node's labels follow a Dirichlet draw over its classes."""
+    for _ in range(DIRICHLET_TRIES):
+        counts = np.zeros(allowed.shape, np.int64)
+        for node, row in enumerate(allowed):
+            mine = np.flatnonzero(row)
+            shares = rng.dirichlet(np.full(len(mine), config.alpha))
+            counts[node, mine] = rng.multinomial(config.samples_per_node, shares)
+        if (counts.sum(axis=0) <= stock).all():
+            return counts
+    raise ConfigError(
+        f"partition.samples_per_node={config.samples_per_node}: {DIRICHLET_TRIES} draws with "
+        f"alpha={config.alpha} asked for more of some class than there is"
+    )
 
 
 def _even(allowed: Any, samples: int) -> Ints:

@@ -16,13 +16,17 @@ from qsynth.partition import Share
 
 @dataclass(frozen=True)
 class NodePlan:
-    """One node: its name, its place in the fleet, its model, its data, its seed."""
+    """One node: its name, its place in the fleet, its model, its data, its seed.
+
+    silent: whether it publishes nothing (a liar that is held back, for comparison).
+    """
 
     name: str
     index: int
     model: Any
     share: Share
     seed: int
+    silent: bool = False
 
     @property
     def architecture(self) -> str:
@@ -65,4 +69,5 @@ class Plan:
             share.labels(data.train_y[share.train]),
             share.inputs(data.train_x[share.validation]),
             share.labels(data.train_y[share.validation]),
+            share.inputs(data.train_x[share.unlabelled]) if len(share.unlabelled) else None,
         )

@@ -61,12 +61,17 @@ def _head(config: RunConfig) -> RunConfig:
     return replace(config, trainer=trainer, synthesis=synthesis)
 
 
+def _silent(config: RunConfig) -> RunConfig:
+    return replace(config, partition=replace(config.partition, liars_publish=False))
+
+
 ARMS: dict[str, Arm] = {
     "local": Arm("lone", "the plain network on its own data"),
     "alone": Arm("lone", "the same pipeline with no peers"),
     "best_alone": Arm("lone", "the best setting of that pipeline with no peers"),
     "semantic": Arm("mesh", "the recipe as it is", lambda config: config),
     "head": Arm("mesh", "the recipe's merged head, without a network", _head),
+    "silent": Arm("mesh", "the recipe with its lying nodes silent", _silent),
     "random": Arm("mesh", "k peers drawn at random", _with_peers(lambda k: RandomPeers(k=k))),
     "dissimilar": Arm("mesh", "the k least alike", _with_peers(lambda k: Dissimilar(k=k))),
     "all": Arm(

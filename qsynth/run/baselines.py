@@ -148,6 +148,7 @@ def pooled(plan: Plan, node: NodePlan) -> Plan:
         node.share,
         train=np.sort(np.concatenate([mate.train for mate in mates])),
         validation=np.sort(np.concatenate([mate.validation for mate in mates])),
+        unlabelled=np.sort(np.concatenate([mate.unlabelled for mate in mates])),
     )
     nodes = list(plan.nodes)
     nodes[node.index] = replace(node, share=share)
@@ -173,7 +174,9 @@ def _digest(plan: Plan, arm: str) -> bytes:
         return [node.name, node.model.__class__.__name__, asdict(node.model), node.seed,
                 config_digest(node.share.train.tolist()).hex(),
                 config_digest(node.share.validation.tolist()).hex(),
-                config_digest(node.share.audit.tolist()).hex(), node.share.group, node.share.site,
+                config_digest(node.share.audit.tolist()).hex(),
+                config_digest(node.share.unlabelled.tolist()).hex(),
+                node.share.group, node.share.site,
                 _source_digest(node.model),
                 node.share.quarter_turns, node.share.label_map.tolist()]  # fmt: skip
 

@@ -106,7 +106,8 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
                 "or give x_test, y_test and node_test"
             )
         seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
-        nodes.append(NodePlan(name, index, model, share, seed))
+        silent = not (share.honest or config.partition.liars_publish)
+        nodes.append(NodePlan(name, index, model, share, seed, silent))
     return tuple(nodes)
 
 

@@ -62,6 +62,7 @@ def compare(
             evaluator.test_features(node)
     results = _run_lone(plans, arms, features, say)
     results |= _run_mesh(config, data, arms, seeds, features, say)
+    _keep_honest(results, plans)
     best = best_setting(*([results[arm, seed] for seed in seeds] for arm in LONE))
     reference = [_setting(results, best, seed) for seed in seeds]
     rows = []
@@ -80,6 +81,15 @@ def _check(plan: Plan, name: str) -> None:
         true_groups(plan)
     if find(name).kind == "weights":
         check_rival(plan, name)
+
+
+def _keep_honest(results: dict[tuple[str, int], dict[str, Any]], plans: dict[int, Plan]) -> None:
+    """Leave nodes that lie about their labels out of every score."""
+    for (_, seed), result in results.items():
+        honest = {node.name for node in plans[seed].nodes if node.share.honest}
+        for scores in (result["scores"], *result.get("settings", {}).values()):
+            for name in set(scores) - honest:
+                del scores[name]
 
 
 def _run_lone(

@@ -40,6 +40,7 @@ def summarise_run(
     results, events = read_results(plan), all_events(plan.folder)
     merge_events(plan.folder, events)
     finished = [n for n in plan.nodes if n.name in results and _is_whole(plan, n)]
+    finished = [n for n in finished if n.share.honest]
     scores = mesh_scores(plan, finished, Evaluator(plan))
     baselines = {arm: run_arm(plan, arm) for arm in arms if arm in ("local", "alone")}
     summary = {

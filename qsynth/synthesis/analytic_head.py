@@ -6,12 +6,13 @@ more likely with it, in two-fold cross-fitting with the fold's own samples taken
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qsynth.packet import Statistics, class_statistics, merge, without
+from qsynth.packet import Statistics, class_statistics, merge
+from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.head import (
     SHRINKAGES,
@@ -21,11 +22,15 @@ from qsynth.synthesis.head import (
     log_softmax,
     solve,
 )
+from qsynth.synthesis.lift import lifted, with_scatter
 from qsynth.types import Floats, Floats32, Ints, NodeId
 
 # Nats a sample that a packet may cost: routing has found it alike, and the likelihood of sixty
 # samples is no surer than this.  Measured on seeds 5-7: +.002 with like peers, -.001 with others.
-GATE_MARGIN = 0.02
+GATE_MARGIN = 0.05
+LEAST_LOG_SHARE = -50.0  # of a shrinkage in the mean
+ALIKE = 0.8  # share of self-similarity from which routing is trusted that much
+GATE_GAIN = 0.005  # nats a sample that others have to bring
 GATE_SHRINKAGE = 0.5  # one constant to rank and gate by; the final solve tries them all
 
 
@@ -47,12 +52,16 @@ class Synthesis:
 
 @dataclass(frozen=True)
 class OwnEvidence:
-    """Hold a node's own training samples in the shared features, dealt to two folds."""
+    """Hold a node's own training samples in the shared features, dealt to two folds.
+
+    features: (n, D).  copies: the same samples, changed in ways that leave their labels.
+    """
 
     features: Floats32
     labels: Ints
     folds: tuple[Ints, Ints]
     classes: int
+    copies: tuple[Floats32, ...] = ()
 
     @classmethod
     def deal(cls, features: Floats32, labels: Ints, classes: int, seed: int) -> OwnEvidence:
@@ -67,60 +76,108 @@ class OwnEvidence:
         folds = (np.sort(np.array(sides[0], np.int64)), np.sort(np.array(sides[1], np.int64)))
         return cls(features, labels, folds, classes)
 
-    def statistics(self, d: int) -> Statistics:
+    def statistics(self, d: int, rows: Ints | slice = slice(None)) -> Statistics:
         """Return the node's own statistics of the first d features, unrounded."""
-        return class_statistics(self.features[:, :d], self.labels, self.classes)
+        views = [view[rows, :d] for view in (self.features, *self.copies)]
+        labels = np.tile(self.labels[rows], len(views))
+        return class_statistics(np.concatenate(views), labels, self.classes, len(views))
+
+    def mean_features(self, d: int) -> Floats:
+        """Return (n, d): the mean over the views of each sample."""
+        views = [view[:, :d].astype(np.float64) for view in (self.features, *self.copies)]
+        mean: Floats = np.mean(views, axis=0)
+        return mean
 
 
 def synthesize(
-    config: AnalyticHead, own: OwnEvidence, d: int, packets: Mapping[NodeId, Statistics]
-) -> Synthesis:
+    config: AnalyticHead, own: OwnEvidence, d: int, packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float] | None = None,
+) -> Synthesis:  # fmt: skip
     """Return the head of one's own evidence and of the packets that the gate lets in.
 
-    d: features of one's own packet; packets of fewer features lower it.
-    packets: statistics by author; one author counts once.
+    d: features of the head; packets of fewer features, or of means alone, are filled in.
+    packets: statistics by author; one author counts once.  alike: how alike each author's
+    fingerprint is, as a share of how alike a node of the same data would look.
     """
-    prior = log_prior(np.bincount(own.labels, minlength=own.classes).astype(np.float64))
-    mine = own.statistics(d)
-    chosen = sorted(packets) if config.gate == "none" else _greedy(own, mine, prior, packets)
-    merged = _merged(mine, chosen, packets)
-    shrinkage, temperature, likelihood = _tune(own, merged, prior)
-    head = solve(merged, shrinkage, temperature)
-    return Synthesis(head, tuple(chosen), merged, prior, likelihood)
+    view = _View.of(own, d)
+    packets = {author: with_scatter(packet, view.mine) for author, packet in packets.items()}
+    alike = alike or {}
+    offers = _offers(config, view.mine, packets, alike)
+    if config.gate == "none":
+        chosen = {author: parts[0] for author, parts in offers.items()}
+    else:
+        chosen = _greedy(view, offers, alike)
+    head, merged, likelihood = _tuned(view, chosen)
+    return Synthesis(head, tuple(sorted(chosen)), merged, view.prior, likelihood)
 
 
-def _merged(
-    mine: Statistics, chosen: Sequence[NodeId], packets: Mapping[NodeId, Statistics]
-) -> Statistics:
+@dataclass(frozen=True)
+class _View:
+    """Own evidence at d features: whole, and without each fold."""
+
+    own: OwnEvidence
+    mine: Statistics
+    unseen: tuple[Statistics, Statistics]
+    prior: Floats
+
+    @classmethod
+    def of(cls, own: OwnEvidence, d: int) -> _View:
+        """Gather the statistics of all samples and of those outside each fold."""
+        # Two folds: what has not seen one is the other.
+        one, other = own.statistics(d, own.folds[1]), own.statistics(d, own.folds[0])
+        counts = np.bincount(own.labels, minlength=own.classes).astype(np.float64)
+        return cls(own, own.statistics(d), (one, other), log_prior(counts))
+
+
+def _offers(
+    config: AnalyticHead, mine: Statistics, packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float],
+) -> dict[NodeId, list[Statistics]]:  # fmt: skip
+    """Return what may be taken of each packet: all of it, or the classes that agree."""
+    offers: dict[NodeId, list[Statistics]] = {}
+    for author in sorted(packets):
+        trusted = alike.get(author, 0.0) >= ALIKE
+        whole = config.merge == "whole" or (config.merge == "auto" and trusted)
+        offer = [] if config.merge == "classwise" else [packets[author]]
+        if not whole:
+            offer += class_part(mine, packets[author])
+        if offer:
+            offers[author] = offer
+    return offers
+
+
+def _merged(mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
     # In author order, so that the same set gives the same bits however it came.
-    return merge([mine, *(packets[author] for author in sorted(chosen))])
+    return merge([mine, *(lifted(chosen[author], mine) for author in sorted(chosen))])
 
 
 def _greedy(
-    own: OwnEvidence, mine: Statistics, prior: Floats, packets: Mapping[NodeId, Statistics]
-) -> list[NodeId]:
-    """Return the authors kept: best first, each while the likelihood does not fall."""
-    best = _likelihood(own, mine, prior)
+    view: _View, offers: Mapping[NodeId, list[Statistics]], alike: Mapping[NodeId, float]
+) -> dict[NodeId, Statistics]:  # fmt: skip
+    """Return the offers taken: best first, each while the likelihood does not fall too far.
+
+    Of each author the offer that alone makes own samples most likely.
+    """
+    best = _likelihood(view, {})
     ranked = []
-    for author in sorted(packets):
-        gain = _likelihood(own, _merged(mine, [author], packets), prior)
-        ranked.append((-gain, author))
-    chosen: list[NodeId] = []
-    for _, author in sorted(ranked):
-        reached = _likelihood(own, _merged(mine, [*chosen, author], packets), prior)
-        if reached > best - GATE_MARGIN:
+    for author in sorted(offers):
+        tried = [
+            (_likelihood(view, {author: offer}), -number)
+            for number, offer in enumerate(offers[author])
+        ]
+        reached, number = max(tried)
+        ranked.append((-reached, author, offers[author][-number]))
+    chosen: dict[NodeId, Statistics] = {}
+    for _, author, offer in sorted(ranked, key=lambda entry: entry[:2]):
+        reached = _likelihood(view, chosen | {author: offer})
+        forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
+        if reached > best - forgiven:
             best = max(best, reached)
-            chosen.append(author)
-    return sorted(chosen)
+            chosen[author] = offer
+    return chosen
 
 
-def _fold_statistics(own: OwnEvidence, merged: Statistics) -> list[Statistics]:
-    """Return, for each fold, the statistics that have not seen it."""
-    d = merged.dimensions
-    return [without(merged, own.features[fold, :d], own.labels[fold]) for fold in own.folds]
-
-
-def _fold_scores(own: OwnEvidence, unseen: list[Statistics], shrinkage: float) -> list[Floats]:
+def _fold_scores(own: OwnEvidence, unseen: Sequence[Statistics], shrinkage: float) -> list[Floats]:
     """Return each fold's (n_fold, C) scores by a head that has not seen the fold."""
     return [
         solve(statistics, shrinkage).scores(own.features[fold])
@@ -137,19 +194,52 @@ def _mean_log(own: OwnEvidence, scores: list[Floats], prior: Floats, temperature
     return total / max(len(own.labels), 1)
 
 
-def _likelihood(own: OwnEvidence, merged: Statistics, prior: Floats) -> float:
-    scores = _fold_scores(own, _fold_statistics(own, merged), GATE_SHRINKAGE)
-    return max(_mean_log(own, scores, prior, t) for t in TEMPERATURES)
+def _likelihood(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
+    """Return the two-fold likelihood of own samples with these packets merged."""
+    unseen = [_merged(part, chosen) for part in view.unseen]
+    scores = _fold_scores(view.own, unseen, GATE_SHRINKAGE)
+    return max(_mean_log(view.own, scores, view.prior, t) for t in TEMPERATURES)
 
 
-def _tune(own: OwnEvidence, merged: Statistics, prior: Floats) -> tuple[float, float, float]:
-    """Return the shrinkage and temperature under which own samples are most likely, and how."""
+def _tuned(view: _View, chosen: Mapping[NodeId, Statistics]) -> tuple[Head, Statistics, float]:
+    """Return the mean head over shrinkages, what it is solved from, and the likelihood.
+
+    The likelihood is that of own samples, two-fold, at the best shrinkage.
+
+    Each shrinkage at its best temperature counts by the likelihood of the node's own samples:
+    sixty samples cannot tell the best one, and the mean is better than the seemingly best
+    (Bayesian model averaging; Hoeting 1999).  The mean of linear heads is a linear head.
+    """
+    own, merged = view.own, _merged(view.mine, chosen)
+    unseen = [_merged(part, chosen) for part in view.unseen]
     tried = []
-    unseen = _fold_statistics(own, merged)
     for shrinkage in SHRINKAGES:
         scores = _fold_scores(own, unseen, shrinkage)
-        for temperature in TEMPERATURES:
-            reached = _mean_log(own, scores, prior, temperature)
-            tried.append((reached, shrinkage, temperature))
-    likelihood, shrinkage, temperature = max(tried)
-    return shrinkage, temperature, likelihood
+        reached = [(_mean_log(own, scores, view.prior, t), t) for t in TEMPERATURES]
+        tried.append((*max(reached), shrinkage))
+    best = max(tried)[0]
+    total = np.array([(entry[0] - best) * len(own.labels) for entry in tried])
+    shares = np.exp(np.maximum(total, LEAST_LOG_SHARE))
+    shares /= shares.sum()
+    heads = [solve(merged, shrinkage, temperature) for _, temperature, shrinkage in tried]
+    weights = np.sum([w * head.weights for w, head in zip(shares, heads, strict=True)], axis=0)
+    bias = np.sum([w * head.bias for w, head in zip(shares, heads, strict=True)], axis=0)
+    return Head(weights, bias), merged, best
+
+
+def with_copies(
+    own: OwnEvidence, d: int, encoded: Callable[[str], Sequence[Floats32]],
+    invariances: Sequence[str],
+) -> OwnEvidence:  # fmt: skip
+    """Return evidence with those invariances that make the node's own samples more likely.
+
+    encoded: gives the features of the samples' copies under an invariance.  A task may declare
+    both flips for cameras that lie on their side: each node keeps what fits its own images.
+    """
+    best = _likelihood(_View.of(own, d), {})
+    for kind in invariances:
+        tried = replace(own, copies=(*own.copies, *encoded(kind)))
+        reached = _likelihood(_View.of(tried, d), {})
+        if reached > best:
+            own, best = tried, reached
+    return own

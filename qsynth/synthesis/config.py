@@ -12,7 +12,9 @@ class Teach:
     """How the synthesized head teaches the node's own network."""
 
     inputs: str = setting(
-        "own_mix", "which inputs the head labels", choices=("own_mix", "generated", "none")
+        "own_mix",
+        "which inputs the head labels",
+        choices=("own_mix", "unlabelled", "generated", "none"),
     )
     weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
     batch_size: int = setting(64, "teaching inputs a step", low=1)
@@ -25,7 +27,14 @@ class AnalyticHead:
     """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
 
     name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
+    d: int | None = setting(
+        None, "features of the head; null: as many as the own packet has", low=4
+    )
     gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
+    merge: str = setting(
+        "auto", "what of a packet counts: all classes, or those that mean the same here",
+        choices=("whole", "classwise", "auto"),
+    )  # fmt: skip
     head_weight: float | None = setting(
         None, "of the head in the predictor; null: by validation, or .5 below 50 samples",
         low=0.0, high=1.0,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qsynth.errors import ShapeError
-from qsynth.packet import class_statistics, merge, without
+from qsynth.packet import class_statistics, merge, restricted
 
 
 def samples(rng, n=60, d=5, classes=3):
@@ -32,11 +32,22 @@ def test_merging_parts_equals_pooling_the_data(rng) -> None:
     np.testing.assert_allclose(whole.scatter, pooled.scatter, atol=1e-8)
 
 
-def test_taking_samples_out_equals_never_having_had_them(rng) -> None:
-    x, y = samples(rng, 80)
+def test_a_part_has_the_counts_and_sums_of_its_classes_and_its_share_of_the_scatter(rng) -> None:
+    x, y = samples(rng, 90)
     whole = class_statistics(x, y, 3)
-    left = without(whole, x[:30], y[:30])
-    np.testing.assert_allclose(left.scatter, class_statistics(x[30:], y[30:], 3).scatter, atol=1e-8)
+    part = restricted(whole, np.array([True, False, True]))
+    assert part.counts.tolist() == [whole.counts[0], 0, whole.counts[2]]
+    np.testing.assert_array_equal(part.sums[[0, 2]], whole.sums[[0, 2]])
+    assert not part.sums[1].any()
+    np.testing.assert_allclose(part.scatter, whole.scatter * part.counts.sum() / 90)
+
+
+def test_each_view_of_a_sample_counts_its_share(rng) -> None:
+    x, y = samples(rng, 40)
+    views = np.concatenate([x, x + 1.0])
+    made = class_statistics(views, np.tile(y, 2), 3, views=2)
+    np.testing.assert_allclose(made.counts, np.bincount(y, minlength=3))
+    np.testing.assert_allclose(made.means(), class_statistics(x + 0.5, y, 3).means(), rtol=1e-6)
 
 
 def test_parts_of_different_d_merge_at_the_smallest(rng) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qsynth.packet import class_statistics, merge
+from qsynth.packet import Statistics, class_statistics, merge
+from qsynth.synthesis import lift
 from qsynth.synthesis.analytic_head import OwnEvidence, synthesize
 from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.head import UNSEEN, log_prior, log_softmax, solve
+from qsynth.synthesis.lift import lifted
 
 MEANS = np.random.default_rng(7).standard_normal((4, 12)) * 1.2
 
@@ -85,10 +87,36 @@ def test_the_order_of_arrival_does_not_matter_bit_for_bit() -> None:
     assert np.array_equal(a.head.weights, b.head.weights)
 
 
-def test_a_packet_of_fewer_features_lowers_d() -> None:
-    narrow = {b"\1": peers(1)[b"\1"].prefix(6)}
+def test_a_packet_of_fewer_features_teaches_all_of_them() -> None:
+    narrow = {key: value.prefix(6) for key, value in peers(1, 2, 3).items()}
     made = synthesize(AnalyticHead(gate="none"), own(), 12, narrow)
-    assert made.head.dimensions == 6
+    assert made.head.dimensions == 12
+    alone = synthesize(AnalyticHead(), own(), 12, {})
+    cut = synthesize(AnalyticHead(gate="none"), own(), 6, narrow)
+    assert accuracy(made.head) > max(accuracy(alone.head), accuracy(cut.head))
+
+
+def test_lifting_is_the_posterior_mean_of_a_gaussian_seen_in_part() -> None:
+    x, y = samples(0, 400)
+    mine = class_statistics(x, y, 4)
+    packet = class_statistics(*samples(1, 80), 4)
+    made = merge([mine, lifted(packet.prefix(5), mine)])
+    covariance = lift._covariance(mine)
+    for c in range(4):
+        n, m = mine.counts[c], packet.counts[c]
+        # Prior of the class mean: N(own mean, S / n); observed: its first 5 numbers, with S / m.
+        prior, noise = covariance / n, covariance[:5, :5] / m
+        gain = prior[:, :5] @ np.linalg.inv(prior[:5, :5] + noise)
+        slow = mine.means()[c] + gain @ (packet.means()[c, :5] - mine.means()[c, :5])
+        np.testing.assert_allclose(made.means()[c], slow, rtol=1e-6)
+    assert np.linalg.eigvalsh(made.scatter).min() > -1e-6
+
+
+def test_means_alone_are_merged_with_ones_own_scatter() -> None:
+    told = {key: Statistics(s.counts, s.sums, np.zeros((12, 12))) for key, s in peers(1, 2).items()}
+    made = synthesize(AnalyticHead(gate="none"), own(), 12, told)
+    alone = synthesize(AnalyticHead(), own(), 12, {})
+    assert accuracy(made.head) > accuracy(alone.head)
 
 
 def test_folds_are_disjoint_and_hold_everything() -> None:
