@@ -39,6 +39,9 @@ class Dirichlet(Shares):
     name: str = setting("dirichlet", "the option's name", choices=("dirichlet",))
     alpha: float = setting(0.3, "concentration: smaller is more skewed", low=1e-3)
     min_samples: int = setting(10, "a node has at least", low=1)
+    one_group: bool = setting(
+        False, "call the whole fleet one true group: measure it on uniform labels too"
+    )
 
 
 @dataclass(frozen=True)

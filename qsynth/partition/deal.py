@@ -131,7 +131,8 @@ def _counts(
     """Return (nodes, C) samples of each class to deal, and each node's true group."""
     stock = np.bincount(labels, minlength=classes)
     if isinstance(config, Dirichlet):
-        return _dirichlet(config, stock, nodes, rng), [None] * nodes
+        group = 0 if config.one_group else None
+        return _dirichlet(config, stock, nodes, rng), [group] * nodes
     groups: list[int | None] = [None] * nodes
     allowed = np.ones((nodes, classes), bool)
     if isinstance(config, (LabelGroups, Rotations, LabelSwap)):

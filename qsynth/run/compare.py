@@ -225,6 +225,9 @@ def summarise_arm(runs: list[dict[str, Any]], reference: list[dict[str, Any]]) -
         "bytes_per_node": None if None in carried else float(np.mean(carried)),  # type: ignore[arg-type]
         "packet_bytes": _mean_of(runs, "packet_bytes"),
         "own_worst_mean": float(np.mean(worst)),
+        "group_worst": _worst(runs, "group"),
+        "network_group_mean": _over_seeds(runs, "network_group"),
+        "network_group_worst": _worst(runs, "network_group"),
         "worst_gain": float(every.min()),
         "balanced_mean": _over_seeds(runs, "balanced"),
         "auroc_mean": _over_seeds(runs, "auroc"),
@@ -252,6 +255,11 @@ def _mean(scores: dict[str, dict[str, Any]], field: str) -> float:
 def _over_seeds(runs: list[dict[str, Any]], field: str) -> float | None:
     values = [score[field] for run in runs for score in run["scores"].values()]
     return None if None in values else float(np.mean(values))
+
+
+def _worst(runs: list[dict[str, Any]], field: str) -> float | None:
+    values = [score[field] for run in runs for score in run["scores"].values()]
+    return None if None in values else float(min(values))
 
 
 def _mean_of(runs: list[dict[str, Any]], key: str) -> float | None:

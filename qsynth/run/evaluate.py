@@ -16,6 +16,7 @@ from qsynth.synthesis import Predictor
 from qsynth.types import Floats, Floats32, Ints
 
 BATCH = 500
+LEAST_SHARE = 1e-9  # of a label: one that a node has not seen is still answered, last of all
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Score:
 
     own: of the predictor, on the node's own label distribution.  group: the same on the uniform
     labels of its true group, with a uniform prior; None without true groups.
-    network_own: of the network alone.  balanced: mean recall over the node's own classes.
+    network_own, network_group: of the network alone.  balanced: mean recall over own classes.
     auroc: mean over own classes, one against the rest.  ece: expected calibration error.
     """
 
@@ -34,6 +35,7 @@ class Score:
     balanced: float
     auroc: float
     ece: float
+    network_group: float | None = None
 
 
 class Evaluator:
@@ -67,7 +69,7 @@ class Evaluator:
         made = []
         for predictor in predictors:
             if predictor is None or scores is None:
-                uniform = logits - np.log(self.own_shares(node) + 1e-9)
+                uniform = logits - np.log(self.own_shares(node) + LEAST_SHARE)
                 made.append(self.score_answers(node, labels, logits, uniform, logits))
             else:
                 own = _answers(predictor, logits, scores, wanted)
@@ -84,6 +86,7 @@ class Evaluator:
         shares and under uniform ones.  network: logits of the network alone.
         """
         weights = self._own_weights(node, labels)
+        prior = np.log(self.own_shares(node) + LEAST_SHARE)
         return Score(
             own=_accuracy(own, labels, weights),
             group=self._group_accuracy(node, uniform, labels),
@@ -91,6 +94,7 @@ class Evaluator:
             balanced=balanced_accuracy(own, labels, weights),
             auroc=auroc(own, labels, weights),
             ece=calibration_error(own, labels, weights),
+            network_group=self._group_accuracy(node, network - prior, labels),
         )
 
     def network_logits(self, node: NodePlan, network: nn.Module) -> Floats:

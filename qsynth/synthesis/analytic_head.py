@@ -99,9 +99,17 @@ def synthesize(
     packets: statistics by author; one author counts once.  alike: how alike each author's
     fingerprint is, as a share of how alike a node of the same data would look.
     """
-    view = _View.of(own, d)
+    made = [_synthesis(config, _View.of(own, d), packets, alike or {})]
+    if any(packet.dimensions < d for packet in packets.values()):
+        made.append(_synthesis(config, _View.of(own, d, neutral=True), packets, alike or {}))
+    return max(made, key=lambda synthesis: synthesis.likelihood)
+
+
+def _synthesis(
+    config: AnalyticHead, view: _View, packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float],
+) -> Synthesis:  # fmt: skip
     packets = {author: with_scatter(packet, view.mine) for author, packet in packets.items()}
-    alike = alike or {}
     offers = _offers(config, view.mine, packets, alike)
     if config.gate == "none":
         chosen = {author: parts[0] for author, parts in offers.items()}
@@ -113,20 +121,29 @@ def synthesize(
 
 @dataclass(frozen=True)
 class _View:
-    """Own evidence at d features: whole, and without each fold."""
+    """Own evidence at d features: whole, and without each fold.
+
+    neutral: how packets of fewer features are filled in (see `lifted`).
+    """
 
     own: OwnEvidence
     mine: Statistics
     unseen: tuple[Statistics, Statistics]
     prior: Floats
+    neutral: bool
 
     @classmethod
-    def of(cls, own: OwnEvidence, d: int) -> _View:
+    def of(cls, own: OwnEvidence, d: int, neutral: bool = False) -> _View:
         """Gather the statistics of all samples and of those outside each fold."""
         # Two folds: what has not seen one is the other.
         one, other = own.statistics(d, own.folds[1]), own.statistics(d, own.folds[0])
         counts = np.bincount(own.labels, minlength=own.classes).astype(np.float64)
-        return cls(own, own.statistics(d), (one, other), log_prior(counts))
+        return cls(own, own.statistics(d), (one, other), log_prior(counts), neutral)
+
+    def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
+        """Return own statistics with these packets: in author order, for the same bits."""
+        parts = [lifted(chosen[author], mine, self.neutral) for author in sorted(chosen)]
+        return merge([mine, *parts])
 
 
 def _offers(
@@ -144,11 +161,6 @@ def _offers(
         if offer:
             offers[author] = offer
     return offers
-
-
-def _merged(mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
-    # In author order, so that the same set gives the same bits however it came.
-    return merge([mine, *(lifted(chosen[author], mine) for author in sorted(chosen))])
 
 
 def _greedy(
@@ -196,7 +208,7 @@ def _mean_log(own: OwnEvidence, scores: list[Floats], prior: Floats, temperature
 
 def _likelihood(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
     """Return the two-fold likelihood of own samples with these packets merged."""
-    unseen = [_merged(part, chosen) for part in view.unseen]
+    unseen = [view.merged(part, chosen) for part in view.unseen]
     scores = _fold_scores(view.own, unseen, GATE_SHRINKAGE)
     return max(_mean_log(view.own, scores, view.prior, t) for t in TEMPERATURES)
 
@@ -210,8 +222,8 @@ def _tuned(view: _View, chosen: Mapping[NodeId, Statistics]) -> tuple[Head, Stat
     sixty samples cannot tell the best one, and the mean is better than the seemingly best
     (Bayesian model averaging; Hoeting 1999).  The mean of linear heads is a linear head.
     """
-    own, merged = view.own, _merged(view.mine, chosen)
-    unseen = [_merged(part, chosen) for part in view.unseen]
+    own, merged = view.own, view.merged(view.mine, chosen)
+    unseen = [view.merged(part, chosen) for part in view.unseen]
     tried = []
     for shrinkage in SHRINKAGES:
         scores = _fold_scores(own, unseen, shrinkage)

@@ -102,7 +102,15 @@ def test_each_mesh_arm_changes_what_it_says_and_nothing_else() -> None:
 
 
 def score(own: float) -> dict:
-    return {"own": own, "group": None, "network_own": own, "balanced": own, "auroc": own, "ece": 0}
+    return {
+        "network_group": None,
+        "own": own,
+        "group": None,
+        "network_own": own,
+        "balanced": own,
+        "auroc": own,
+        "ece": 0,
+    }
 
 
 def test_gains_are_paired_and_harm_is_more_than_a_point() -> None:
