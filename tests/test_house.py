@@ -29,7 +29,7 @@ SIDEWAYS = {
     ("baseline", "placement"),
 }
 LAZY = {"qsynth/__init__.py", "qsynth/cli/main.py", "qsynth/cli/run.py", "qsynth/cli/report.py",
-        "qsynth/cli/compare.py",
+        "qsynth/cli/compare.py", "qsynth/cli/packet.py",
         "qsynth/cli/show.py"} | {
     f"qsynth/{name}/__init__.py"
     for name in ("model", "data", "encoder", "distill", "synthesis", "node")

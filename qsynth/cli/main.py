@@ -15,6 +15,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   compare  measure what it is worth        qsynth compare +recipe=digits_mesh seeds=[0,1,2]
   report   make a run's summary again      qsynth report runs/20260101-120000-digits_mesh-1a2b3c
   recipe   list or show recipes            qsynth recipe list
+  packet   measure what packets give away  qsynth packet audit +recipe=digits_mesh
   config   show the composed config        qsynth config +recipe=cifar_mesh
   warmup   compile the routing kernels     qsynth warmup
 
@@ -23,7 +24,7 @@ Options of run and compare: --json (data on standard output), --quiet, --trust p
 (code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
 3 an untrusted recipe was refused, 130 interrupted.
 """
-VERBS = ("run", "compare", "report", "recipe", "config", "warmup")
+VERBS = ("run", "compare", "report", "recipe", "packet", "config", "warmup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +63,10 @@ def _dispatch(verb: str, rest: list[str]) -> int:
         from qsynth.cli import recipe
 
         return recipe.main(rest)
+    if verb == "packet":
+        from qsynth.cli import packet
+
+        return packet.main(rest)
     if verb == "config":
         from qsynth.cli import composed
 

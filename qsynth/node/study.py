@@ -23,7 +23,7 @@ from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
 from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.predictor import fit_product
 from qsynth.synthesis.teach import Teaching
-from qsynth.types import Fingerprint, Floats32, Ints, NodeId, Task
+from qsynth.types import Fingerprint, Floats, Floats32, Ints, NodeId, Task
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,20 @@ class Study:
         return make_pool(
             teach,
             synthesis.head,
-            synthesis.log_prior,
+            self.network_log_prior(synthesis),
             self.encoder,
             self.task,
             self._teaching_inputs(),
             inputs,
             np.random.default_rng([self.seed, 6, period]),
         )
+
+    def network_log_prior(self, synthesis: Synthesis) -> Floats:
+        """Return the (C,) log label shares that the network's answers follow."""
+        teach = self.rules.synthesis.teach
+        if teach.inputs == "none" or teach.prior == "own":
+            return synthesis.log_prior
+        return np.full_like(synthesis.log_prior, -np.log(len(synthesis.log_prior)))
 
     def _teaching_inputs(self) -> Floats32:
         unlabelled = self.samples.unlabelled_x
@@ -180,8 +187,11 @@ class Study:
         inputs, labels = self.samples.validation_x, self.samples.validation_y
         logits = network_logits(network, inputs).double().numpy()
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
-        weight, temperature = fit_product(logits, scores, labels, synthesis.log_prior, head_weight)
-        predictor.set_head(synthesis.head, synthesis.log_prior, weight, temperature)
+        learned = self.network_log_prior(synthesis)
+        weight, temperature = fit_product(
+            logits, scores, labels, synthesis.log_prior, head_weight, learned
+        )
+        predictor.set_head(synthesis.head, synthesis.log_prior, weight, temperature, learned)
         return predictor
 
     def _inputs(self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]) -> Statistics:

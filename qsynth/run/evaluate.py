@@ -13,10 +13,10 @@ from torch import nn
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 from qsynth.synthesis import Predictor
+from qsynth.synthesis.head import log_prior
 from qsynth.types import Floats, Floats32, Ints
 
 BATCH = 500
-LEAST_SHARE = 1e-9  # of a label: one that a node has not seen is still answered, last of all
 
 
 @dataclass(frozen=True)
@@ -69,24 +69,27 @@ class Evaluator:
         made = []
         for predictor in predictors:
             if predictor is None or scores is None:
-                uniform = logits - np.log(self.own_shares(node) + LEAST_SHARE)
-                made.append(self.score_answers(node, labels, logits, uniform, logits))
+                learned = self.learned_prior(node)
+                uniform = logits - learned
+                made.append(self.score_answers(node, labels, logits, uniform, logits, learned))
             else:
                 own = _answers(predictor, logits, scores, wanted)
                 uniform = _answers(predictor, logits, scores, "uniform")
-                made.append(self.score_answers(node, labels, own, uniform, logits))
+                prior: Any = predictor.network_log_prior
+                made.append(self.score_answers(node, labels, own, uniform, logits, prior.numpy()))
         return made
 
     def score_answers(
-        self, node: NodePlan, labels: Ints, own: Floats, uniform: Floats, network: Floats
-    ) -> Score:
+        self, node: NodePlan, labels: Ints, own: Floats, uniform: Floats, network: Floats,
+        learned: Floats,
+    ) -> Score:  # fmt: skip
         """Return the score of (n, C) answers on the node's test rows.
 
         own, uniform: log-probabilities up to a constant of each row, under the node's own label
-        shares and under uniform ones.  network: logits of the network alone.
+        shares and under uniform ones.  network: logits of the network alone.  learned: (C,) log
+        label shares that these follow.
         """
         weights = self._own_weights(node, labels)
-        prior = np.log(self.own_shares(node) + LEAST_SHARE)
         return Score(
             own=_accuracy(own, labels, weights),
             group=self._group_accuracy(node, uniform, labels),
@@ -94,7 +97,7 @@ class Evaluator:
             balanced=balanced_accuracy(own, labels, weights),
             auroc=auroc(own, labels, weights),
             ece=calibration_error(own, labels, weights),
-            network_group=self._group_accuracy(node, network - prior, labels),
+            network_group=self._group_accuracy(node, network - learned, labels),
         )
 
     def network_logits(self, node: NodePlan, network: nn.Module) -> Floats:
@@ -132,6 +135,12 @@ class Evaluator:
         counts = np.bincount(share.labels(data.train_y[mine]), minlength=data.task.classes)
         shares: Floats = counts / counts.sum()
         return shares
+
+    def learned_prior(self, node: NodePlan) -> Floats:
+        """Return the (C,) log label shares of a node's training samples, smoothed."""
+        labels = node.share.labels(self.plan.data.train_y[node.share.train])
+        counts = np.bincount(labels, minlength=self.plan.data.task.classes)
+        return log_prior(counts.astype(np.float64))
 
     def _own_weights(self, node: NodePlan, labels: Ints) -> Floats:
         if node.share.site is not None and self.plan.data.test_node is not None:

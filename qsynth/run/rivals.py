@@ -111,4 +111,4 @@ def _pooled_score(evaluator: Evaluator, node: NodePlan, logits: Floats, pool: Fl
     """Return the score of logits that follow the pool's label shares: the node's are put in."""
     own = np.log(evaluator.own_shares(node) + 1e-9)
     labels = evaluator.test_labels(node)
-    return evaluator.score_answers(node, labels, logits - pool + own, logits - pool, logits)
+    return evaluator.score_answers(node, labels, logits - pool + own, logits - pool, logits, pool)

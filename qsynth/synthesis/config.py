@@ -16,6 +16,10 @@ class Teach:
         "which inputs the head labels",
         choices=("own_mix", "unlabelled", "generated", "none"),
     )
+    prior: str = setting(
+        "own", "label shares that the head's answers follow, and so the network's",
+        choices=("own", "uniform"),
+    )  # fmt: skip
     weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
     batch_size: int = setting(64, "teaching inputs a step", low=1)
     pool_size: int = setting(512, "teaching inputs made anew each period", low=1)

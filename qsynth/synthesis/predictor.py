@@ -30,11 +30,20 @@ class Predictor(nn.Module):
         self.register_buffer("head_weights", torch.zeros(d, task.classes))
         self.register_buffer("head_bias", torch.zeros(task.classes))
         self.register_buffer("own_log_prior", torch.zeros(task.classes))
+        self.register_buffer("network_log_prior", torch.zeros(task.classes))
         self.register_buffer("head_weight", torch.tensor(0.0))
         self.register_buffer("network_temperature", torch.tensor(1.0))
 
-    def set_head(self, head: Head, log_prior: Floats, weight: float, temperature: float) -> None:
-        """Take over a head, the node's own log prior (C,), w and the network's temperature."""
+    def set_head(
+        self, head: Head, log_prior: Floats, weight: float, temperature: float,
+        network_log_prior: Floats | None = None,
+    ) -> None:  # fmt: skip
+        """Take over a head, the node's own log prior (C,), w and the network's temperature.
+
+        network_log_prior: of the label shares that the network's answers follow; None: own.
+        """
+        learned = log_prior if network_log_prior is None else network_log_prior
+        self.network_log_prior.copy_(torch.from_numpy(learned))  # type: ignore[operator]
         weights: Tensor = self.head_weights  # type: ignore[assignment]
         weights.zero_()
         weights[: head.dimensions] = torch.from_numpy(head.weights)
@@ -62,12 +71,12 @@ class Predictor(nn.Module):
 
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
         """Return (n, C) log-probabilities of the network's logits and the head's scores."""
-        own: Tensor = self.own_log_prior  # type: ignore[assignment]
+        learned: Tensor = self.network_log_prior  # type: ignore[assignment]
         temperature: Tensor = self.network_temperature  # type: ignore[assignment]
         weight: Tensor = self.head_weight  # type: ignore[assignment]
         wanted = self._log_prior(prior)
-        # The network has learned its node's own label shares: take them out, put the wanted in.
-        logs = torch.log_softmax(logits * temperature, dim=1) - own + wanted
+        # The network has learned some label shares: take them out, put the wanted in.
+        logs = torch.log_softmax(logits * temperature, dim=1) - learned + wanted
         logs = torch.log_softmax(logs, dim=1)
         if scores is None:
             return logs
@@ -83,12 +92,13 @@ class Predictor(nn.Module):
 
 def fit_product(
     network_logits: Floats, head_scores: Floats, labels: Ints, log_prior: Floats,
-    weight: float | None,
+    weight: float | None, network_log_prior: Floats | None = None,
 ) -> tuple[float, float]:  # fmt: skip
     """Return w and the network's temperature, both by the likelihood of validation samples.
 
     network_logits, head_scores: (n, C), of samples that nothing else has seen.
-    weight: fixed by the config, or None.  Below MIN_VALIDATION samples w is .5.
+    weight: fixed by the config, or None.  network_log_prior: of the label shares that the
+    network's answers follow; None: log_prior.  Below MIN_VALIDATION samples w is .5.
     """
     if len(labels) == 0:
         return (0.5 if weight is None else weight), 1.0
@@ -97,9 +107,10 @@ def fit_product(
     candidates = [weight] if weight is not None else list(WEIGHTS)
     if weight is None and len(labels) < MIN_VALIDATION:
         candidates = [0.5]
+    shift = 0.0 if network_log_prior is None else log_prior - network_log_prior
     tried = []
     for temperature in NETWORK_TEMPERATURES:
-        networks = log_softmax(network_logits * temperature)
+        networks = log_softmax(log_softmax(network_logits * temperature) + shift)
         for w in candidates:
             logs = log_softmax((1.0 - w) * networks + w * heads)
             tried.append((float(logs[rows, labels].mean()), w, temperature))
