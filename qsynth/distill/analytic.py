@@ -88,7 +88,8 @@ def check_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
     needed = packet_size(config, d, classes, input_size)
     if needed <= config.max_bytes:
         return needed
-    tries = [(f"distill.d={n}", replace(config, d=n)) for n in range(d - 1, 3, -1)]
+    step = 2 if config.coding == "means" else 1
+    tries = [(f"distill.d={n}", replace(config, d=n)) for n in range(d - step, 3, -step)]
     tries += [(f"distill.rank={n}", replace(config, rank=n)) for n in range(config.rank)[::-1]]
     tries += [("distill.coding=diagonal", replace(config, coding="diagonal"))]
     fitting = f"distill.max_bytes={2 ** math.ceil(math.log2(needed))}"

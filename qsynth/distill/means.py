@@ -65,9 +65,10 @@ def decode_means(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
     if not 0.0 <= largest <= 1e6 or counts.max(initial=0) > MAX_SUPPORT:
         raise PacketError("range", "counts or step out of range")
     packed = codes.astype(np.int64)
-    pairs = np.stack([packed >> 4, packed & 15], axis=2).reshape(len(counts), -1) - STEPS
+    d = 2 * codes.shape[1]
+    pairs = np.stack([packed >> 4, packed & 15], axis=2).reshape(len(counts), d) - STEPS
     if pairs.max(initial=0) > STEPS:
         raise PacketError("range", "mean_codes hold 15")
     wide = steps.astype(np.float64) / LARGEST * largest
-    d, support = pairs.shape[1], counts.astype(np.float64)
+    support = counts.astype(np.float64)
     return Statistics(support, pairs * (wide * support)[:, None], np.zeros((d, d)))

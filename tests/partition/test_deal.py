@@ -101,3 +101,57 @@ def test_natural_follows_the_sites() -> None:
 def test_what_cannot_be_dealt_is_one_clear_error(config, nodes, site, shape, message) -> None:
     with pytest.raises(ConfigError, match=message):
         deal(config, LABELS, 10, nodes, 0, site, shape)
+
+
+def test_labels_within_groups_follow_a_dirichlet() -> None:
+    labels = np.arange(4000) % 10
+    config = Rotations(groups=4, samples_per_node=100, alpha=0.3)
+    shares = deal(config, labels, 10, 8, 0, shape=(1, 8, 8))
+    for share in shares:
+        counts = np.bincount(labels[np.concatenate([share.train, share.validation])], minlength=10)
+        assert counts.sum() == 100
+        assert counts.max() > 25
+    subsets = deal(LabelGroups(groups=2, labels_per_group=3, samples_per_node=60, alpha=0.5),
+                   labels, 10, 4, 0)  # fmt: skip
+    for share in subsets:
+        assert len(np.unique(labels[share.train])) <= 3
+    with pytest.raises(ConfigError, match=r"needs partition\.samples_per_node"):
+        deal(Rotations(alpha=0.5), labels, 10, 4, 0, shape=(1, 8, 8))
+    with pytest.raises(ConfigError, match="more of some class than there is"):
+        deal(Rotations(alpha=0.1, samples_per_node=900), labels, 10, 4, 0, shape=(1, 8, 8))
+
+
+def test_groups_have_the_sizes_asked_for() -> None:
+    labels = np.arange(2000) % 10
+    config = Rotations(groups=3, group_sizes=(1, 2, 4), samples_per_node=40)
+    shares = deal(config, labels, 10, 7, 0, shape=(1, 8, 8))
+    assert [share.group for share in shares] == [0, 1, 1, 2, 2, 2, 2]
+    with pytest.raises(ConfigError, match="add up to the fleet's 8 nodes"):
+        deal(config, labels, 10, 8, 0, shape=(1, 8, 8))
+
+
+def test_liars_name_every_label_by_the_next_one() -> None:
+    labels = np.arange(2000) % 10
+    shares = deal(Iid(samples_per_node=40, liar_share=0.25), labels, 10, 8, 0)
+    liars = [share for share in shares if not share.honest]
+    assert len(liars) == 2
+    for share in liars:
+        assert share.labels(np.arange(10)).tolist() == [*range(1, 10), 0]
+    assert all(s.labels(np.arange(10)).tolist() == [*range(10)] for s in shares if s.honest)
+
+
+def test_unlabelled_samples_are_nobody_elses() -> None:
+    labels = np.arange(1000) % 10
+    shares = deal(Iid(samples_per_node=40, unlabelled_per_node=60), labels, 10, 8, 0)
+    parts = [p for s in shares for p in (s.train, s.validation, s.audit, s.unlabelled)]
+    together = np.concatenate(parts)
+    assert len(together) == len(np.unique(together)) == 800
+    assert all(len(share.unlabelled) == 60 for share in shares)
+    with pytest.raises(ConfigError, match="nodes need 800 samples, 680 are left"):
+        deal(Iid(samples_per_node=40, unlabelled_per_node=100), labels, 10, 8, 0)
+
+
+def test_one_group_is_the_whole_fleet() -> None:
+    labels = np.arange(1000) % 10
+    shares = deal(Dirichlet(alpha=0.5, one_group=True), labels, 10, 4, 0)
+    assert {share.group for share in shares} == {0}
