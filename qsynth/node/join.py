@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from qsynth.node.recorder import Recorder
 from qsynth.node.study import Rules, Samples, Study, read_evidence
 from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
-from qsynth.similarity import fingerprint, fingerprint_size
+from qsynth.similarity import fingerprint, fingerprint_size, likeness
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.config import AnalyticHead
@@ -156,9 +157,10 @@ class JoinMesh(pl.Callback):
             self.trust, self.task, self.task.digest(), study.encoder.digest, read_evidence,
             lambda counts, sums: fingerprint(self.rules.similarity, counts, sums),
         )  # fmt: skip
+        alike = partial(likeness, self.rules.similarity)
         return Node(
             self.identity, address, fingerprint_size(self.rules.similarity, self.task.classes),
-            admission, make_peers(self.peers, self.seed), self.dht, self.mesh,
+            admission, make_peers(self.peers, self.seed, None, alike), self.dht, self.mesh,
             self.rules.distill.ttl_s, time.time() - time.monotonic(), self.seed,
         )  # fmt: skip
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from qsynth.node.memory import release
 from qsynth.node.study import Outcome, Study, network_logits
-from qsynth.similarity import cosine
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admitted
@@ -81,7 +80,7 @@ class Participant:
         """Return how alike an author is, as a share of how alike the same data would look."""
         if self._outcome is None or self._same <= 0.0:
             return 0.0
-        return cosine(self._outcome.fingerprint, other) / self._same
+        return self.study.alike(self._outcome.fingerprint, other) / self._same
 
     def synthesized(self) -> Synthesis:
         """Return the newest synthesis; of own evidence alone before the first exchange."""

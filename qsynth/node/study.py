@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qsynth.distill import dimensions, distil, payload_statistics
 from qsynth.encoder import Encoder
 from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
-from qsynth.similarity import fingerprint, split_half
+from qsynth.similarity import fingerprint, likeness, split_half
 from qsynth.synthesis import Predictor, Synthesis, make_pool, synthesize
 from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
 from qsynth.synthesis.invariance import copies
@@ -126,6 +126,10 @@ class Study:
             np.random.default_rng([self.seed, 5]),
         )
         return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0
+
+    def alike(self, one: Fingerprint, other: Fingerprint) -> float:
+        """Return how alike two nodes are, in [-1, 1]."""
+        return likeness(self.rules.similarity, one, other)
 
     def synthesize(
         self, packets: Mapping[NodeId, Evidence], versions: Mapping[NodeId, int],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from qsynth.peers.config import AllPeers, Central, Dissimilar, Oracle, RandomPee
 from qsynth.similarity import cosine
 from qsynth.types import Fingerprint, NodeId
 
+Alike = Callable[[Fingerprint, Fingerprint], float]
 LOOKUPS_AN_AUTHOR = 4  # in a row at most, while authors are missing
 
 
@@ -45,12 +46,13 @@ class SemanticPeers:
     """Choose the k most alike, above a floor relative to one's own noise.
 
     min_similarity: a share of how alike a node of the same data would look; -inf lets all in.
+    alike: how alike two fingerprints are.
     """
 
     hurry = False
 
-    def __init__(self, k: int, min_similarity: float) -> None:
-        self.k, self.min_similarity = k, min_similarity
+    def __init__(self, k: int, min_similarity: float, alike: Alike) -> None:
+        self.k, self.min_similarity, self.alike = k, min_similarity, alike
 
     def _floor(self, same: float) -> float:
         return self.min_similarity * same if np.isfinite(self.min_similarity) else -np.inf
@@ -62,15 +64,17 @@ class SemanticPeers:
     def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
         """Return the alike ones among the k best."""
         floor = self._floor(same)
-        alike = [c for c in contacts if c.version > 0 and cosine(own, c.vector()) >= floor]
-        return alike[: self.k]
+        scored = [(self.alike(own, c.vector()), c) for c in contacts if c.version > 0]
+        # As they came where equal: the lookup's own order is by the whole fingerprints.
+        ranked = sorted(scored, key=lambda entry: -entry[0])
+        return [contact for score, contact in ranked if score >= floor][: self.k]
 
     def authors(
         self, held: Mapping[NodeId, Fingerprint], own: Fingerprint, same: float
     ) -> list[NodeId]:
         """Return the k most alike above the floor."""
         floor = self._floor(same)
-        scored = sorted((-cosine(own, print_), node) for node, print_ in held.items())
+        scored = sorted((-self.alike(own, print_), node) for node, print_ in held.items())
         return sorted(node for score, node in scored[: self.k] if -score >= floor)
 
 
@@ -166,18 +170,21 @@ class NobodyPeers:
         return []
 
 
-def make_peers(config: Any, seed: int, wanted: Sequence[NodeId] | None = None) -> Peers:
+def make_peers(
+    config: Any, seed: int, wanted: Sequence[NodeId] | None = None, alike: Alike = cosine
+) -> Peers:
     """Return the way of choosing that a `peers` config names.
 
+    alike: how alike two fingerprints are.
     wanted: ids of the authors to learn from, for `oracle` and `central` (experiments).
     """
     rng = np.random.default_rng([seed, 8])
     if isinstance(config, (Oracle, Central)):
         return DrawnPeers(config.k, rng, wanted or ())
     if isinstance(config, Semantic):
-        return SemanticPeers(config.k, config.min_similarity)
+        return SemanticPeers(config.k, config.min_similarity, alike)
     if isinstance(config, AllPeers):
-        return SemanticPeers(config.k, -np.inf)
+        return SemanticPeers(config.k, -np.inf, alike)
     if isinstance(config, Dissimilar):
         return DissimilarPeers(config.k)
     if isinstance(config, RandomPeers):

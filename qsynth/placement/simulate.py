@@ -28,7 +28,6 @@ from qsynth.peers.config import Central, Oracle
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_node, make_study, quietly, single_threaded
-from qsynth.similarity import cosine
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
@@ -215,7 +214,8 @@ def wanted_authors(plan: Plan) -> dict[str, list[NodeId]]:
         prints = {name: study.distil().fingerprint for name, study in studies.items()}
         for name, study in studies.items():
             floor = plan.peers.min_similarity * study.self_similarity()
-            alike = sorted((-cosine(prints[name], prints[o]), ids[o]) for o in prints if o != name)
+            others = [other for other in prints if other != name]
+            alike = sorted((-study.alike(prints[name], prints[o]), ids[o]) for o in others)
             wanted[name] = [i for score, i in alike[: plan.peers.k] if -score >= floor]
     return wanted
 

@@ -6,6 +6,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from qsynth.node.node import Node
 from qsynth.node.study import Study, read_evidence
 from qsynth.peers import make_peers
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.similarity import fingerprint, fingerprint_size
+from qsynth.similarity import fingerprint, fingerprint_size, likeness
 from qsynth.trust import Admission
 from qsynth.types import NodeId
 
@@ -70,7 +71,7 @@ def make_node(
         address,
         size,
         admission,
-        make_peers(plan.peers, node.seed, wanted),
+        make_peers(plan.peers, node.seed, wanted, partial(likeness, rules.similarity)),
         plan.dht,
         plan.mesh,
         rules.distill.ttl_s,

@@ -43,6 +43,19 @@ def cosine(one: Fingerprint, other: Fingerprint) -> float:
     return float(a @ b) / length if length > 0.0 else 0.0
 
 
+def likeness(config: ClassSketch, one: Fingerprint, other: Fingerprint) -> float:
+    """Return how alike two nodes are in the classes that both have, in [-1, 1].
+
+    The cosine of the class blocks that neither leaves empty; of the whole fingerprints where
+    these are projected.  Label skew lowers the cosine of whole fingerprints, and this not.
+    """
+    if one.shape != other.shape or len(one) % config.sketch_d:
+        return cosine(one, other)
+    a, b = one.reshape(-1, config.sketch_d), other.reshape(-1, config.sketch_d)
+    common = a.any(axis=1) & b.any(axis=1)
+    return cosine(a[common].ravel(), b[common].ravel())
+
+
 def split_half(
     config: ClassSketch, features: Floats, labels: Ints, classes: int, rng: np.random.Generator
 ) -> float:

@@ -29,7 +29,7 @@ from qsynth.types import Floats, Floats32, Ints, NodeId
 # samples is no surer than this.  Measured on seeds 5-7: +.002 with like peers, -.001 with others.
 GATE_MARGIN = 0.05
 LEAST_LOG_SHARE = -50.0  # of a shrinkage in the mean
-ALIKE = 0.8  # share of self-similarity from which routing is trusted that much
+ALIKE = 0.7  # share of self-similarity from which routing is trusted that much
 GATE_GAIN = 0.005  # nats a sample that others have to bring
 GATE_SHRINKAGE = 0.5  # one constant to rank and gate by; the final solve tries them all
 

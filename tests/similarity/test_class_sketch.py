@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from qsynth.similarity import cosine, fingerprint, fingerprint_size, split_half
+from qsynth.similarity import cosine, fingerprint, fingerprint_size, likeness, split_half
 from qsynth.similarity.config import ClassSketch
 
 CONFIG = ClassSketch()
@@ -53,3 +54,20 @@ def test_split_half_grows_with_samples(rng) -> None:
         return split_half(CONFIG, x, y, 4, np.random.default_rng(0))
 
     assert score(800) > score(24)
+
+
+def test_likeness_looks_at_the_classes_that_both_have(rng) -> None:
+    config = ClassSketch(sketch_d=8)
+    means = rng.standard_normal((6, 8))
+
+    def having(*classes: int):
+        counts = np.isin(np.arange(6), classes) * 9.0
+        return fingerprint(config, counts, means * counts[:, None])
+
+    one, other, apart = having(0, 1, 2, 3), having(2, 3, 4, 5), having(4, 5)
+    assert likeness(config, one, one) == pytest.approx(1.0)
+    assert likeness(config, one, other) > cosine(one, other) + 0.05
+    assert likeness(config, one, apart) == 0.0
+    projected = ClassSketch(sketch_d=8, fingerprint_dim=16)
+    a, b = (fingerprint(projected, np.full(6, 9.0), means * s) for s in (9, -9))
+    assert likeness(projected, a, b) == cosine(a, b)
