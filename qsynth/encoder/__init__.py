@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qsynth.encoder.encode import Encoder, make_encoder
+    from qsynth.encoder.base import Encoder
+    from qsynth.encoder.encode import make_encoder
 
 __all__ = ["Encoder", "make_encoder"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from qsynth.encoder import encode
+        from qsynth.encoder import base, encode
 
-        return getattr(encode, name)
+        return getattr(base if name == "Encoder" else encode, name)
     raise AttributeError(name)

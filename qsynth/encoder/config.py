@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from qsynth.schema import setting
 
@@ -31,4 +32,35 @@ class SeededFourier:
     fit_inputs: int = setting(2000, "seeded inputs that fix the projection", low=300)
 
 
-OPTIONS: dict[str, type] = {"seeded_conv": SeededConv, "seeded_fourier": SeededFourier}
+@dataclass(frozen=True)
+class SeededConv1d:
+    """Encode series by filters drawn from a seed, at several widths."""
+
+    name: str = setting("seeded_conv1d", "the option's name", choices=("seeded_conv1d",))
+    seed: int = setting(0, "of filters and fit series; the same on every node", low=0)
+    dimensions: int = setting(256, "features at most; packets use a prefix", low=4, high=1024)
+    filters: int = setting(96, "filters, a third each of width 5, 9 and 17", low=3, high=512)
+    cells: int = setting(6, "pooled cells along a series", low=1, high=64)
+    threshold: float = setting(0.1, "of the half-rectified maps", low=0.0)
+    fit_inputs: int = setting(2000, "seeded noise series that fix the projection", low=300)
+
+
+@dataclass(frozen=True)
+class ModuleEncoder:
+    """Encode by a frozen network of the user's own that every node has, pre-trained for example."""
+
+    name: str = setting("module", "the option's name", choices=("module",))
+    target: str = setting("", "package.Class, or a function that gives a torch module")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments")
+    seed: int = setting(0, "of the inputs that fix the projection", low=0)
+    dimensions: int = setting(256, "features at most; packets use a prefix", low=4, high=1024)
+    fit_inputs: int = setting(2000, "seeded noise inputs that fix the projection", low=300)
+    whiten: bool = setting(True, "project on whitened components; false: the network's own output")
+
+
+OPTIONS: dict[str, type] = {
+    "seeded_conv": SeededConv,
+    "seeded_fourier": SeededFourier,
+    "seeded_conv1d": SeededConv1d,
+    "module": ModuleEncoder,
+}

@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from qsynth.encoder.config import SeededConv, SeededFourier
-from qsynth.encoder.projection import cached, one_over_f, whitened_components
+from qsynth.encoder.base import Encoder
+from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededConv1d, SeededFourier
+from qsynth.encoder.module import OwnEncoder
+from qsynth.encoder.projection import one_over_f
+from qsynth.encoder.series import SeriesEncoder
 from qsynth.errors import ConfigError
-from qsynth.types import Floats32, Task, config_digest
+from qsynth.types import Task
 
 FILTER_SIZE = 5
 MIN_SIDE = 6  # smaller images leave no room for a filter and a pool
-# Inputs encoded at a time: larger parts leave the cache and cost a page fault each (3 x slower).
-BATCH = 16
-
-
-class Encoder(nn.Module):
-    """Map inputs (n, *task.shape) to features (n, dimensions), frozen.
-
-    digest: 16 bytes that name this encoder in every packet.
-    """
-
-    def __init__(self, config: SeededConv | SeededFourier, task: Task) -> None:
-        super().__init__()
-        shown = {"encoder": asdict(config), "shape": task.shape, "layout": task.layout}
-        ranges = {"low": task.low, "high": task.high}
-        scaling = {"location": task.location, "scale": task.scale}
-        self.digest = config_digest(shown | ranges | scaling)
-        self.shape = task.shape
-        self.low, self.span = task.low, max(task.high - task.low, 1e-12)
-
-    def _finish(self, fit_inputs: Floats32, dimensions: int) -> None:
-        """Fit the projection on seeded inputs (in [0, 1] or standard units) and freeze it."""
-
-        def fit() -> tuple[Floats32, Floats32]:
-            with torch.no_grad():
-                parts = torch.from_numpy(fit_inputs).split(BATCH)
-                raw = torch.cat([self._raw(part) for part in parts]).numpy()
-            return whitened_components(raw, dimensions)
-
-        mean, projection = cached(self.digest, fit)
-        self.register_buffer("mean", torch.from_numpy(mean))
-        self.register_buffer("projection", torch.from_numpy(projection))
-        self.requires_grad_(False)
-
-    def _raw(self, inputs: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _standard(self, inputs: Tensor) -> Tensor:
-        return (inputs - self.low) / self.span
-
-    @property
-    def dimensions(self) -> int:
-        """Return the number of features."""
-        projection: Tensor = self.projection  # type: ignore[assignment]
-        return int(projection.shape[1])
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return (n, dimensions) features of (n, *shape) inputs."""
-        mean: Tensor = self.mean  # type: ignore[assignment]
-        projection: Tensor = self.projection  # type: ignore[assignment]
-        return (self._raw(self._standard(inputs)) - mean) @ projection
-
-    def encode(self, inputs: Floats32 | Tensor, dimensions: int | None = None) -> Floats32:
-        """Return the first `dimensions` features of many inputs as (n, d) float32."""
-        tensor = torch.as_tensor(inputs)
-        with torch.no_grad():
-            parts = [self(part)[:, :dimensions] for part in tensor.split(BATCH)]
-        return np.ascontiguousarray(torch.cat(parts).numpy())
 
 
 class ConvEncoder(Encoder):
@@ -96,7 +42,7 @@ class ConvEncoder(Encoder):
         self.threshold = config.threshold
         # About 4x4 pooled cells, whatever the size: measured on 14x14, 16x16 and 8x8 images.
         self.pool = max(2, math.ceil(min(height, width) / 4))
-        self._finish(one_over_f(rng, config.fit_images, task.shape), config.dimensions)
+        self.finish(one_over_f(rng, config.fit_images, task.shape), config.dimensions)
 
     def _raw(self, inputs: Tensor) -> Tensor:
         filters: Tensor = self.filters  # type: ignore[assignment]
@@ -131,7 +77,7 @@ class FourierEncoder(Encoder):
             inputs = rng.standard_normal((config.fit_inputs, size)).astype(np.float32)
         else:
             inputs = one_over_f(rng, config.fit_inputs, task.shape)
-        self._finish(inputs, config.dimensions)
+        self.finish(inputs, config.dimensions)
 
     def _standard(self, inputs: Tensor) -> Tensor:
         if not self.vector:
@@ -161,13 +107,21 @@ def seeded_filters(rng: np.random.Generator, count: int, channels: int) -> Tenso
     return unit
 
 
-def make_encoder(config: SeededConv | SeededFourier, task: Task) -> Encoder:
+def make_encoder(config: Any, task: Task) -> Encoder:
     """Return the encoder of a task.  Raises ConfigError where the layout does not fit."""
-    if isinstance(config, SeededConv):
-        if task.layout != "image":
-            raise ConfigError(
-                f"encoder.name=seeded_conv: needs images, the task has layout {task.layout}; "
-                "use encoder=seeded_fourier"
-            )
-        return ConvEncoder(config, task)
-    return FourierEncoder(config, task)
+    made: dict[type, tuple[str, Any]] = {
+        SeededConv: ("image", ConvEncoder),
+        SeededConv1d: ("series", SeriesEncoder),
+        SeededFourier: ("", FourierEncoder),
+        ModuleEncoder: ("", OwnEncoder),
+    }
+    layout, kind = made[type(config)]
+    if layout and task.layout != layout:
+        fitting = {"series": "seeded_conv1d"}.get(task.layout, "seeded_fourier")
+        spoken = {"image": "images", "series": "series"}[layout]
+        raise ConfigError(
+            f"encoder.name={config.name}: needs {spoken}, the task has layout {task.layout}; "
+            f"use encoder={fitting}"
+        )
+    encoder: Encoder = kind(config, task)
+    return encoder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -26,6 +27,7 @@ class Classifier(pl.LightningModule):
         self.network = network
         self.learning_rate = config.learning_rate
         self.weight_decay = config.weight_decay
+        self.schedule = config.schedule
         self.augment = config.augment if task.layout == "image" else "none"
         if task.layout == "vector":
             centre, spread = task.location or (0.0,), task.scale or (1.0,)
@@ -48,11 +50,19 @@ class Classifier(pl.LightningModule):
             inputs = augmented(inputs, flip=self.augment == "shift_flip")
         return F.cross_entropy(self(inputs), labels)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW over all parameters."""
-        return torch.optim.AdamW(
+    def configure_optimizers(self) -> Any:
+        """Return AdamW over all parameters, and the schedule of its learning rate.
+
+        cosine: from the learning rate to 0 over the Trainer's `max_steps` (Loshchilov 2017).
+        """
+        optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
+        steps = self._trainer.max_steps if self._trainer is not None else -1
+        if self.schedule == "constant" or steps < 1:
+            return optimizer
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 
 
 def augmented(images: Tensor, flip: bool) -> Tensor:

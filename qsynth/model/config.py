@@ -7,6 +7,7 @@ from typing import Any
 
 from qsynth.schema import setting
 
+SCHEDULES = ("constant", "cosine")
 AUGMENT = ("none", "shift", "shift_flip")
 
 
@@ -17,6 +18,7 @@ class Linear:
     name: str = setting("linear", "the option's name", choices=("linear",))
     learning_rate: float = setting(1e-3, "of Adam", low=0.0)
     weight_decay: float = setting(0.0, "of AdamW", low=0.0)
+    schedule: str = setting("constant", "of the learning rate over all steps", choices=SCHEDULES)
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
@@ -30,6 +32,7 @@ class MLP:
     dropout: float = setting(0.0, "share of units left out", low=0.0, high=0.95)
     learning_rate: float = setting(1e-3, "of Adam", low=0.0)
     weight_decay: float = setting(0.0, "of AdamW", low=0.0)
+    schedule: str = setting("constant", "of the learning rate over all steps", choices=SCHEDULES)
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
@@ -42,6 +45,7 @@ class CNN:
     depth: int = setting(2, "stages", low=1, high=6)
     learning_rate: float = setting(1e-3, "of Adam", low=0.0)
     weight_decay: float = setting(0.0, "of AdamW", low=0.0)
+    schedule: str = setting("constant", "of the learning rate over all steps", choices=SCHEDULES)
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
@@ -55,6 +59,7 @@ class ResNet:
     groups: int = setting(4, "of GroupNorm; must divide width", low=1)
     learning_rate: float = setting(1e-3, "of Adam", low=0.0)
     weight_decay: float = setting(0.0, "of AdamW", low=0.0)
+    schedule: str = setting("constant", "of the learning rate over all steps", choices=SCHEDULES)
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 

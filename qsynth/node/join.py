@@ -23,7 +23,7 @@ from qsynth.dht.config import Rings
 from qsynth.distill import check_size
 from qsynth.distill.config import Analytic
 from qsynth.encoder import make_encoder
-from qsynth.encoder.config import SeededConv, SeededFourier
+from qsynth.encoder.config import SeededConv, SeededConv1d, SeededFourier
 from qsynth.errors import ConfigError, ShapeError
 from qsynth.identity import Identity
 from qsynth.mesh.config import Tcp
@@ -65,7 +65,7 @@ class JoinMesh(pl.Callback):
         self, task: Task, train: Pair, validation: Pair, *, join: Sequence[str] = (),
         listen: str = "tcp://127.0.0.1:0", period_steps: int = 50, seed: int = 0,
         identity: str | Path | None = None, record: str | Path | None = None,
-        encoder: SeededConv | SeededFourier | None = None, distill: Analytic | None = None,
+        encoder: Any = None, distill: Analytic | None = None,
         synthesis: AnalyticHead | None = None, peers: Any = None, mesh: Any = None,
         similarity: ClassSketch | None = None, trust: Checks | None = None,
         dht: Rings | None = None, unlabelled: npt.ArrayLike | None = None,
@@ -73,8 +73,8 @@ class JoinMesh(pl.Callback):
         self.task, self.join, self.listen, self.seed = task, tuple(join), listen, seed
         self.mesh, self.peers = mesh or Tcp(), peers or Semantic()
         self.trust, self.dht = trust or Checks(), dht or Rings()
-        default = SeededConv() if task.layout == "image" else SeededFourier()
-        self.encoder_config = encoder or default
+        fitting = {"image": SeededConv, "series": SeededConv1d}.get(task.layout, SeededFourier)
+        self.encoder_config = encoder or fitting()
         self.rules = Rules(
             distill or Analytic(), similarity or ClassSketch(), synthesis or AnalyticHead()
         )

@@ -209,6 +209,10 @@ def summarise_arm(runs: list[dict[str, Any]], reference: list[dict[str, Any]]) -
     ]
     gains = [float(np.mean(pair)) for pair in pairs]
     low, high = interval(gains)
+    nodes: dict[str, list[float]] = {}
+    for run, pair in zip(runs, pairs, strict=True):
+        for node, gain in zip(run["scores"], pair, strict=True):
+            nodes.setdefault(node, []).append(gain)
     every = np.concatenate([np.array(pair) for pair in pairs])
     worst = [min(score["own"] for score in run["scores"].values()) for run in runs]
     carried = [run.get("bytes_per_node") for run in runs]
@@ -229,6 +233,7 @@ def summarise_arm(runs: list[dict[str, Any]], reference: list[dict[str, Any]]) -
         "network_group_mean": _over_seeds(runs, "network_group"),
         "network_group_worst": _worst(runs, "network_group"),
         "worst_gain": float(every.min()),
+        "worst_mean_gain": float(min(np.mean(gains) for gains in nodes.values())),
         "balanced_mean": _over_seeds(runs, "balanced"),
         "auroc_mean": _over_seeds(runs, "auroc"),
         "ece_mean": _over_seeds(runs, "ece"),
