@@ -182,6 +182,7 @@ class Node:
         )
         data = encode_packet(packet, self.identity)
         self.own_packet = (packet, data)
+        self._quiet = self._pause = 0  # what one has changed: look for peers at once
         self.table.set_own(outcome.fingerprint)
         effects.record(
             "publish",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,10 +42,15 @@ class Lonely:
 
 
 class Participant:
-    """Do what the end of a period asks for: distil, exchange, synthesize, teach."""
+    """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
-    def __init__(self, study: Study, port: Port) -> None:
-        self.study, self.port = study, port
+    later: gives the study of other samples in the period in which the node's data change.
+    """
+
+    def __init__(
+        self, study: Study, port: Port, later: Callable[[int], Study | None] = lambda _: None
+    ) -> None:
+        self.study, self.port, self.later = study, port, later
         self.synthesis: Synthesis | None = None
         self.packets: Mapping[NodeId, Any] = {}
         self.used: set[NodeId] = set()
@@ -54,6 +59,9 @@ class Participant:
 
     def exchange(self, period: int, network: nn.Module) -> Teaching | None:
         """Return the teaching for the next period."""
+        drifted = self.later(period)
+        if drifted is not None:
+            self.study, self._outcome = drifted, None
         if self._outcome is None:
             # The analytic outcome says what the data say: it is the same in every period.
             self._outcome = self.study.distil()

@@ -51,6 +51,10 @@ class Grouped(Shares):
     alpha: float | None = setting(
         None, "Dirichlet concentration of each node's labels; null: even", low=1e-3
     )
+    drift_period: int | None = setting(
+        None, "from which some nodes are in the next group, with new samples; null: never", low=1
+    )
+    drift_share: float = setting(0.5, "of the nodes that drift", low=0.0, high=1.0)
     group_sizes: tuple[int, ...] = setting([], "nodes of each group; empty: in turn", low=0)
 
 

@@ -32,6 +32,7 @@ class Share:
     measurements alone.  quarter_turns: of every image.  label_map: (C,) what each label is
     called in this group.  site: the value of the data's `node` array.  honest: whether the node
     names its labels as the others do.  unlabelled: indices of samples whose labels nobody uses.
+    later: what the node has from `drift_period` on; None: the same.
     """
 
     train: Ints
@@ -43,6 +44,7 @@ class Share:
     site: int | None = None
     honest: bool = True
     unlabelled: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    later: Share | None = None
 
     def inputs(self, inputs: Floats32) -> Floats32:
         """Return (n, ...) inputs as this node sees them."""
@@ -72,15 +74,24 @@ def deal(
     if isinstance(config, Rotations) and (len(shape) != 3 or shape[1] != shape[2]):
         raise ConfigError("partition.name=rotations: needs square images")
     wanted, groups = _counts(config, labels, classes, nodes, rng)
-    dealt = _take(labels, classes, wanted, rng, config)
+    drifting = _drifting(config, nodes, rng)
+    # Who drifts is dealt a second share at once, so that nothing overlaps.
+    both = np.concatenate([wanted, wanted[drifting]])
+    dealt = _take(labels, classes, both, rng, config)
     maps = _label_maps(config, classes, rng)
+    groups = [*groups, *((groups[node] or 0) + 1 for node in drifting)]
     shares = []
     for node, indices in enumerate(dealt):
         group = groups[node]
+        if group is not None and len(drifting):
+            group %= config.groups
         turns = group if isinstance(config, Rotations) and group is not None else 0
         parts = _split(indices, labels, config, rng)
         label_map = maps[group] if maps and group is not None else np.arange(classes)
         shares.append(Share(*parts, group, turns, label_map))
+    for at, node in enumerate(drifting):
+        shares[node] = replace(shares[node], later=shares[nodes + at])
+    del shares[nodes:]
     return _with_more(config, shares, labels, classes, rng)
 
 
@@ -156,6 +167,16 @@ def _counts(
     if getattr(config, "alpha", None) is not None:
         return _skewed(config, allowed, stock, rng), groups
     return _even(allowed, config.samples_per_node), groups
+
+
+def _drifting(config: Any, nodes: int, rng: np.random.Generator) -> list[int]:
+    """Return the nodes that drift, sorted."""
+    if getattr(config, "drift_period", None) is None:
+        return []
+    if isinstance(config, LabelGroups):
+        raise ConfigError("partition.drift_period: not for label_groups, whose labels would change")
+    count = round(config.drift_share * nodes)
+    return sorted(rng.permutation(nodes)[:count].tolist())
 
 
 def _groups(config: Any, nodes: int) -> list[int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,13 @@ class NodePlan:
     share: Share
     seed: int
     silent: bool = False
+
+    @property
+    def later(self) -> NodePlan | None:
+        """Return the node as it is after it has drifted, or None where it does not."""
+        if self.share.later is None:
+            return None
+        return replace(self, share=self.share.later)
 
     @property
     def architecture(self) -> str:
@@ -56,6 +63,7 @@ class Plan:
     mesh: Any
     placement: Any
     nodes: tuple[NodePlan, ...]
+    drift_period: int | None = None
 
     def node_folder(self, node: NodePlan) -> Path:
         """Return where a node writes."""

@@ -28,12 +28,19 @@ from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
 from qsynth.node.memory import private_mib, release
-from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder, write_json
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.scheduling import ask_long_slices
-from qsynth.placement.train import fit, make_node, make_study, no_exchange, quietly, single_threaded
+from qsynth.placement.train import (
+    fit,
+    make_node,
+    make_participant,
+    make_study,
+    no_exchange,
+    quietly,
+    single_threaded,
+)
 
 POLL_S = 0.2
 Progress = Callable[[float], None]
@@ -142,7 +149,7 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     _announce(folder, transport.address)
     host.note([{"event": "started", "id": machine.me.hex()}])
     host.start()
-    participant = Participant(make_study(plan, node), host)
+    participant = make_participant(plan, node, host)
     ask_long_slices()
     network = quietly(lambda: fit(plan, node, participant.exchange))
     weight = write_predictor(plan, node, participant, network)

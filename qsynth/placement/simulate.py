@@ -10,27 +10,37 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from qsynth.errors import RunError
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.node.effects import Effects
 from qsynth.node.node import Node
-from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
 from qsynth.node.study import Outcome
 from qsynth.peers.config import Central, Oracle
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.train import fit, make_node, make_study, quietly, single_threaded
+from qsynth.placement.train import (
+    fit,
+    make_node,
+    make_participant,
+    make_study,
+    quietly,
+    single_threaded,
+)
+from qsynth.synthesis import Predictor
+from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
+Watch = Callable[[NodePlan, int, Predictor], None]
 EPOCH_S = 1_700_000_000.0  # the virtual clock's 0, so that packets are the same at any date
 PERIOD_JITTER = 0.1  # of a period's length: nodes are not in step
 
@@ -65,8 +75,9 @@ class SimulatedNode:
     """A node, its learner's thread, and its place on the clock."""
 
     def __init__(
-        self, plan: Plan, node: NodePlan, network: MemoryNetwork, wanted: Sequence[NodeId] | None
-    ) -> None:
+        self, plan: Plan, node: NodePlan, network: MemoryNetwork,
+        wanted: Sequence[NodeId] | None = None, watch: Watch | None = None,
+    ) -> None:  # fmt: skip
         self.plan, self.node, self.network = plan, node, network
         folder = plan.node_folder(node)
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +88,8 @@ class SimulatedNode:
             plan, node, identity, address, EPOCH_S, rpc_seed=node.seed, wanted=wanted
         )
         self.transport = network.attach(address, self._received)
-        self.participant = Participant(make_study(plan, node), self)
+        self.participant = make_participant(plan, node, self)
+        self.watch = watch
         self.baton = Baton()
         self.error: BaseException | None = None
         self.done = False
@@ -154,10 +166,16 @@ class SimulatedNode:
         self.baton.give()
         self._schedule(now)
 
+    def _exchange(self, period: int, network: nn.Module) -> Teaching | None:
+        teaching = self.participant.exchange(period, network)
+        if self.watch is not None:
+            self.watch(self.node, period, self.participant.predictor(network))
+        return teaching
+
     def _run(self) -> None:
         self.baton.wait()
         try:
-            network = fit(self.plan, self.node, self.participant.exchange)
+            network = fit(self.plan, self.node, self._exchange)
             self.weight = write_predictor(self.plan, self.node, self.participant, network)
             self.finished_s = self.network.now
         except BaseException as error:  # handed to the clock's thread, which raises it
@@ -167,13 +185,18 @@ class SimulatedNode:
             self.baton.give_back()
 
 
-def simulate(plan: Plan) -> dict[str, Any]:
-    """Run a plan on a virtual clock.  Returns wall and CPU seconds.  Raises RunError."""
+def simulate(plan: Plan, watch: Watch | None = None) -> dict[str, Any]:
+    """Run a plan on a virtual clock.  Returns wall and CPU seconds.  Raises RunError.
+
+    watch: called with each node's predictor at the end of each of its periods.
+    """
     single_threaded()
     began, cpu = time.monotonic(), time.process_time()
     network = MemoryNetwork(plan.mesh.latency_s, plan.seed)
     wanted = wanted_authors(plan)
-    nodes = [SimulatedNode(plan, node, network, wanted.get(node.name)) for node in plan.nodes]
+    nodes = [
+        SimulatedNode(plan, node, network, wanted.get(node.name), watch) for node in plan.nodes
+    ]
 
     def run() -> None:
         addresses: list[str] = []

@@ -20,10 +20,12 @@ from qsynth.identity import Identity
 from qsynth.model import make_network
 from qsynth.node.learner import Exchange, TrainerLearner
 from qsynth.node.node import Node
+from qsynth.node.participant import Participant, Port
 from qsynth.node.study import Study, read_evidence
 from qsynth.peers import make_peers
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint, fingerprint_size, likeness
+from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admission
 from qsynth.types import NodeId
 
@@ -46,6 +48,17 @@ def single_threaded() -> None:
 def make_study(plan: Plan, node: NodePlan) -> Study:
     """Return what a node does with its own data."""
     return Study(plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed)
+
+
+def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
+    """Return a node's learning, which drifts when the plan says so."""
+    later = node.later
+
+    def drifted(period: int) -> Study | None:
+        due = later is not None and period == plan.drift_period
+        return make_study(plan, later) if due and later is not None else None
+
+    return Participant(make_study(plan, node), port, drifted)
 
 
 def make_node(
@@ -97,14 +110,25 @@ def fit(plan: Plan, node: NodePlan, exchange: Exchange) -> pl.LightningModule:
     seed_node(node.seed)
     network = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
     samples = plan.samples(node)
+    tensors = torch.tensor(samples.train_x), torch.tensor(samples.train_y)
     loader = DataLoader(
-        TensorDataset(torch.from_numpy(samples.train_x), torch.from_numpy(samples.train_y)),
+        TensorDataset(*tensors),
         batch_size=min(plan.batch_size, len(samples.train_y)),
         shuffle=True,
         drop_last=True,
         generator=torch.Generator().manual_seed(node.seed),
     )
-    learner = TrainerLearner(plan.trainer.period_steps, exchange, node.seed)
+    later = node.later
+
+    def drifting(period: int, network: nn.Module) -> Teaching | None:
+        if later is not None and period == plan.drift_period:
+            # In place: the one long fit goes on with the new samples.
+            after = plan.samples(later)
+            tensors[0][:] = torch.from_numpy(after.train_x[: len(tensors[0])])
+            tensors[1][:] = torch.from_numpy(after.train_y[: len(tensors[1])])
+        return exchange(period, network)
+
+    learner = TrainerLearner(plan.trainer.period_steps, drifting, node.seed)
     trainer = make_trainer(plan, learner)
     trainer.fit(network, loader)
     return network.eval()

@@ -18,6 +18,7 @@ from qsynth.data import DataSet
 from qsynth.errors import ConfigError, RunError, nearest_spelling
 from qsynth.peers.config import AllPeers, Central, Dissimilar, NoPeers, Oracle, RandomPeers
 from qsynth.placement.config import Simulate
+from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.simulate import simulate
 from qsynth.run.baselines import Features
 from qsynth.run.build import build
@@ -25,6 +26,7 @@ from qsynth.run.config import RunConfig
 from qsynth.run.evaluate import Evaluator
 from qsynth.run.summary import mesh_scores, read_results
 from qsynth.similarity import fingerprint_size
+from qsynth.synthesis import Predictor
 
 UNGATED = "_ungated"
 CONTACT_BYTES = 110  # of a contact beside its fingerprint: id, address, version
@@ -134,7 +136,8 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
     changed = mesh_config(config, name)
     with tempfile.TemporaryDirectory(prefix="qsynth-arm-") as folder:
         plan = build(changed, Path(folder), data)
-        times = simulate(plan)
+        timeline = _Timeline(plan, Evaluator(plan, features))
+        times = simulate(plan, timeline if plan.drift_period is not None else None)
         results = read_results(plan)
         if len(results) < len(plan.nodes):
             raise RunError(f"arm {name}: {len(plan.nodes) - len(results)} nodes have failed")
@@ -157,4 +160,27 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
         "authors": float(np.mean([len(r["authors"]) for r in results.values()])),
         "used": float(np.mean([len(r["used"]) for r in results.values()])),
         "cpu_s": times["cpu_s"],
+        "timeline": timeline.means(),
     }
+
+
+class _Timeline:
+    """Own accuracy of the nodes that drift, period by period, as their data are then."""
+
+    def __init__(self, plan: Plan, evaluator: Evaluator) -> None:
+        self.plan, self.evaluator = plan, evaluator
+        self.scores: dict[int, list[float]] = {}
+
+    def __call__(self, node: NodePlan, period: int, predictor: Predictor) -> None:
+        """Score a predictor at the end of a period."""
+        if node.share.later is None:
+            return
+        if period < (self.plan.drift_period or 0):
+            node = replace(node, share=replace(node.share, later=None))
+        score = self.evaluator.score(node, predictor.network, predictor)
+        self.scores.setdefault(period, []).append(score.own)
+
+    def means(self) -> list[list[float]] | None:
+        """Return [period, mean own accuracy], or None where nothing drifts."""
+        made = [[float(p), float(np.mean(own))] for p, own in sorted(self.scores.items())]
+        return made or None

@@ -27,10 +27,10 @@ import torch
 
 from qsynth.encoder.projection import cache_folder
 from qsynth.model.config import Module
-from qsynth.node.participant import Lonely, Participant
+from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.train import fit, make_study, no_exchange, quietly, single_threaded
+from qsynth.placement.train import fit, make_participant, no_exchange, quietly, single_threaded
 from qsynth.run.evaluate import Evaluator, Score
 from qsynth.types import Floats32, config_digest
 
@@ -118,15 +118,14 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
     if arm == "pooled":
         plan = pooled(plan, node)
     learner = plan.nodes[node.index]
-    study = make_study(plan, learner)
-    participant = Participant(study, Lonely())
+    participant = make_participant(plan, learner, Lonely())
     network = quietly(lambda: fit(plan, learner, participant.exchange))
     predictor = participant.predictor(network)
     cpu = time.process_time() - began
     if arm in ("alone", "pooled"):
         return {arm: evaluator.scores(node, network, [predictor], arm == "pooled")[0]}, cpu
     synthesis = participant.synthesized()
-    tried = [predictor, *(study.predictor(network, synthesis, w) for w in HEAD_WEIGHTS)]
+    tried = [predictor, *(participant.study.predictor(network, synthesis, w) for w in HEAD_WEIGHTS)]
     labels = [arm, *(f"{arm} w={w:g}" for w in HEAD_WEIGHTS)]
     scores = dict(zip(labels, evaluator.scores(node, network, tried), strict=True))
     if arm == "untaught":
@@ -143,9 +142,10 @@ def untaught(plan: Plan) -> Plan:
 
 def pooled(plan: Plan, node: NodePlan) -> Plan:
     """Return the plan with the data of the node's true group (of all, without groups) in it."""
-    mates = [other.share for other in plan.nodes if other.share.group == node.share.group]
+    group = (node.later or node).share.group
+    mates = [n.share for n in (o.later or o for o in plan.nodes) if n.share.group == group]
     share = replace(
-        node.share,
+        (node.later or node).share,
         train=np.sort(np.concatenate([mate.train for mate in mates])),
         validation=np.sort(np.concatenate([mate.validation for mate in mates])),
         unlabelled=np.sort(np.concatenate([mate.unlabelled for mate in mates])),
@@ -178,6 +178,8 @@ def _digest(plan: Plan, arm: str) -> bytes:
                 config_digest(node.share.unlabelled.tolist()).hex(),
                 node.share.group, node.share.site,
                 _source_digest(node.model),
+                str(plan.drift_period), node.share.later is not None and
+                config_digest(node.share.later.train.tolist()).hex(),
                 node.share.quarter_turns, node.share.label_map.tolist()]  # fmt: skip
 
     values = {

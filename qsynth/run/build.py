@@ -56,6 +56,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         mesh=_mesh(config),
         placement=config.placement,
         nodes=nodes,
+        drift_period=getattr(config.partition, "drift_period", None),
     )
 
 

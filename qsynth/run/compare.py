@@ -238,6 +238,9 @@ def summarise_arm(runs: list[dict[str, Any]], reference: list[dict[str, Any]]) -
         "auroc_mean": _over_seeds(runs, "auroc"),
         "ece_mean": _over_seeds(runs, "ece"),
         "used_mean": _mean_of(runs, "used"),
+        "timeline": np.mean([run["timeline"] for run in runs], axis=0).tolist()
+        if runs[0].get("timeline")
+        else None,
         "curve": np.mean([run["curve"] for run in runs], axis=0).tolist()
         if "curve" in runs[0]
         else None,
@@ -275,7 +278,7 @@ def _mean_of(runs: list[dict[str, Any]], key: str) -> float | None:
 def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write `compare.json` (a list) and `compare.csv` (percentages are left as fractions)."""
     (folder / "compare.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    keys = [key for key in rows[0] if key not in ("seeds", "setting", "curve")]
+    keys = [key for key in rows[0] if key not in ("seeds", "setting", "curve", "timeline")]
     lines = [",".join(keys)]
     for row in rows:
         lines.append(",".join("" if row[key] is None else f"{row[key]}" for key in keys))
