@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench evidence clean
 
 # Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -32,6 +32,10 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/kernels.py
+
+# Hours of work the first time: it says so beforehand, and goes on where it was interrupted.
+evidence: $(VENV)/.test
+	$(BIN)/python tests/benchmarks/evidence.py --write $(if $(QSYNTH_DATA_DIR),--data $(QSYNTH_DATA_DIR))
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

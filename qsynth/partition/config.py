@@ -48,7 +48,7 @@ class Dirichlet(Shares):
 class Grouped(Shares):
     """What every partition with true groups has."""
 
-    alpha: float | None = setting(
+    label_alpha: float | None = setting(
         None, "Dirichlet concentration of each node's labels; null: even", low=1e-3
     )
     drift_period: int | None = setting(

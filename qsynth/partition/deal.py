@@ -159,12 +159,14 @@ def _counts(
             start = group * classes // config.groups
             chosen = order[(start + np.arange(config.labels_per_group)) % classes]
             allowed[node] = np.isin(np.arange(classes), chosen)
-    if config.samples_per_node is None and getattr(config, "alpha", None) is not None:
-        raise ConfigError(f"partition.alpha={config.alpha}: needs partition.samples_per_node")
+    if config.samples_per_node is None and getattr(config, "label_alpha", None) is not None:
+        raise ConfigError(
+            f"partition.label_alpha={config.label_alpha}: needs partition.samples_per_node"
+        )
     if config.samples_per_node is None:
         holders = np.maximum(allowed.sum(axis=0), 1)
         return allowed * (stock // holders), groups
-    if getattr(config, "alpha", None) is not None:
+    if getattr(config, "label_alpha", None) is not None:
         return _skewed(config, allowed, stock, rng), groups
     return _even(allowed, config.samples_per_node), groups
 
@@ -198,13 +200,13 @@ def _skewed(config: Any, allowed: Any, stock: Ints, rng: np.random.Generator) ->
         counts = np.zeros(allowed.shape, np.int64)
         for node, row in enumerate(allowed):
             mine = np.flatnonzero(row)
-            shares = rng.dirichlet(np.full(len(mine), config.alpha))
+            shares = rng.dirichlet(np.full(len(mine), config.label_alpha))
             counts[node, mine] = rng.multinomial(config.samples_per_node, shares)
         if (counts.sum(axis=0) <= stock).all():
             return counts
     raise ConfigError(
         f"partition.samples_per_node={config.samples_per_node}: {DIRICHLET_TRIES} draws with "
-        f"alpha={config.alpha} asked for more of some class than there is"
+        f"label_alpha={config.label_alpha} asked for more of some class than there is"
     )
 
 

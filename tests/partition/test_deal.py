@@ -105,20 +105,20 @@ def test_what_cannot_be_dealt_is_one_clear_error(config, nodes, site, shape, mes
 
 def test_labels_within_groups_follow_a_dirichlet() -> None:
     labels = np.arange(4000) % 10
-    config = Rotations(groups=4, samples_per_node=100, alpha=0.3)
+    config = Rotations(groups=4, samples_per_node=100, label_alpha=0.3)
     shares = deal(config, labels, 10, 8, 0, shape=(1, 8, 8))
     for share in shares:
         counts = np.bincount(labels[np.concatenate([share.train, share.validation])], minlength=10)
         assert counts.sum() == 100
         assert counts.max() > 25
-    subsets = deal(LabelGroups(groups=2, labels_per_group=3, samples_per_node=60, alpha=0.5),
+    subsets = deal(LabelGroups(groups=2, labels_per_group=3, samples_per_node=60, label_alpha=0.5),
                    labels, 10, 4, 0)  # fmt: skip
     for share in subsets:
         assert len(np.unique(labels[share.train])) <= 3
     with pytest.raises(ConfigError, match=r"needs partition\.samples_per_node"):
-        deal(Rotations(alpha=0.5), labels, 10, 4, 0, shape=(1, 8, 8))
+        deal(Rotations(label_alpha=0.5), labels, 10, 4, 0, shape=(1, 8, 8))
     with pytest.raises(ConfigError, match="more of some class than there is"):
-        deal(Rotations(alpha=0.1, samples_per_node=900), labels, 10, 4, 0, shape=(1, 8, 8))
+        deal(Rotations(label_alpha=0.1, samples_per_node=900), labels, 10, 4, 0, shape=(1, 8, 8))
 
 
 def test_groups_have_the_sizes_asked_for() -> None:

@@ -1,0 +1,41 @@
+"""Every shipped recipe, run small: fewer steps, a smaller encoder, the same fleet and rules."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qsynth.cli.main import main
+from qsynth.recipe.compose import compose
+from qsynth.recipe.finder import recipe_files
+
+SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
+         "placement=simulate", "baselines=[]"]  # fmt: skip
+
+
+def small(name: str) -> list[str]:
+    """Return overrides that leave what a recipe shows, and little of its work."""
+    config = compose([f"+recipe={name}"]).config
+    words = [f"+recipe={name}", *SMALL, "trainer.max_steps=8", "trainer.period_steps=1"]
+    if config.synthesis.d is not None:
+        words.append("synthesis.d=48")
+    if name == "fmnist_crowd":
+        words += [f"fleet.{group}.count=4" for group in config.fleet]
+    if config.partition.unlabelled_per_node:
+        words.append("partition.unlabelled_per_node=20")
+    return words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(recipe_files()))
+def test_a_recipe_runs_small(name: str, request, tmp_path, capsys) -> None:
+    words = [*small(name), f"folder={tmp_path}"]
+    if not name.startswith("digits"):
+        words.append(f"data.root={request.getfixturevalue('data_dir')}")
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert summary["failures"] == []
+    assert summary["packets"]["rejected"] == {}
+    assert summary["packets"]["admitted"] > 0
+    assert 0.1 < summary["accuracy"]["own"]["mean"] <= 1.0
