@@ -16,4 +16,35 @@ class ClassSketch:
     fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
 
 
-OPTIONS: dict[str, type] = {"class_sketch": ClassSketch}
+@dataclass(frozen=True)
+class SketchMean:
+    """Compare nodes by the mean of all their features: where labels say nothing, or differ."""
+
+    name: str = setting("sketch_mean", "the option's name", choices=("sketch_mean",))
+    sketch_d: int = setting(32, "features of the mean", low=4, high=256)
+    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
+
+
+@dataclass(frozen=True)
+class LabelHistogram:
+    """Compare nodes by their label shares alone: a control."""
+
+    name: str = setting("label_histogram", "the option's name", choices=("label_histogram",))
+    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
+
+
+@dataclass(frozen=True)
+class OwnMetric:
+    """Compare nodes by a function of the user's own on a packet's counts and class sums."""
+
+    name: str = setting("module", "the option's name", choices=("module",))
+    target: str = setting("", "package.function(counts (C,), sums (C, d)) that gives a vector")
+    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
+
+
+OPTIONS: dict[str, type] = {
+    "class_sketch": ClassSketch,
+    "sketch_mean": SketchMean,
+    "label_histogram": LabelHistogram,
+    "module": OwnMetric,
+}

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qsynth.errors import ConfigError
 from qsynth.similarity import cosine, fingerprint, fingerprint_size, likeness, split_half
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.config import ClassSketch, LabelHistogram, OwnMetric, SketchMean
 
 CONFIG = ClassSketch()
 
@@ -71,3 +72,38 @@ def test_likeness_looks_at_the_classes_that_both_have(rng) -> None:
     projected = ClassSketch(sketch_d=8, fingerprint_dim=16)
     a, b = (fingerprint(projected, np.full(6, 9.0), means * s) for s in (9, -9))
     assert likeness(projected, a, b) == cosine(a, b)
+
+
+def own_metric(counts, sums):
+    return sums.sum(axis=1) / np.maximum(counts, 1.0)
+
+
+def test_other_metrics_see_what_their_names_say(rng, monkeypatch) -> None:
+    import sys
+    import types
+
+    counts, sums = statistics(rng)
+    other_labels = counts * np.array([1.0, 5.0, 1.0, 0.0])
+    histogram = LabelHistogram()
+    assert fingerprint(histogram, counts, sums).shape == (4,)
+    same = fingerprint(histogram, counts, sums[::-1].copy())
+    assert np.array_equal(fingerprint(histogram, counts, sums), same)
+    assert cosine(same, fingerprint(histogram, other_labels, sums)) < 0.95
+    mean = SketchMean(sketch_d=8)
+    assert fingerprint(mean, counts, sums).shape == (8,) == (fingerprint_size(mean, 4),)
+    assert np.array_equal(fingerprint(mean, counts, sums), fingerprint(mean, counts, sums[::-1]))
+    module = types.ModuleType("own_metrics")
+    module.by_class, module.wrong, module.number = own_metric, lambda c, s: s, 5
+    monkeypatch.setitem(sys.modules, "own_metrics", module)
+    own = OwnMetric(target="own_metrics.by_class")
+    assert fingerprint(own, counts, sums).shape == (fingerprint_size(own, 4),) == (4,)
+    for target, said in (("own_metrics.wrong", "one vector"), ("own_metrics.none", "imported"),
+                         ("own_metrics.number", "a function"), ("", "imported")):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            fingerprint_size(OwnMetric(target=target), 4)
+
+
+@pytest.mark.parametrize("config", [ClassSketch(), SketchMean(), LabelHistogram()])
+def test_no_support_is_no_fingerprint(config) -> None:
+    assert not fingerprint(config, np.zeros(4), np.zeros((4, 16))).any()
+    assert likeness(config, *[fingerprint(config, np.zeros(4), np.zeros((4, 16)))] * 2) == 0.0

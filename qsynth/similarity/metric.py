@@ -1,0 +1,117 @@
+"""Fingerprints of a `similarity` config, and how alike two of them are."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from qsynth.errors import ConfigError
+from qsynth.similarity.class_sketch import class_sketch, cosine, quantise
+from qsynth.similarity.config import ClassSketch, LabelHistogram, OwnMetric, SketchMean
+from qsynth.types import Fingerprint, Floats, Ints
+
+
+def fingerprint_size(config: Any, classes: int) -> int:
+    """Return the length of the fingerprints of a task with this many classes."""
+    if isinstance(config, ClassSketch):
+        size = classes * config.sketch_d
+    elif isinstance(config, SketchMean):
+        size = config.sketch_d
+    elif isinstance(config, LabelHistogram):
+        size = classes
+    else:
+        size = len(_own(config, np.ones(classes), np.ones((classes, 8))))
+    return min(size, int(config.fingerprint_dim))
+
+
+def fingerprint(config: Any, counts: Floats, sums: Floats) -> Fingerprint:
+    """Return the fingerprint of class counts (C,) and class sums (C, d).
+
+    Every node computes it from the packet alone, so a receiver can check an author's claim.  More
+    numbers than `fingerprint_dim` are projected by a seeded matrix.
+    Returns (fingerprint_size,) int8, zeros where no class has support.
+    """
+    if isinstance(config, ClassSketch):
+        flat = class_sketch(config, counts, sums)
+    elif isinstance(config, SketchMean):
+        flat = np.zeros(config.sketch_d)
+        d = min(config.sketch_d, sums.shape[1])
+        flat[:d] = sums[:, :d].sum(axis=0) / max(float(counts.sum()), 1.0)
+    elif isinstance(config, LabelHistogram):
+        flat = np.sqrt(counts / max(float(counts.sum()), 1.0))
+    else:
+        flat = _own(config, counts, sums)
+    if len(flat) <= config.fingerprint_dim:
+        return quantise(flat)
+    rng = np.random.default_rng([len(flat), config.fingerprint_dim])
+    mixing = rng.standard_normal((len(flat), config.fingerprint_dim))
+    return quantise(flat @ mixing)
+
+
+@cache
+def _function(target: str) -> Callable[..., Any]:
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"similarity.target={target}: cannot be imported ({error}); give package.function, "
+            "importable from here"
+        ) from None
+    if not callable(found):
+        raise ConfigError(f"similarity.target={target}: must be a function")
+    return found  # type: ignore[no-any-return]
+
+
+def _own(config: OwnMetric, counts: Floats, sums: Floats) -> Floats:
+    made = np.asarray(_function(config.target)(counts, sums), np.float64)
+    if made.ndim != 1 or not np.isfinite(made).all():
+        raise ConfigError(
+            f"similarity.target={config.target}: must give one vector of finite numbers, "
+            f"gave shape {made.shape}"
+        )
+    return made
+
+
+def likeness(config: Any, one: Fingerprint, other: Fingerprint) -> float:
+    """Return how alike two nodes are in the classes that both have, in [-1, 1].
+
+    `class_sketch`: the cosine of the class blocks that neither leaves empty; else, and where
+    fingerprints are projected, of the whole.  Label skew lowers the cosine of whole fingerprints
+    of one situation, and this not.
+    """
+    if (
+        not isinstance(config, ClassSketch)
+        or one.shape != other.shape
+        or len(one) % config.sketch_d
+    ):
+        return cosine(one, other)
+    a, b = one.reshape(-1, config.sketch_d), other.reshape(-1, config.sketch_d)
+    common = a.any(axis=1) & b.any(axis=1)
+    return cosine(a[common].ravel(), b[common].ravel())
+
+
+def split_half(
+    config: Any, features: Floats, labels: Ints, classes: int, rng: np.random.Generator
+) -> float:
+    """Return how alike two random halves of one's own samples are, in [-1, 1].
+
+    features: (n, d).  It tells how noisy one's own fingerprint is: the floor of similarity is
+    relative to it.
+    """
+    halves = [np.zeros(len(labels), bool) for _ in range(2)]
+    for c in range(classes):
+        mine = rng.permutation(np.flatnonzero(labels == c))
+        halves[0][mine[: len(mine) // 2]] = True
+        halves[1][mine[len(mine) // 2 :]] = True
+    prints = []
+    for chosen in halves:
+        counts = np.bincount(labels[chosen], minlength=classes).astype(np.float64)
+        sums = np.zeros((classes, features.shape[1]))
+        np.add.at(sums, labels[chosen], features[chosen].astype(np.float64))
+        prints.append(fingerprint(config, counts, sums))
+    return cosine(prints[0], prints[1])
