@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,18 @@ from qsynth.identity import Identity
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.model import check_network
+from qsynth.node.assemble import assemble
 from qsynth.node.export import save_predictor
 from qsynth.node.host import MeshHost
 from qsynth.node.learner import TrainerLearner
 from qsynth.node.node import Node
 from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
-from qsynth.node.study import Rules, Samples, Study, read_evidence
-from qsynth.peers import make_peers
+from qsynth.node.study import Rules, Samples, Study
 from qsynth.peers.config import Semantic
-from qsynth.similarity import fingerprint, fingerprint_size, likeness
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.config import AnalyticHead
-from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task
 
@@ -153,15 +150,10 @@ class JoinMesh(pl.Callback):
         return self._participant.exchange(period, network)
 
     def _node(self, study: Study, address: str) -> Node:
-        admission = Admission(
-            self.trust, self.task, self.task.digest(), study.encoder.digest, read_evidence,
-            lambda counts, sums: fingerprint(self.rules.similarity, counts, sums),
-        )  # fmt: skip
-        alike = partial(likeness, self.rules.similarity)
-        return Node(
-            self.identity, address, fingerprint_size(self.rules.similarity, self.task.classes),
-            admission, make_peers(self.peers, self.seed, None, alike), self.dht, self.mesh,
-            self.rules.distill.ttl_s, time.time() - time.monotonic(), self.seed,
+        return assemble(
+            self.task, study.encoder.digest, self.rules, trust=self.trust, peers=self.peers,
+            dht=self.dht, mesh=self.mesh, identity=self.identity, address=address,
+            epoch_s=time.time() - time.monotonic(), seed=self.seed,
         )  # fmt: skip
 
     def _close(self) -> None:

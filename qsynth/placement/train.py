@@ -6,7 +6,6 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -18,15 +17,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from qsynth.identity import Identity
 from qsynth.model import make_network
+from qsynth.node.assemble import assemble
 from qsynth.node.learner import Exchange, TrainerLearner
 from qsynth.node.node import Node
 from qsynth.node.participant import Participant, Port
-from qsynth.node.study import Study, read_evidence
-from qsynth.peers import make_peers
+from qsynth.node.study import Study
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.similarity import fingerprint, fingerprint_size, likeness
 from qsynth.synthesis.teach import Teaching
-from qsynth.trust import Admission
 from qsynth.types import NodeId
 
 Result = TypeVar("Result")
@@ -69,29 +66,11 @@ def make_node(
 
     wanted: the authors that `peers` oracle and central name, in simulations.
     """
-    task, rules = plan.data.task, plan.rules
-    admission = Admission(
-        config=plan.trust,
-        task=task,
-        task_digest=task.digest(),
-        encoder_digest=plan.encoder.digest,
-        read=read_evidence,
-        sketch=lambda counts, sums: fingerprint(rules.similarity, counts, sums),
-    )
-    size = fingerprint_size(rules.similarity, task.classes)
-    return Node(
-        identity,
-        address,
-        size,
-        admission,
-        make_peers(plan.peers, node.seed, wanted, partial(likeness, rules.similarity)),
-        plan.dht,
-        plan.mesh,
-        rules.distill.ttl_s,
-        epoch_s,
-        node.seed,
-        rpc_seed,
-    )
+    return assemble(
+        plan.data.task, plan.encoder.digest, plan.rules, trust=plan.trust, peers=plan.peers,
+        dht=plan.dht, mesh=plan.mesh, identity=identity, address=address, epoch_s=epoch_s,
+        seed=node.seed, rpc_seed=rpc_seed, wanted=wanted,
+    )  # fmt: skip
 
 
 def no_exchange(_period: int, _network: nn.Module) -> None:

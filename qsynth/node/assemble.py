@@ -1,0 +1,52 @@
+"""Put a node together from its configs: for every driver the same node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from qsynth.dht.config import Rings
+from qsynth.identity import Identity
+from qsynth.mesh.config import Shared
+from qsynth.node.node import Node
+from qsynth.node.study import Rules, read_evidence
+from qsynth.peers import make_peers
+from qsynth.similarity import fingerprint, fingerprint_size, likeness
+from qsynth.trust import Admission
+from qsynth.trust.config import Checks
+from qsynth.types import NodeId, Task
+
+
+def assemble(
+    task: Task, encoder_digest: bytes, rules: Rules, *, trust: Checks, peers: Any, dht: Rings,
+    mesh: Shared, identity: Identity, address: str, epoch_s: float, seed: int,
+    rpc_seed: int | None = None, wanted: Sequence[NodeId] | None = None,
+) -> Node:  # fmt: skip
+    """Return a node's state machine.
+
+    address: where others reach it.  epoch_s: seconds since the epoch at 0 of the driver's clock.
+    rpc_seed: of request numbers, in simulations.  wanted: the authors that `peers` oracle and
+    central name, in simulations.
+    """
+    admission = Admission(
+        config=trust,
+        task=task,
+        task_digest=task.digest(),
+        encoder_digest=encoder_digest,
+        read=read_evidence,
+        sketch=partial(fingerprint, rules.similarity),
+    )
+    return Node(
+        identity,
+        address,
+        fingerprint_size(rules.similarity, task.classes),
+        admission,
+        make_peers(peers, seed, wanted, partial(likeness, rules.similarity)),
+        dht,
+        mesh,
+        rules.distill.ttl_s,
+        epoch_s,
+        seed,
+        rpc_seed,
+    )
