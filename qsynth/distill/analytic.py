@@ -25,14 +25,16 @@ MIN_AUTO, MAX_AUTO = 8, 256
 def dimensions(
     config: Analytic, samples: int, encoder_dimensions: int, classes: int, input_size: int
 ) -> int:
-    """Return d: the setting; or for `auto` half the samples, less where max_bytes asks for it.
+    """Return d: the setting; `auto`: half the samples, `fit`: all features; less by max_bytes.
 
     Half the samples: a larger d tells more of who is in the data than of the data.
     """
-    if config.d != "auto":
+    if config.d not in ("auto", "fit"):
         d = min(int(config.d), encoder_dimensions)
         return d - d % 2 if config.coding == "means" else d
-    d = min(max(samples // 2, MIN_AUTO), MAX_AUTO, encoder_dimensions)
+    d = encoder_dimensions
+    if config.d == "auto":
+        d = min(max(samples // 2, MIN_AUTO), MAX_AUTO, d)
     if config.coding == "means":
         d += d % 2  # two numbers a byte
     while d > MIN_AUTO and packet_size(config, d, classes, input_size) > config.max_bytes:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from qsynth.schema import setting
 
-Dimensions = int | Literal["auto"]
+Dimensions = int | Literal["auto", "fit"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,11 @@ class Analytic:
     """Send the sufficient statistics of a linear-Gaussian classifier over encoder features."""
 
     name: str = setting("analytic", "the option's name", choices=("analytic",))
-    d: Dimensions = setting("auto", "features in a packet; auto: half the samples", low=4)
+    d: Dimensions = setting(
+        "auto",
+        "features in a packet; auto: half the samples; fit: as many as max_bytes holds",
+        low=4,
+    )
     coding: str = setting(
         "low_rank", "of the within-class scatter: factors and a diagonal, a diagonal, or nothing "
         "but 4-bit class means", choices=("low_rank", "diagonal", "means"),

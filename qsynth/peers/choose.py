@@ -13,7 +13,7 @@ from qsynth.similarity import cosine
 from qsynth.types import Fingerprint, NodeId
 
 Alike = Callable[[Fingerprint, Fingerprint], float]
-LOOKUPS_AN_AUTHOR = 4  # in a row at most, while authors are missing
+BARREN_LOOKUPS = 8  # in a row that found nobody new: no more follow at once
 
 
 class Peers(Protocol):
@@ -113,12 +113,15 @@ class DrawnPeers:
         self.k = k if wanted is None else len(wanted)
         self._rng, self._wanted = rng, wanted
         self._drawn: dict[NodeId, None] = {}
-        self._tries = 0
+        self._tries = self._barren = 0
 
     @property
     def hurry(self) -> bool:
-        """Return whether authors are missing: one is drawn a lookup, so several follow at once."""
-        return len(self._drawn) < self.k and self._tries % (LOOKUPS_AN_AUTHOR * self.k) > 0
+        """Return whether authors are missing: one is drawn a lookup, so several follow at once.
+
+        Not after some lookups that found nobody new: the fleet may have fewer nodes.
+        """
+        return len(self._drawn) < self.k and self._barren < BARREN_LOOKUPS
 
     def target(self, own: Fingerprint) -> Fingerprint | NodeId | None:
         """Return a random id, or a wanted one; once all are drawn, the id of one of them."""
@@ -139,7 +142,9 @@ class DrawnPeers:
             new &= self._wanted is None or contact.id in self._wanted
             if new and len(self._drawn) < self.k:
                 self._drawn[contact.id] = None
+                self._barren = -1
                 break
+        self._barren += 1
         return [c for c in contacts if c.id in self._drawn and c.version > 0]
 
     def authors(

@@ -72,6 +72,10 @@ def test_auto_is_half_the_samples_within_max_bytes() -> None:
     small = dimensions(Analytic(max_bytes=2048), 9000, 256, 10, 196)
     assert packet_size(Analytic(), small, 10, 196) <= 2048
     assert dimensions(Analytic(d=300), 60, 256, 10, 196) == 256
+    assert dimensions(Analytic(d="fit"), 60, 256, 10, 196) == 256
+    fitting = dimensions(Analytic(d="fit", max_bytes=4096), 60, 256, 10, 196)
+    assert packet_size(Analytic(), fitting, 10, 196) <= 4096
+    assert packet_size(Analytic(), fitting + 1, 10, 196) > 4096
 
 
 def test_input_statistics_travel_only_where_asked_for(rng) -> None:

@@ -68,11 +68,17 @@ def test_wanted_authors_are_looked_up_by_id_and_no_other_is_taken() -> None:
 def test_hurry_ends_though_nobody_is_found() -> None:
     peers = make_peers(Oracle(k=1), 0, [b"x" * 32])
     looked = 0
-    peers.target(OWN)
     while peers.hurry:
         peers.target(OWN)
+        peers.found(CONTACTS, OWN, 1.0)
         looked += 1
-        assert looked < 100
+        assert looked < 20
+    few = make_peers(RandomPeers(k=200), 0)
+    for _ in range(60):
+        few.target(OWN)
+        few.found(CONTACTS, OWN, 1.0)
+    assert len(few.authors(PRINTS, OWN, 1.0)) == 5
+    assert not few.hurry
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
