@@ -100,6 +100,12 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
         )
+    drift, steps = getattr(config.partition, "drift_period", None), config.trainer
+    periods = -(-steps.max_steps // steps.period_steps)
+    if drift is not None and drift >= periods:
+        raise ConfigError(
+            f"partition.drift_period={drift}: must be < {periods}, the periods of the run"
+        )
     if config.peers.name in ("oracle", "central") and config.placement.name != "simulate":
         raise ConfigError(
             f"peers.name={config.peers.name}: an experiment that knows more than a node can; "

@@ -90,14 +90,14 @@ def rival(plan: Plan, arm: str, rounds: int) -> Round:
 
 
 def true_groups(plan: Plan) -> list[list[int]]:
-    """Return the nodes of each true group.  Raises ConfigError where there are none."""
-    groups: dict[int, list[int]] = {}
+    """Return the nodes of each true group, liars apart.  Raises ConfigError without groups."""
+    groups: dict[tuple[int, bool], list[int]] = {}
     for node in plan.nodes:
         if node.share.group is None:
             raise ConfigError(
                 f"partition.name: the arm needs true groups, {plan.name} deals without them"
             )
-        groups.setdefault(node.share.group, []).append(node.index)
+        groups.setdefault((node.share.group, node.share.honest), []).append(node.index)
     return list(groups.values())
 
 

@@ -43,9 +43,10 @@ def main(words: list[str]) -> int:
         f"membership, by class means       AUC {shown('membership_auc')}  (.5: nothing learned)\n"
         f"membership, by the scatter       AUC {shown('scatter_auc')}\n"
         f"membership, by the fingerprint   AUC {shown('fingerprint_auc')}\n"
-        f"inversion: a class mean picks a sample out of 600 others   {shown('inversion_rate')}\n"
+        f"inversion: a class mean picks a sample out of {made['candidates']} others   "
+        f"{shown('inversion_rate')}\n"
         f"difference: the sample between two packets is found   "
         f"{shown('difference_rate')}\n"
-        "Attackers here hold thousands of reference samples; stronger attacks may exist."
+        f"The attacker holds {made['references']} reference samples; stronger attacks may exist."
     )
     return 0

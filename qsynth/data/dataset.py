@@ -32,7 +32,8 @@ class DataSet:
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""
         whole = hashlib.sha256(self.task.canonical())
-        arrays = (self.train_x, self.train_y, self.test_x, self.test_y, self.train_node)
+        arrays = (self.train_x, self.train_y, self.test_x, self.test_y, self.train_node,
+                  self.test_node)  # fmt: skip
         for array in arrays:
             if array is not None:
                 whole.update(np.ascontiguousarray(array).view(np.uint8).data)

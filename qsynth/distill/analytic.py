@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsynth.distill.config import Analytic
-from qsynth.distill.means import MAX_SUPPORT, code_means, decode_means, mean_shapes
+from qsynth.distill.means import MAX_FEATURES, MAX_SUPPORT, code_means, decode_means, mean_shapes
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.types import Floats, Floats32, Ints
@@ -128,6 +128,8 @@ def payload_statistics(
     arrays |= {f"{prefix}diagonal": diagonal, f"{prefix}diagonal_bounds": bounds}
     if counts.ndim != 1 or means.ndim != 2 or factors.ndim != 2:
         raise PacketError("schema", "counts must be a vector, means and factors matrices")
+    if not prefix and means.shape[1] > MAX_FEATURES:
+        raise PacketError("schema", f"{means.shape[1]} features")
     expected = _shapes(len(counts), means.shape[1], factors.shape[1], prefix)
     expected["counts"] = expected.pop(f"{prefix}counts")
     for key, (shape, dtype) in expected.items():

@@ -14,6 +14,7 @@ from qsynth.errors import PacketError
 from qsynth.packet import Payload, Statistics
 
 MAX_SUPPORT = 10_000_000  # samples a class may claim: beyond it a packet is nonsense
+MAX_FEATURES = 1024  # of an encoder: beyond it a d x d matrix is an attack
 STEPS = 7  # of a 4-bit number on each side of zero
 LARGEST = 255.0
 
@@ -55,7 +56,7 @@ def decode_means(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
         steps, step = payload["mean_steps"], payload["mean_step"]
     except KeyError as missing:
         raise PacketError("schema", f"no array {missing}") from None
-    if codes.ndim != 2 or counts.ndim != 1:
+    if codes.ndim != 2 or counts.ndim != 1 or 2 * codes.shape[1] > MAX_FEATURES:
         raise PacketError("schema", "counts must be a vector, mean_codes a matrix")
     arrays = {"counts": counts, "mean_codes": codes, "mean_steps": steps, "mean_step": step}
     for key, (shape, dtype) in mean_shapes(len(counts), 2 * codes.shape[1]).items():

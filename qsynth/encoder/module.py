@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,43 +16,51 @@ from qsynth.encoder.base import Encoder
 from qsynth.encoder.config import ModuleEncoder
 from qsynth.encoder.projection import one_over_f
 from qsynth.errors import ConfigError
-from qsynth.types import Task, config_digest
+from qsynth.types import Floats32, Task, config_digest
+
+PROBES = 16  # seeded inputs that a network is tried on
 
 
 class OwnEncoder(Encoder):
     """Encode by a network whose weights every site can have, a pre-trained backbone for example.
 
-    Inputs come in the task's range.  The digest covers the weights: nodes with other weights
-    refuse each other's packets.  Source: analytic federated learning rests on such encoders
-    (AFL, Fed3R, FedCGS).
+    Inputs come in the task's range.  The digest covers the weights and the file of the network's
+    class: nodes with others refuse each other's packets.
+    Source: analytic federated learning rests on such encoders (AFL, Fed3R, FedCGS).
     """
 
     def __init__(self, config: ModuleEncoder, task: Task) -> None:
         super().__init__(config, task)
         self.network = _load(config)
         self.network.eval().requires_grad_(False)
+        rng = np.random.default_rng([config.seed, 17])
+        inputs = _fit_inputs(rng, config.fit_inputs, task)
+        sample = self._checked(inputs[:PROBES])
         weights = hashlib.sha256()
         for key, value in sorted(self.network.state_dict().items()):
-            weights.update(key.encode() + value.cpu().numpy().tobytes())
-        self.digest = config_digest([asdict(config), self.digest.hex(), weights.hexdigest()])
-        shape = tuple(self._checked(task).shape)
-        rng = np.random.default_rng([config.seed, 17])
+            weights.update(key.encode() + value.cpu().float().numpy().tobytes())
+        told = [asdict(config), self.digest.hex(), weights.hexdigest(), _code(self.network)]
+        self.digest = config_digest(told)
         if config.whiten:
-            self.finish(_fit_inputs(rng, config.fit_inputs, task), config.dimensions)
+            self.finish(inputs, config.dimensions)
             return
-        size = min(config.dimensions, shape[1])
-        self.register_buffer("mean", torch.zeros(shape[1]))
-        self.register_buffer("projection", torch.eye(shape[1])[:, :size])
+        size = min(config.dimensions, sample.shape[1])
+        self.register_buffer("mean", torch.zeros(sample.shape[1]))
+        self.register_buffer("projection", torch.eye(sample.shape[1])[:, :size])
 
-    def _checked(self, task: Task) -> Tensor:
+    def _checked(self, inputs: Floats32) -> Tensor:
+        shape = tuple(inputs[:1].shape)
         try:
             with torch.no_grad():
-                made = self._raw(torch.full((1, *task.shape), float(task.low)))
-        except (RuntimeError, TypeError, ValueError) as error:
-            first = str(error).splitlines()[0]
+                made = self._raw(torch.from_numpy(inputs))
+        except Exception as error:  # the user's own code
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ConfigError(f"encoder.target: forward(x) of x {shape} fails: {first}") from None
+        if made.ndim != 2 or len(made) != len(inputs) or not torch.isfinite(made).all():
             raise ConfigError(
-                f"encoder.target: forward(x) of x {(1, *task.shape)} fails: {first}"
-            ) from None
+                f"encoder.target: forward(x) must give finite numbers of shape (n, ...), gave "
+                f"{tuple(made.shape)}"
+            )
         return made
 
     def _standard(self, inputs: Tensor) -> Tensor:
@@ -61,14 +71,20 @@ class OwnEncoder(Encoder):
         return made.flatten(1).float()
 
 
+def _code(network: nn.Module) -> str:
+    """Return the hash of the file that holds a network's class, or nothing where there is none."""
+    source = getattr(sys.modules.get(type(network).__module__), "__file__", None)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+
+
 def _load(config: ModuleEncoder) -> nn.Module:
     module, _, name = config.target.rpartition(".")
     try:
         make = getattr(importlib.import_module(module), name)
         made = make(**config.arguments)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except Exception as error:  # the user's own code
         raise ConfigError(
-            f"encoder.target={config.target}: cannot be made ({error}); "
+            f"encoder.target={config.target}: cannot be made ({type(error).__name__}: {error}); "
             "give package.Class, importable from here"
         ) from None
     if not isinstance(made, nn.Module):
@@ -76,7 +92,7 @@ def _load(config: ModuleEncoder) -> nn.Module:
     return made
 
 
-def _fit_inputs(rng: np.random.Generator, count: int, task: Task) -> np.ndarray:
+def _fit_inputs(rng: np.random.Generator, count: int, task: Task) -> Floats32:
     """Return seeded inputs in the task's range: 1/f noise, or standard vectors."""
     if task.layout == "vector":
         location = np.asarray(task.location or 0.0, np.float32)

@@ -168,7 +168,7 @@ class Study:
     def network_log_prior(self, synthesis: Synthesis) -> Floats:
         """Return the (C,) log label shares that the network's answers follow."""
         teach = self.rules.synthesis.teach
-        if teach.inputs == "none" or teach.prior == "own":
+        if teach.inputs == "none" or teach.weight == 0.0 or teach.prior == "own":
             return synthesis.log_prior
         return np.full_like(synthesis.log_prior, -np.log(len(synthesis.log_prior)))
 

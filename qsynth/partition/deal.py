@@ -98,7 +98,8 @@ def deal(
 def _with_more(
     config: Any, shares: list[Share], labels: Ints, classes: int, rng: np.random.Generator
 ) -> list[Share]:
-    parts = [part for s in shares for part in (s.train, s.validation, s.audit)]
+    every = [*shares, *(s.later for s in shares if s.later is not None)]
+    parts = [part for s in every for part in (s.train, s.validation, s.audit)]
     shares = _with_liars(config, shares, classes, rng)
     return _with_unlabelled(config, shares, np.concatenate(parts), len(labels), rng)
 
@@ -116,24 +117,27 @@ def _with_unlabelled(
             f"partition.unlabelled_per_node={count}: {len(shares)} nodes need "
             f"{count * len(shares)} samples, {len(rest)} are left"
         )
-    return [
-        replace(share, unlabelled=np.sort(rest[node * count : (node + 1) * count]))
-        for node, share in enumerate(shares)
-    ]
+    given = []
+    for node, share in enumerate(shares):
+        mine = np.sort(rest[node * count : (node + 1) * count])
+        later = None if share.later is None else replace(share.later, unlabelled=mine)
+        given.append(replace(share, unlabelled=mine, later=later))
+    return given
 
 
 def _with_liars(
     config: Any, shares: list[Share], classes: int, rng: np.random.Generator
 ) -> list[Share]:
     """Return the shares with some nodes naming every label by the next one."""
-    count = round(config.liar_share * len(shares))
-    liars = set(rng.permutation(len(shares))[:count].tolist()) if count else set()
-    return [
-        replace(share, label_map=(share.label_map + 1) % classes, honest=False)
-        if node in liars
-        else share
-        for node, share in enumerate(shares)
-    ]
+    count = min(round(config.liar_share * len(shares)), len(shares) - 1)
+    liars = set(rng.permutation(len(shares))[:count].tolist()) if count > 0 else set()
+
+    def lying(share: Share) -> Share:
+        later = None if share.later is None else lying(share.later)
+        label_map = (share.label_map + 1) % classes
+        return replace(share, label_map=label_map, honest=False, later=later)
+
+    return [lying(share) if node in liars else share for node, share in enumerate(shares)]
 
 
 def _counts(

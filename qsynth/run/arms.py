@@ -46,7 +46,9 @@ def _with_peers(make: Callable[[int], Any]) -> Callable[[RunConfig], RunConfig]:
 
 
 def _k(config: RunConfig) -> int:
-    return int(getattr(config.peers, "k", 3)) or 3
+    """Return how many peers the recipe has, and no more than there are."""
+    others = sum(group.count for group in config.fleet.values()) - 1
+    return max(1, min(int(getattr(config.peers, "k", 3)) or 3, others))
 
 
 def _central(config: RunConfig) -> RunConfig:
@@ -173,7 +175,7 @@ class _Timeline:
 
     def __call__(self, node: NodePlan, period: int, predictor: Predictor) -> None:
         """Score a predictor at the end of a period."""
-        if node.share.later is None:
+        if node.share.later is None or not node.share.honest:
             return
         if period < (self.plan.drift_period or 0):
             node = replace(node, share=replace(node.share, later=None))

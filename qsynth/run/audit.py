@@ -57,7 +57,8 @@ def audit(plan: Plan) -> dict[str, Any]:
     keys = ("d", "bytes", "samples", "membership_auc", "scatter_auc", "fingerprint_auc",
             "inversion_rate", "difference_rate")  # fmt: skip
     means = {key: _mean([row[key] for row in rows]) for key in keys}
-    return {"name": plan.name, "seed": plan.seed, "nodes": len(rows), **means}
+    counts = {"candidates": rows[0]["candidates"], "references": rows[0]["references"]}
+    return {"name": plan.name, "seed": plan.seed, "nodes": len(rows), **counts, **means}
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -110,6 +111,8 @@ def _audit_node(plan: Plan, node: NodePlan, free: tuple[Floats32, Ints]) -> dict
         "d": d,
         "bytes": packet_bytes(outcome.payload),
         "samples": len(mine),
+        "candidates": count,
+        "references": len(attacker.labels),
         "membership_auc": auc(inside, outside[known]) if sent.any() else None,
         "scatter_auc": _scatter_auc(attacker, packet, own[sent], mine[sent], strangers[known],
                                     labels[:count][known]),
@@ -197,7 +200,15 @@ def difference(
         rest = np.arange(len(labels)) != index
         after, before = (
             payload_statistics(
-                distil(plan.rules.distill, d, own[rows], None, labels[rows], classes)
+                distil(
+                    plan.rules.distill,
+                    d,
+                    own[rows],
+                    None,
+                    labels[rows],
+                    classes,
+                    [copy[rows] for copy in study.own.copies],
+                )
             )
             for rows in (np.ones(len(labels), bool), rest)
         )

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 
 from qsynth.encoder.projection import cache_folder
-from qsynth.model.config import Module
 from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
@@ -143,7 +142,8 @@ def untaught(plan: Plan) -> Plan:
 def pooled(plan: Plan, node: NodePlan) -> Plan:
     """Return the plan with the data of the node's true group (of all, without groups) in it."""
     group = (node.later or node).share.group
-    mates = [n.share for n in (o.later or o for o in plan.nodes) if n.share.group == group]
+    everyone = [(other.later or other).share for other in plan.nodes]
+    mates = [s for s in everyone if s.group == group and s.honest == node.share.honest]
     share = replace(
         (node.later or node).share,
         train=np.sort(np.concatenate([mate.train for mate in mates])),
@@ -155,16 +155,15 @@ def pooled(plan: Plan, node: NodePlan) -> Plan:
     return replace(plan, nodes=tuple(nodes))
 
 
-def source_digests(models: Sequence[Any]) -> list[str]:
-    """Return what tells whether the modules of the user's own have changed."""
-    return [_source_digest(model) for model in models]
+def source_digests(configs: Sequence[Any]) -> list[str]:
+    """Return what tells whether code of the user's own, which configs name, has changed."""
+    return [_source_digest(getattr(config, "target", "")) for config in configs]
 
 
-def _source_digest(model: Any) -> str:
-    """Return what tells whether the user's own module has changed since an arm was kept."""
-    if not isinstance(model, Module):
+def _source_digest(target: str) -> str:
+    if not target:
         return ""
-    module = importlib.import_module(model.target.rpartition(".")[0])
+    module = importlib.import_module(target.rpartition(".")[0])
     source = getattr(module, "__file__", None)
     return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
 
@@ -177,7 +176,7 @@ def _digest(plan: Plan, arm: str) -> bytes:
                 config_digest(node.share.audit.tolist()).hex(),
                 config_digest(node.share.unlabelled.tolist()).hex(),
                 node.share.group, node.share.site,
-                _source_digest(node.model),
+                *source_digests([node.model]),
                 str(plan.drift_period), node.share.later is not None and
                 config_digest(node.share.later.train.tolist()).hex(),
                 node.share.quarter_turns, node.share.label_map.tolist()]  # fmt: skip
@@ -193,7 +192,7 @@ def _digest(plan: Plan, arm: str) -> bytes:
         "nodes": [node_values(node) for node in plan.nodes],
     }
     if arm != "local":
-        values["encoder"] = plan.encoder.digest.hex()
+        values["encoder"] = [plan.encoder.digest.hex(), *source_digests([plan.encoder_config])]
         rules = plan.rules
         values["pipeline"] = [asdict(rules.distill), asdict(rules.synthesis)]
     return config_digest(values)

@@ -18,11 +18,12 @@ from scipy.stats import t as student
 
 from qsynth.baseline.weights import true_groups
 from qsynth.data import DataSet, load_data
+from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
 from qsynth.placement.train import single_threaded
-from qsynth.run.arms import ARMS, arm_values, find, run_mesh
+from qsynth.run.arms import ARMS, UNGATED, arm_values, find, run_mesh
 from qsynth.run.baselines import RULES_VERSION, Features, is_kept, kept, run_arm, source_digests
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
@@ -47,8 +48,8 @@ def compare(
     """
     for name in arms:
         find(name)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds={list(seeds)}: needs different whole numbers")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"seeds={list(seeds)}: needs different whole numbers from 0")
     config = replace(config, placement=Simulate())
     single_threaded()
     data = load_data(config.data, config.task)
@@ -77,7 +78,11 @@ def compare(
 
 def _check(plan: Plan, name: str) -> None:
     """Raise ConfigError for an arm that this fleet cannot have, before anything is trained."""
-    if name.endswith("oracle") and not name.startswith("fed"):
+    if plan.drift_period is not None and (
+        find(name).kind == "weights" or name.startswith(("oracle", "central"))
+    ):
+        raise ConfigError(f"arms={name}: does not follow drift; set partition.drift_period=null")
+    if name.removesuffix(UNGATED) == "oracle":
         true_groups(plan)
     if find(name).kind == "weights":
         check_rival(plan, name)
@@ -147,7 +152,10 @@ def _name(config: RunConfig, arm: str, data: DataSet) -> str:
         "torch": torch.__version__,
         "lightning": version("pytorch-lightning"),
         "data": data.digest().hex(),
-        "modules": source_digests([group.model for group in config.fleet.values()]),
+        "encoder": make_encoder(config.encoder, data.task).digest.hex(),
+        "modules": source_digests(
+            [*(group.model for group in config.fleet.values()), config.encoder, config.similarity]
+        ),
         "config": arm_values(config, arm),
     }
     return f"{arm}-{config_digest(values).hex()}"

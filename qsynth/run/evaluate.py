@@ -197,8 +197,12 @@ def _group_labels(plan: Plan) -> dict[int, Any]:
 
 
 def _logits(network: nn.Module, inputs: Floats32) -> Floats:
+    # In evaluation mode, also in the middle of a fit: nothing of the test set may stay behind.
+    was_training = network.training
+    network.eval()
     with torch.no_grad():
         parts = [network(part) for part in torch.from_numpy(inputs).split(BATCH)]
+    network.train(was_training)
     logits: Floats = torch.cat(parts).double().numpy()
     return logits
 

@@ -13,12 +13,15 @@ from torch import Tensor
 from qsynth.baseline.heads import run_heads
 from qsynth.baseline.replica import Replica
 from qsynth.baseline.weights import (
+    DEGREE,
     check_architectures,
     check_embeddings,
+    regular_graph,
     run_weights,
     true_groups,
 )
 from qsynth.data import DataSet
+from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
@@ -30,7 +33,12 @@ from qsynth.types import Floats
 
 CURVE_ROUNDS = (1, 2, 5, 10, 20, 50, 100, 200)  # and the last: where accuracy is measured
 HEADS = ("fedavg_head", "fedavg_head_oracle")
-POOLED = ("fedavg", "fedavg_oracle", *HEADS)  # what they learn has the label shares of the pool
+POOLED = (
+    "fedavg",
+    "fedavg_oracle",
+    "gossip",
+    *HEADS,
+)  # what they learn has the label shares of the pool
 
 
 def check_rival(plan: Plan, name: str) -> None:
@@ -41,6 +49,8 @@ def check_rival(plan: Plan, name: str) -> None:
         check_embeddings([make_network(node.model, plan.data.task) for node in plan.nodes])
     elif name not in HEADS:
         check_architectures(plan, name)
+    if len(plan.nodes) < 2:
+        raise ConfigError(f"arms={name}: needs at least two nodes")
 
 
 def run_rival(config: RunConfig, name: str, data: DataSet, features: Features) -> dict[str, Any]:
@@ -53,13 +63,16 @@ def run_rival(config: RunConfig, name: str, data: DataSet, features: Features) -
     groups = [[node.index for node in plan.nodes]]
     if "oracle" in name:
         groups = true_groups(plan)
-    priors = _pool_priors(plan, groups)
+    priors = _pool_priors(plan, _neighbourhoods(plan) if name == "gossip" else groups)
+    honest = {node.name for node in plan.nodes if node.share.honest}
     rounds = -(-plan.trainer.max_steps // plan.trainer.period_steps)
     curve: list[list[float]] = []
     last: dict[str, Any] = {}
 
     def keep(scores: dict[str, Score], sent: float) -> None:
-        curve.append([sent, float(np.mean([score.own for score in scores.values()]))])
+        curve.append(
+            [sent, float(np.mean([s.own for node, s in scores.items() if node in honest]))]
+        )
         last.update(scores=scores, bytes_per_node=sent)
 
     def watch_weights(number: int, replicas: list[Replica], sent: float) -> None:
@@ -92,12 +105,22 @@ def run_rival(config: RunConfig, name: str, data: DataSet, features: Features) -
     return {"scores": scores, "bytes_per_node": last["bytes_per_node"], "curve": curve}
 
 
+def _neighbourhoods(plan: Plan) -> list[list[int]]:
+    """Return each node with its neighbours in the gossip graph, itself first."""
+    graph = regular_graph(len(plan.nodes), DEGREE, plan.seed)
+    return [[node, *neighbours] for node, neighbours in enumerate(graph)]
+
+
 def _pool_priors(plan: Plan, groups: list[list[int]]) -> dict[int, Floats]:
-    """Return, by node, the log label shares of the training data of all in its group."""
+    """Return, by node, the log label shares of the training data that its network has met.
+
+    groups: of nodes that share weights, or, one for each node, the node and its neighbours.
+    """
     priors = {}
+    own = len(groups) == len(plan.nodes)
     for group in groups:
         counts = np.sum([_counts(plan, plan.nodes[index]) for index in group], axis=0) + 0.5
-        for index in group:
+        for index in group[:1] if own else group:
             priors[index] = np.log(counts / counts.sum())
     return priors
 

@@ -14,6 +14,8 @@ from qsynth.similarity.class_sketch import class_sketch, cosine, quantise
 from qsynth.similarity.config import ClassSketch, LabelHistogram, OwnMetric, SketchMean
 from qsynth.types import Fingerprint, Floats, Ints
 
+PROBE_FEATURES = 256
+
 
 def fingerprint_size(config: Any, classes: int) -> int:
     """Return the length of the fingerprints of a task with this many classes."""
@@ -24,7 +26,12 @@ def fingerprint_size(config: Any, classes: int) -> int:
     elif isinstance(config, LabelHistogram):
         size = classes
     else:
-        size = len(_own(config, np.ones(classes), np.ones((classes, 8))))
+        size = len(_own(config, np.ones(classes), np.ones((classes, PROBE_FEATURES))))
+        if size != len(_own(config, np.ones(classes), np.ones((classes, 4)))):
+            raise ConfigError(
+                f"similarity.target={config.target}: the length of the vector must not depend on "
+                "the number of features: packets of one task may have several"
+            )
     return min(size, int(config.fingerprint_dim))
 
 
@@ -68,7 +75,13 @@ def _function(target: str) -> Callable[..., Any]:
 
 
 def _own(config: OwnMetric, counts: Floats, sums: Floats) -> Floats:
-    made = np.asarray(_function(config.target)(counts, sums), np.float64)
+    function = _function(config.target)
+    try:
+        made = np.asarray(function(counts, sums), np.float64)
+    except Exception as error:  # the user's own code
+        raise ConfigError(
+            f"similarity.target={config.target}: fails ({type(error).__name__}: {error})"
+        ) from None
     if made.ndim != 1 or not np.isfinite(made).all():
         raise ConfigError(
             f"similarity.target={config.target}: must give one vector of finite numbers, "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.errors import PacketError
+from qsynth.errors import ConfigError, PacketError
 from qsynth.identity import node_id
 from qsynth.packet import OutcomePacket, Payload, decode_packet
 from qsynth.trust.config import Checks
@@ -57,6 +57,7 @@ class Admission:
         """
         packet = decode_packet(data)
         self._check_header(packet, author, after, now_s)
+        self._check_shapes(packet.payload)
         evidence = self.read(packet.payload)
         counts = evidence.features.counts
         if len(counts) != self.task.classes:
@@ -71,7 +72,10 @@ class Admission:
         total = int(counts.sum())
         if packet.support != total or not 0 < total <= self.config.max_support:
             raise PacketError("support", f"claims {packet.support}, carries {total}")
-        own = self.sketch(counts, evidence.features.sums)
+        try:
+            own = self.sketch(counts, evidence.features.sums)
+        except ConfigError as error:  # a metric of the user's own cannot take these numbers
+            raise PacketError("range", str(error)) from None
         if claimed is not None and claimed_version == packet.sequence:
             if claimed.shape != own.shape:
                 raise PacketError("fingerprint", f"{claimed.shape} instead of {own.shape}")
@@ -79,6 +83,15 @@ class Admission:
             if int(apart.max()) > FINGERPRINT_STEPS:
                 raise PacketError("fingerprint", f"{int(apart.max())} steps apart")
         return Admitted(packet, evidence, own)
+
+    def _check_shapes(self, payload: Payload) -> None:
+        """Refuse sizes of another task before anything is made of them."""
+        counts, inputs = payload.get("counts"), payload.get("input_means")
+        if counts is None or counts.shape != (self.task.classes,):
+            raise PacketError("schema", "counts of other classes")
+        size = math.prod(self.task.shape)
+        if inputs is not None and inputs.shape != (self.task.classes, size):
+            raise PacketError("schema", f"inputs of shape {inputs.shape}")
 
     def _check_header(
         self, packet: OutcomePacket, author: NodeId, after: int, now_s: float

@@ -155,3 +155,23 @@ def test_one_group_is_the_whole_fleet() -> None:
     labels = np.arange(1000) % 10
     shares = deal(Dirichlet(alpha=0.5, one_group=True), labels, 10, 4, 0)
     assert {share.group for share in shares} == {0}
+
+
+def test_who_lies_lies_after_drifting_too_and_keeps_its_unlabelled_samples() -> None:
+    labels = np.arange(4000) % 10
+    config = Rotations(samples_per_node=40, liar_share=0.5, unlabelled_per_node=30,
+                       drift_period=1, drift_share=1.0)  # fmt: skip
+    shares = deal(config, labels, 10, 8, 0, shape=(1, 8, 8))
+    for share in shares:
+        assert share.later.honest == share.honest
+        assert np.array_equal(share.later.label_map, share.label_map)
+        assert np.array_equal(share.later.unlabelled, share.unlabelled)
+    parts = [p for s in shares for p in (s.train, s.validation, s.unlabelled)]
+    parts += [p for s in shares for p in (s.later.train, s.later.validation)]
+    together = np.concatenate(parts)
+    assert len(together) == len(np.unique(together))
+
+
+def test_one_node_at_least_is_honest() -> None:
+    shares = deal(Iid(samples_per_node=40, liar_share=0.9), np.arange(500) % 10, 10, 1, 0)
+    assert shares[0].honest
