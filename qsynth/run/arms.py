@@ -47,7 +47,7 @@ def _with_peers(make: Callable[[int], Any]) -> Callable[[RunConfig], RunConfig]:
 
 def _k(config: RunConfig) -> int:
     """Return how many peers the recipe has, and no more than there are."""
-    others = sum(group.count for group in config.fleet.values()) - 1
+    others: int = sum(group.count for group in config.fleet.values()) - 1
     return max(1, min(int(getattr(config.peers, "k", 3)) or 3, others))
 
 

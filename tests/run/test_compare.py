@@ -18,6 +18,7 @@ from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
          "trainer.max_steps=30", "trainer.period_steps=10"]  # fmt: skip
 SAME = ["fleet.cnn.count=0", "fleet.linear.count=0", "fleet.mlp.count=4"]
+DRIFT = ["partition=rotations", "partition.drift_period=1", "partition.samples_per_node=50"]
 FIELDS = {"arm", "seeds", "own_mean", "own_sd", "own_worst", "group_mean", "network_mean",
           "gain_mean", "gain_low", "gain_high", "harmed_share", "bytes_per_node"}  # fmt: skip
 
@@ -74,8 +75,8 @@ def test_a_finished_arm_is_not_run_again(capsys, tmp_path, monkeypatch) -> None:
         (["seeds=[-1]"], "needs different whole numbers from 0"),
         (["arms=[pens]", "fleet.mlp.count=1"], "at least two nodes"),
         (["arms=[oracle_ungated]"], "needs true groups"),
-        (["partition=rotations", "partition.drift_period=1", "arms=[fedavg]"], "follow drift"),
-        (["partition=rotations", "partition.drift_period=9"], "must be < 3"),
+        ([*DRIFT, "arms=[fedavg]"], "follow drift"),
+        ([*DRIFT, "partition.drift_period=9"], "must be < 3"),
         (["arms=[fedavg]", "fleet.cnn.count=1"], "needs one architecture"),
         (["arms=[fedproto]", "fleet.cnn.count=1"], "embeddings of one length"),
     ],
