@@ -19,7 +19,7 @@ from typing import Any
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "evidence.md"
 ARMS = ("local", "alone", "best_alone", "semantic")
 DRIFT = 7.0  # the period of recipes/drift.yaml
-ALL_SEEDS, FEW_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2)
+ALL_SEEDS, FEW_SEEDS = (0, 1, 2, 3, 4), (0, 1)
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,28 @@ class Row:
 ROWS = (
     Row("digits_skew", (*ARMS, "fedavg"), ALL_SEEDS, 3,
         {"group_mean": 96, "network_group_mean": 92, "network_group_worst": 90}),
-    Row("fmnist_rotations", (*ARMS, "random", "oracle"), ALL_SEEDS, 14,
+    Row("fmnist_taught", (*ARMS, "random"), ALL_SEEDS, 14,
         {"own_mean": 76, "gain_mean": 8, "own_worst": 69, "network over local": 5,
          "network over alone": 5, "random:gain_mean": -1}),
-    Row("drift", ARMS, FEW_SEEDS, 5,
-        {"regained after 4 periods": 95, "regained after 2 periods": 95}),
     Row("fmnist_swap", (*ARMS, "oracle"), FEW_SEEDS, 4, {"own_mean": 77.5}),
     Row("fmnist_labels", ARMS, FEW_SEEDS, 3, {"own_mean": 89.5, "group_mean": 84.5}),
-    Row("fmnist_skew", ARMS, FEW_SEEDS, 3, {"own_mean": 84, "group_mean": 75}),
     Row("fmnist_tiny", ARMS, FEW_SEEDS, 3, {"gain_mean": 2}),
+    Row("fmnist_skew", ARMS, FEW_SEEDS, 3, {"own_mean": 84, "group_mean": 75}),
     Row("fmnist_poisoned", (*ARMS, "silent"), FEW_SEEDS, 4, {"semantic of silent": 90}),
     Row("fmnist_loners", ARMS, FEW_SEEDS, 3, {"worst node gain": -1}),
+    Row("drift", ARMS, FEW_SEEDS, 5,
+        {"regained after 4 periods": 95, "regained after 2 periods": 95}),
     Row("fmnist_dirichlet", ARMS, FEW_SEEDS, 3, {"worst node gain": -1}),
+    Row("cifar_mesh", ARMS, FEW_SEEDS, 12,
+        {"own_mean": 48, "network_mean": 45, "network over alone": 2.5}),
+    # Not yet run with this code; the page grows by them.
+    Row("fmnist_rotations", ARMS, ALL_SEEDS, 8,
+        {"own_mean": 76, "gain_mean": 8, "own_worst": 69, "network over local": 5}),
     Row("fmnist_unlabelled", ARMS, FEW_SEEDS, 4, {"network over local": 8}),
     Row("fmnist_rotations", ("best_alone", "semantic", "head", "fedavg", "fedavg_oracle",
                              "gossip", "pens", "fedavg_head", "fedavg_head_oracle", "pooled"),
-        (0, 1), 8, {}, ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
-                        "fleet.broad.count=0")),
-    Row("cifar_mesh", ARMS, (0, 1), 20,
-        {"own_mean": 48, "network_mean": 45, "network over alone": 2.5}),
+        FEW_SEEDS, 8, {}, ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
+                           "fleet.broad.count=0")),
     Row("fmnist_crowd", ("best_alone", "head"), (0,), 8, {"head:own_mean": 81.5}),
 )  # fmt: skip
 
@@ -125,8 +128,10 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
         judged.append(f"- {what}: {value:.1f}, asked for {least:g}: {verdict}")
     best = next((entry.get("setting") for entry in rows if entry.get("setting")), "-")
     packet = next((entry["packet_bytes"] for entry in rows if entry["packet_bytes"]), 0.0)
-    words = " ".join((f"+recipe={row.recipe}", *row.overrides))
-    command = f"qsynth compare {words} arms=[{','.join(row.arms)}] seeds={list(row.seeds)}"
+    place = () if row.recipe.startswith("digits") else ("data.root=FOLDER",)
+    words = " ".join((f"+recipe={row.recipe}", *place, *row.overrides))
+    seeds = ",".join(map(str, row.seeds))
+    command = f"qsynth compare {words} arms=[{','.join(row.arms)}] seeds=[{seeds}]"
     told = (
         f"Packets of {packet:.0f} bytes, d={audit['d']:.0f}; membership AUC "
         f"{audit['membership_auc']:.2f} by class means, "
@@ -148,7 +153,7 @@ Written by `make evidence`; every table can be made again by the command above i
 accuracy of the predictor unless a column says otherwise; gains are over `best_alone`, the best
 setting of the same pipeline without peers, chosen on the test set itself, which favours the
 baseline. `harmed` is the share of nodes more than a point below it. Recipes were tuned on seeds
-5-7 and are reported on seeds 0-4 (0-2 or 0-1 where that is all that was run). The interval is
+5-7 and are reported on seeds 0-4, or 0-1 where no more was run. The interval is
 Student's over seeds. Fashion-MNIST is averaged to 14x14 with 60 training samples a node, CIFAR-10
 to 16x16 with 300.
 """
