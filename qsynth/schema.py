@@ -6,6 +6,7 @@ Standard library only, so that a mistake is found before anything heavy is impor
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import types
 import typing
 from collections.abc import Mapping
@@ -66,6 +67,20 @@ def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
     if not isinstance(name, str) or name not in options:
         raise _error(f"{path}.name", name, "no such option", str(name), options)
     return build(options[name], values, path)
+
+
+def load_target(key: str, target: str, what: str = "package.Class") -> Any:
+    """Return what a dotted name stands for.  Raises ConfigError, one line.
+
+    key: dotted key of the config that holds it.  what: the kind of name that is asked for.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # the user's own code may raise anything
+        raise ConfigError(
+            f"{key}={target}: cannot be imported ({error}); give {what}, importable from here"
+        ) from None
 
 
 def unknown(key: str, value: Any, rule: str, word: str, known: typing.Iterable[str]) -> ConfigError:

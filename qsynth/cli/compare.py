@@ -13,6 +13,7 @@ from rich.table import Table
 from qsynth.cli.options import parse
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
+from qsynth.run.config import check_arm, default_arms
 
 EXAMPLE = "qsynth compare +recipe=fmnist_rotations arms=[best_alone,semantic] seeds=[0,1,2]"
 
@@ -22,9 +23,14 @@ def main(words: list[str]) -> int:
     options = parse(words)
     arms, rest = _list(options.overrides, "arms", str)
     seeds, rest = _list(rest, "seeds", int)
+    if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
+        raise ConfigError(f"seeds={seeds}: needs different whole numbers from 0")
     composed = compose(rest, options.trusted)
+    arms, seeds = arms or default_arms(composed.config), seeds or [composed.config.seed]
+    for name in arms:
+        check_arm(composed.config, name)
+    # Only now: a mistake above is answered before torch is imported.
     sys.path.insert(0, "")
-    from qsynth.run.arms import DEFAULT_ARMS
     from qsynth.run.compare import compare, write_rows
     from qsynth.run.execute import new_folder
     from qsynth.run.plot import plot_rows
@@ -33,7 +39,6 @@ def main(words: list[str]) -> int:
         if not options.quiet:
             print(f"qsynth: {line}", file=sys.stderr, flush=True)
 
-    arms, seeds = arms or list(DEFAULT_ARMS), seeds or [composed.config.seed]
     rows = compare(composed.config, arms, seeds, say)
     folder = new_folder(composed.config, composed.values | {"compare": [arms, seeds]})
     write_rows(folder, rows)

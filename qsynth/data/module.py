@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,12 @@ from qsynth.data.arrays import from_arrays
 from qsynth.data.config import DataModule
 from qsynth.data.dataset import DataSet
 from qsynth.errors import ConfigError, DataError
+from qsynth.schema import load_target
 
 
 def load(config: DataModule) -> DataSet:
     """Return all (x, y) batches of a data module's train loader, and of its test loader."""
-    module_name, _, name = config.target.rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"data.target={config.target}: cannot be imported ({error}); "
-            "give package.Class, importable from here"
-        ) from None
+    made = load_target("data.target", config.target)
     if not (isinstance(made, type) and issubclass(made, pl.LightningDataModule)):
         raise ConfigError(f"data.target={config.target}: must be a LightningDataModule")
     try:

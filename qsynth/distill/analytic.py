@@ -135,7 +135,8 @@ def payload_statistics(
     for key, (shape, dtype) in expected.items():
         if arrays[key].shape != shape or arrays[key].dtype != dtype:
             raise PacketError("schema", f"{key} must be {dtype}{shape}")
-    scales = np.concatenate([mean_scales, factor_scales, bounds]).astype(np.float64)
+    # Checked as they came: widening a signalling NaN of a hostile packet would be a warning.
+    scales = np.concatenate([mean_scales, factor_scales, bounds])
     if not np.isfinite(scales).all() or np.abs(scales).max(initial=0.0) > 1e6:
         raise PacketError("range", "scales must be finite")
     if counts.max(initial=0) > MAX_SUPPORT or bounds[1] < bounds[0] or bounds[1] > 60.0:

@@ -62,9 +62,10 @@ def decode_means(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
     for key, (shape, dtype) in mean_shapes(len(counts), 2 * codes.shape[1]).items():
         if arrays[key].shape != shape or arrays[key].dtype != dtype:
             raise PacketError("schema", f"{key} must be {dtype}{shape}")
-    largest = float(step.astype(np.float64)[0])
-    if not 0.0 <= largest <= 1e6 or counts.max(initial=0) > MAX_SUPPORT:
+    # Compared as it came: widening a signalling NaN of a hostile packet would be a warning.
+    if not (0.0 <= step[0] <= 1e6) or counts.max(initial=0) > MAX_SUPPORT:
         raise PacketError("range", "counts or step out of range")
+    largest = float(step[0])
     packed = codes.astype(np.int64)
     d = 2 * codes.shape[1]
     pairs = np.stack([packed >> 4, packed & 15], axis=2).reshape(len(counts), d) - STEPS

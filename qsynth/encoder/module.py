@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from qsynth.encoder.base import Encoder
 from qsynth.encoder.config import ModuleEncoder
 from qsynth.encoder.projection import one_over_f
 from qsynth.errors import ConfigError
+from qsynth.schema import load_target
 from qsynth.types import Floats32, Task, config_digest
 
 PROBES = 16  # seeded inputs that a network is tried on
@@ -78,14 +78,12 @@ def _code(network: nn.Module) -> str:
 
 
 def _load(config: ModuleEncoder) -> nn.Module:
-    module, _, name = config.target.rpartition(".")
+    make = load_target("encoder.target", config.target)
     try:
-        make = getattr(importlib.import_module(module), name)
         made = make(**config.arguments)
     except Exception as error:  # the user's own code
         raise ConfigError(
-            f"encoder.target={config.target}: cannot be made ({type(error).__name__}: {error}); "
-            "give package.Class, importable from here"
+            f"encoder.target={config.target}: cannot be made ({type(error).__name__}: {error})"
         ) from None
     if not isinstance(made, nn.Module):
         raise ConfigError(f"encoder.target={config.target}: must give a torch module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from qsynth.errors import ConfigError
 from qsynth.model import classifier
 from qsynth.model.config import CNN, MLP, OPTIONS, Linear, Module, ResNet
-from qsynth.schema import choose
+from qsynth.schema import choose, load_target
 from qsynth.types import Task
 
 
@@ -60,14 +59,7 @@ def check_network(network: nn.Module, task: Task, path: str = "model") -> None:
 
 
 def _own(config: Module, task: Task, path: str) -> pl.LightningModule:
-    module, _, name = config.target.rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"{path}.target={config.target}: cannot be imported ({error}); "
-            "give package.Class, importable from here"
-        ) from None
+    made = load_target(f"{path}.target", config.target)
     if not (isinstance(made, type) and issubclass(made, pl.LightningModule)):
         raise ConfigError(f"{path}.target={config.target}: must be a LightningModule")
     try:

@@ -45,12 +45,14 @@ class Participant:
     """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
     later: gives the study of other samples in the period in which the node's data change.
+    silent: publish nothing.
     """
 
     def __init__(
-        self, study: Study, port: Port, later: Callable[[int], Study | None] = lambda _: None
-    ) -> None:
-        self.study, self.port, self.later = study, port, later
+        self, study: Study, port: Port, later: Callable[[int], Study | None] = lambda _: None,
+        silent: bool = False,
+    ) -> None:  # fmt: skip
+        self.study, self.port, self.later, self.silent = study, port, later, silent
         self.synthesis: Synthesis | None = None
         self.packets: Mapping[NodeId, Any] = {}
         self.used: set[NodeId] = set()
@@ -66,7 +68,8 @@ class Participant:
             # The analytic outcome says what the data say: it is the same in every period.
             self._outcome = self.study.distil()
             self._same = self.study.self_similarity()
-        admitted = self.port.end_period(period, self._outcome, self._same)
+        told = None if self.silent else self._outcome
+        admitted = self.port.end_period(period, told, self._same)
         self.packets = {author: entry.evidence for author, entry in admitted.items()}
         versions = {author: entry.packet.sequence for author, entry in admitted.items()}
         alike = {author: self._alike(entry.fingerprint) for author, entry in admitted.items()}

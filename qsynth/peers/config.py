@@ -8,30 +8,34 @@ from qsynth.schema import setting
 
 
 @dataclass(frozen=True)
-class Semantic:
+class Few:
+    """What every option has that learns from a few peers."""
+
+    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
+
+
+@dataclass(frozen=True)
+class Semantic(Few):
     """Learn from the nodes whose data situation is most alike."""
 
     name: str = setting("semantic", "the option's name", choices=("semantic",))
-    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
     min_similarity: float = setting(
         0.6, "floor, as a share of how alike a node of the same data would look", low=0.0, high=2.0
     )
 
 
 @dataclass(frozen=True)
-class RandomPeers:
+class RandomPeers(Few):
     """Learn from nodes drawn once at random: the control of semantic routing."""
 
     name: str = setting("random", "the option's name", choices=("random",))
-    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
 
 
 @dataclass(frozen=True)
-class Dissimilar:
+class Dissimilar(Few):
     """Learn from the nodes whose data situation is least alike: a control."""
 
     name: str = setting("dissimilar", "the option's name", choices=("dissimilar",))
-    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,10 @@ class AllPeers:
 
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(Few):
     """Learn from nodes of one's own true group, drawn once: for experiments in `simulate`."""
 
     name: str = setting("oracle", "the option's name", choices=("oracle",))
-    k: int = setting(3, "authors a node holds packets of", low=1, high=256)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ class NodePlan:
         return replace(self, share=self.share.later)
 
     @property
+    def final(self) -> NodePlan:
+        """Return the node as it is in the end."""
+        return self.later or self
+
+    @property
     def architecture(self) -> str:
         """Return a name that tells this architecture from others in the fleet."""
         values = asdict(self.model)

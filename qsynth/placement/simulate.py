@@ -116,7 +116,6 @@ class SimulatedNode:
         if period > 0:
             self.baton.give_back()
             self.baton.wait()
-        outcome = None if self.node.silent else outcome
         self.apply(self.machine.end_period(self.network.now, period, outcome, same))
         return self.machine.authors()
 

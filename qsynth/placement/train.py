@@ -55,7 +55,7 @@ def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
         due = later is not None and period == plan.drift_period
         return make_study(plan, later) if due and later is not None else None
 
-    return Participant(make_study(plan, node), port, drifted)
+    return Participant(make_study(plan, node), port, drifted, node.silent)
 
 
 def make_node(

@@ -1,47 +1,39 @@
 """The arms of a comparison: one recipe, the same seeds and optimizer steps, other company.
 
-An arm is a name, what it shows, and a change of the run's config.  `NAME_ungated` is a mesh arm
-without the synthesis gate.
+`run/config.py` names them; here stands what makes the arms with a mesh, and how they are run.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qsynth.data import DataSet
-from qsynth.errors import ConfigError, RunError, nearest_spelling
+from qsynth.errors import RunError
 from qsynth.peers.config import AllPeers, Central, Dissimilar, NoPeers, Oracle, RandomPeers
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.simulate import simulate
 from qsynth.run.baselines import Features
 from qsynth.run.build import build
-from qsynth.run.config import RunConfig
+from qsynth.run.config import UNGATED, RunConfig, find_arm
 from qsynth.run.evaluate import Evaluator
 from qsynth.run.summary import mesh_scores, read_results
 from qsynth.similarity import fingerprint_size
 from qsynth.synthesis import Predictor
 
-UNGATED = "_ungated"
 CONTACT_BYTES = 110  # of a contact beside its fingerprint: id, address, version
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One arm: `kind` says how it runs; `change` gives a mesh arm's config."""
-
-    kind: str
-    doc: str
-    change: Callable[[RunConfig], RunConfig] | None = None
+Change = Callable[[RunConfig], RunConfig]
 
 
-def _with_peers(make: Callable[[int], Any]) -> Callable[[RunConfig], RunConfig]:
+def _with_peers(make: Callable[[int], Any]) -> Change:
     return lambda config: replace(config, peers=make(_k(config)))
 
 
@@ -69,48 +61,23 @@ def _silent(config: RunConfig) -> RunConfig:
     return replace(config, partition=replace(config.partition, liars_publish=False))
 
 
-ARMS: dict[str, Arm] = {
-    "local": Arm("lone", "the plain network on its own data"),
-    "alone": Arm("lone", "the same pipeline with no peers"),
-    "best_alone": Arm("lone", "the best setting of that pipeline with no peers"),
-    "semantic": Arm("mesh", "the recipe as it is", lambda config: config),
-    "head": Arm("mesh", "the recipe's merged head, without a network", _head),
-    "silent": Arm("mesh", "the recipe with its lying nodes silent", _silent),
-    "random": Arm("mesh", "k peers drawn at random", _with_peers(lambda k: RandomPeers(k=k))),
-    "dissimilar": Arm("mesh", "the k least alike", _with_peers(lambda k: Dissimilar(k=k))),
-    "all": Arm(
-        "mesh",
-        "every other node; ungated, with the analytic head, this is AFL",
-        lambda config: replace(config, peers=AllPeers()),
-    ),
-    "oracle": Arm("mesh", "k of the node's true group", _with_peers(lambda k: Oracle(k=k))),
-    "central": Arm("mesh", "the k most alike by an index that knows all fingerprints", _central),
-    "pooled": Arm("lone", "the data of the node's true group in one place"),
-    "fedavg": Arm("weights", "FedAvg of all networks"),
-    "fedavg_oracle": Arm("weights", "FedAvg within true groups"),
-    "fedavg_finetuned": Arm("weights", "FedAvg of all, then own steps alone"),
-    "fedavg_head": Arm("weights", "FedAvg of a linear head on the same encoder"),
-    "fedavg_head_oracle": Arm("weights", "the same within true groups"),
-    "gossip": Arm("weights", "D-PSGD on a random regular graph"),
-    "pens": Arm("weights", "PENS: gossip with whose models fit one's own data"),
-    "fedproto": Arm("weights", "FedProto: class means of embeddings, averaged"),
-}  # fmt: skip
-DEFAULT_ARMS = ("local", "alone", "best_alone", "semantic", "head", "random", "oracle", "pooled")
-
-
-def find(name: str) -> Arm:
-    """Return the arm of this name.  Raises ConfigError."""
-    arm = ARMS.get(name.removesuffix(UNGATED))
-    if arm is None or (name.endswith(UNGATED) and arm.kind != "mesh"):
-        raise ConfigError(f"arms={name}: no such arm{nearest_spelling(name, ARMS)}")
-    return arm
+# What makes each arm of the kind `mesh` of a recipe's config.
+CHANGES: dict[str, Change] = {
+    "semantic": lambda config: config,
+    "head": _head,
+    "silent": _silent,
+    "random": _with_peers(lambda k: RandomPeers(k=k)),
+    "dissimilar": _with_peers(lambda k: Dissimilar(k=k)),
+    "all": lambda config: replace(config, peers=AllPeers()),
+    "oracle": _with_peers(lambda k: Oracle(k=k)),
+    "central": _central,
+}
 
 
 def mesh_config(config: RunConfig, name: str) -> RunConfig:
     """Return the config of a mesh arm: all of them run in `simulate`, with the real packets."""
-    arm = find(name)
-    assert arm.change is not None
-    changed = replace(arm.change(config), placement=Simulate(), baselines=())
+    change = CHANGES[name.removesuffix(UNGATED)]
+    changed = replace(change(config), placement=Simulate(), baselines=())
     if name.endswith(UNGATED):
         changed = replace(changed, synthesis=replace(changed.synthesis, gate="none"))
     return changed
@@ -119,7 +86,7 @@ def mesh_config(config: RunConfig, name: str) -> RunConfig:
 def arm_values(config: RunConfig, name: str) -> dict[str, Any]:
     """Return all of a config that the figures of an arm depend on."""
     unused = ["name", "recipe", "folder", "baselines", "placement"]
-    if find(name).kind == "mesh":
+    if find_arm(name).kind == "mesh":
         values = asdict(mesh_config(config, name))
     else:
         values = asdict(config)
@@ -138,12 +105,13 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
     changed = mesh_config(config, name)
     with tempfile.TemporaryDirectory(prefix="qsynth-arm-") as folder:
         plan = build(changed, Path(folder), data)
-        timeline = _Timeline(plan, Evaluator(plan, features))
+        evaluator = Evaluator(plan, features)
+        timeline = _Timeline(plan, evaluator)
         times = simulate(plan, timeline if plan.drift_period is not None else None)
         results = read_results(plan)
         if len(results) < len(plan.nodes):
             raise RunError(f"arm {name}: {len(plan.nodes) - len(results)} nodes have failed")
-        scores = mesh_scores(plan, list(plan.nodes), Evaluator(plan, features))
+        scores = mesh_scores(plan, list(plan.nodes), evaluator)
     sent: dict[str, int] = {}
     for result in results.values():
         for kind, counts in result["traffic"].items():
@@ -177,9 +145,8 @@ class _Timeline:
         """Score a predictor at the end of a period."""
         if node.share.later is None or not node.share.honest:
             return
-        if period < (self.plan.drift_period or 0):
-            node = replace(node, share=replace(node.share, later=None))
-        score = self.evaluator.score(node, predictor.network, predictor)
+        now = node if period < (self.plan.drift_period or 0) else node.final
+        score = self.evaluator.score(now, predictor.network, predictor)
         self.scores.setdefault(period, []).append(score.own)
 
     def means(self) -> list[list[float]] | None:

@@ -192,7 +192,8 @@ def difference(
     """Return how often the difference of two packets gives away a sample that came between them.
 
     The later packet holds one sample more.  Found: nearest of all candidates to the difference.
-    What the defaults prevent by publishing a class anew only after `min_support` new samples.
+    A node publishes again only when its data change as a whole; a user who feeds samples one by
+    one would give each away.
     """
     own, labels, classes = study.own.features, study.own.labels, plan.data.task.classes
     hits = []

@@ -111,7 +111,7 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
     if arm == "local":
         network = quietly(lambda: fit(plan, node, no_exchange))
         cpu = time.process_time() - began
-        return {"local": evaluator.score(node, network, None)}, cpu
+        return {"local": evaluator.score(node.final, network, None)}, cpu
     if arm == "untaught":
         plan = untaught(plan)
     if arm == "pooled":
@@ -122,13 +122,13 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
     predictor = participant.predictor(network)
     cpu = time.process_time() - began
     if arm in ("alone", "pooled"):
-        return {arm: evaluator.scores(node, network, [predictor], arm == "pooled")[0]}, cpu
+        return {arm: evaluator.scores(node.final, network, [predictor], arm == "pooled")[0]}, cpu
     synthesis = participant.synthesized()
     tried = [predictor, *(participant.study.predictor(network, synthesis, w) for w in HEAD_WEIGHTS)]
     labels = [arm, *(f"{arm} w={w:g}" for w in HEAD_WEIGHTS)]
-    scores = dict(zip(labels, evaluator.scores(node, network, tried), strict=True))
+    scores = dict(zip(labels, evaluator.scores(node.final, network, tried), strict=True))
     if arm == "untaught":
-        scores["local"] = evaluator.score(node, network, None)
+        scores["local"] = evaluator.score(node.final, network, None)
     return scores, cpu
 
 
@@ -141,11 +141,11 @@ def untaught(plan: Plan) -> Plan:
 
 def pooled(plan: Plan, node: NodePlan) -> Plan:
     """Return the plan with the data of the node's true group (of all, without groups) in it."""
-    group = (node.later or node).share.group
-    everyone = [(other.later or other).share for other in plan.nodes]
+    group = node.final.share.group
+    everyone = [other.final.share for other in plan.nodes]
     mates = [s for s in everyone if s.group == group and s.honest == node.share.honest]
     share = replace(
-        (node.later or node).share,
+        node.final.share,
         train=np.sort(np.concatenate([mate.train for mate in mates])),
         validation=np.sort(np.concatenate([mate.validation for mate in mates])),
         unlabelled=np.sort(np.concatenate([mate.unlabelled for mate in mates])),
@@ -192,7 +192,7 @@ def _digest(plan: Plan, arm: str) -> bytes:
         "nodes": [node_values(node) for node in plan.nodes],
     }
     if arm != "local":
-        values["encoder"] = [plan.encoder.digest.hex(), *source_digests([plan.encoder_config])]
+        values["encoder"] = plan.encoder.digest.hex()
         rules = plan.rules
         values["pipeline"] = [asdict(rules.distill), asdict(rules.synthesis)]
     return config_digest(values)

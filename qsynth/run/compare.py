@@ -16,17 +16,14 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
-from qsynth.baseline.weights import true_groups
 from qsynth.data import DataSet, load_data
-from qsynth.encoder import make_encoder
-from qsynth.errors import ConfigError
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
 from qsynth.placement.train import single_threaded
-from qsynth.run.arms import ARMS, UNGATED, arm_values, find, run_mesh
+from qsynth.run.arms import arm_values, run_mesh
 from qsynth.run.baselines import RULES_VERSION, Features, is_kept, kept, run_arm, source_digests
 from qsynth.run.build import build
-from qsynth.run.config import RunConfig
+from qsynth.run.config import RunConfig, find_arm
 from qsynth.run.evaluate import Evaluator
 from qsynth.run.rivals import check_rival, run_rival
 from qsynth.types import config_digest
@@ -43,26 +40,23 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Return a row for each arm, in the order given; arms that have been run are not run again.
 
-    say: called with a line whenever an arm of a seed is there.
-    Raises ConfigError for an unknown arm, or for one that the recipe cannot have.
+    arms: checked by `check_arm`.  seeds: different.  say: called with a line whenever an arm of a
+    seed is there.  Raises ConfigError for a rival that the fleet cannot have.
     """
-    for name in arms:
-        find(name)
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError(f"seeds={list(seeds)}: needs different whole numbers from 0")
     config = replace(config, placement=Simulate())
     single_threaded()
     data = load_data(config.data, config.task)
     plans = {seed: build(replace(config, seed=seed), Path(), data) for seed in seeds}
     for name in arms:
-        _check(plans[seeds[0]], name)
+        if find_arm(name).kind == "weights":
+            check_rival(plans[seeds[0]], name)
     features: Features = {}
     evaluator = Evaluator(plans[seeds[0]], features)
     for plan in plans.values():
         for node in plan.nodes:
-            evaluator.test_features(node)
+            evaluator.test_features(node.final)
     results = _run_lone(plans, arms, features, say)
-    results |= _run_mesh(config, data, arms, seeds, features, say)
+    results |= _run_mesh(config, plans, arms, features, say)
     _keep_honest(results, plans)
     best = best_setting(*([results[arm, seed] for seed in seeds] for arm in LONE))
     reference = [_setting(results, best, seed) for seed in seeds]
@@ -74,18 +68,6 @@ def compare(
             row["setting"] = best
         rows.append(row)
     return rows
-
-
-def _check(plan: Plan, name: str) -> None:
-    """Raise ConfigError for an arm that this fleet cannot have, before anything is trained."""
-    if plan.drift_period is not None and (
-        find(name).kind == "weights" or name.startswith(("oracle", "central"))
-    ):
-        raise ConfigError(f"arms={name}: does not follow drift; set partition.drift_period=null")
-    if name.removesuffix(UNGATED) == "oracle":
-        true_groups(plan)
-    if find(name).kind == "weights":
-        check_rival(plan, name)
 
 
 def _keep_honest(results: dict[tuple[str, int], dict[str, Any]], plans: dict[int, Plan]) -> None:
@@ -111,12 +93,24 @@ def _run_lone(
 
 
 def _run_mesh(
-    config: RunConfig, data: DataSet, arms: Sequence[str], seeds: Sequence[int],
-    features: Features, say: Say,
-) -> dict[tuple[str, int], dict[str, Any]]:  # fmt: skip
-    """Run the arms with a mesh: one process each, as many at once as there are cores."""
-    jobs = [(arm, seed) for arm in arms for seed in seeds if find(arm).kind != "lone"]
-    names = {job: _name(replace(config, seed=job[1]), job[0], data) for job in jobs}
+    config: RunConfig, plans: dict[int, Plan], arms: Sequence[str], features: Features, say: Say
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Run the arms that communicate: one process each, as many at once as there are cores."""
+    jobs = [(arm, seed) for arm in arms for seed in plans if find_arm(arm).kind != "lone"]
+    first = next(iter(plans.values()))  # data and encoder are those of all seeds
+    data = first.data
+    common = {
+        "rules": RULES_VERSION,
+        "torch": torch.__version__,
+        "lightning": version("pytorch-lightning"),
+        "data": data.digest().hex(),
+        "encoder": first.encoder.digest.hex(),
+        "modules": source_digests([*(node.model for node in first.nodes), config.similarity]),
+    }
+    names = {}
+    for arm, seed in jobs:
+        values = common | {"config": arm_values(replace(config, seed=seed), arm)}
+        names[arm, seed] = f"{arm}-{config_digest(values).hex()}"
     results = {}
     missing = [job for job in jobs if not is_kept(names[job])]
     _shared[:] = [(config, data, features)]
@@ -142,23 +136,8 @@ def _run_mesh(
 def _job(job: tuple[str, int], name: str) -> dict[str, Any]:
     config, data, features = _shared[0]
     arm, seed = job
-    run = run_mesh if find(arm).kind == "mesh" else run_rival
+    run = run_mesh if find_arm(arm).kind == "mesh" else run_rival
     return kept(name, lambda: run(replace(config, seed=seed), arm, data, features))
-
-
-def _name(config: RunConfig, arm: str, data: DataSet) -> str:
-    values = {
-        "rules": RULES_VERSION,
-        "torch": torch.__version__,
-        "lightning": version("pytorch-lightning"),
-        "data": data.digest().hex(),
-        "encoder": make_encoder(config.encoder, data.task).digest.hex(),
-        "modules": source_digests(
-            [*(group.model for group in config.fleet.values()), config.encoder, config.similarity]
-        ),
-        "config": arm_values(config, arm),
-    }
-    return f"{arm}-{config_digest(values).hex()}"
 
 
 def _line(arm: str, seed: int, result: dict[str, Any]) -> str:
@@ -291,8 +270,3 @@ def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         lines.append(",".join("" if row[key] is None else f"{row[key]}" for key in keys))
     (folder / "compare.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def arm_docs() -> dict[str, str]:
-    """Return what each arm shows, by name."""
-    return {name: arm.doc for name, arm in ARMS.items()}

@@ -5,9 +5,81 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qsynth.schema import setting
+from qsynth.errors import ConfigError
+from qsynth.schema import setting, unknown
 
 BASELINES = ("local", "alone")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a comparison.
+
+    kind: lone (no mesh), mesh, or weights (a rival that exchanges weights).  doc: what it shows.
+    """
+
+    kind: str
+    doc: str
+
+
+UNGATED = "_ungated"  # the ending of a mesh arm's name that takes the synthesis gate away
+ARMS: dict[str, Arm] = {
+    "local": Arm("lone", "the plain network on its own data"),
+    "alone": Arm("lone", "the same pipeline with no peers"),
+    "best_alone": Arm("lone", "the best setting of that pipeline with no peers"),
+    "semantic": Arm("mesh", "the recipe as it is"),
+    "head": Arm("mesh", "the recipe's merged head, without a network"),
+    "silent": Arm("mesh", "the recipe with its lying nodes silent"),
+    "random": Arm("mesh", "k peers drawn at random"),
+    "dissimilar": Arm("mesh", "the k least alike"),
+    "all": Arm("mesh", "every other node; ungated, with the analytic head, this is AFL"),
+    "oracle": Arm("mesh", "k of the node's true group"),
+    "central": Arm("mesh", "the k most alike by an index that knows all fingerprints"),
+    "pooled": Arm("lone", "the data of the node's true group in one place"),
+    "fedavg": Arm("weights", "FedAvg of all networks"),
+    "fedavg_oracle": Arm("weights", "FedAvg within true groups"),
+    "fedavg_finetuned": Arm("weights", "FedAvg of all, then own steps alone"),
+    "fedavg_head": Arm("weights", "FedAvg of a linear head on the same encoder"),
+    "fedavg_head_oracle": Arm("weights", "the same within true groups"),
+    "gossip": Arm("weights", "D-PSGD on a random regular graph"),
+    "pens": Arm("weights", "PENS: gossip with whose models fit one's own data"),
+    "fedproto": Arm("weights", "FedProto: class means of embeddings, averaged"),
+}
+DEFAULT_ARMS = ("local", "alone", "best_alone", "semantic", "head", "random", "oracle", "pooled")
+
+
+def find_arm(name: str) -> Arm:
+    """Return the arm of this name.  Raises ConfigError."""
+    arm = ARMS.get(name.removesuffix(UNGATED))
+    if arm is None or (name.endswith(UNGATED) and arm.kind != "mesh"):
+        raise unknown("arms", name, "no such arm", name, ARMS)
+    return arm
+
+
+def check_arm(config: RunConfig, name: str) -> None:
+    """Raise ConfigError for an arm that is none, or that this partition cannot have."""
+    kind, partition = find_arm(name).kind, config.partition
+    if "oracle" in name and not (
+        hasattr(partition, "groups") or getattr(partition, "one_group", False)
+    ):
+        raise ConfigError(
+            f"arms={name}: needs true groups, partition={partition.name} deals without them"
+        )
+    drifts = getattr(partition, "drift_period", None) is not None
+    if drifts and (kind == "weights" or name.startswith(("oracle", "central"))):
+        raise ConfigError(f"arms={name}: does not follow drift; set partition.drift_period=null")
+
+
+def default_arms(config: RunConfig) -> list[str]:
+    """Return the arms of a comparison that names none: those that the partition can have."""
+    arms = []
+    for name in DEFAULT_ARMS:
+        try:
+            check_arm(config, name)
+        except ConfigError:
+            continue
+        arms.append(name)
+    return arms
 
 
 @dataclass(frozen=True)

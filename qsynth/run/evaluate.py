@@ -39,7 +39,7 @@ class Score:
 
 
 class Evaluator:
-    """Score nodes of a plan, as they are in the end.
+    """Score nodes as they are given: who has drifted is given as it is in the end.
 
     Test features are computed once for each way of seeing them.
 
@@ -64,7 +64,6 @@ class Evaluator:
         They differ in the head's weight and in temperatures alone.  own_shares: ask them for the
         node's own label shares, where they have been fitted to other ones.
         """
-        node = node.later or node
         wanted = torch.from_numpy(self.own_shares(node)) if own_shares else "own"
         labels, logits = self.test_labels(node), self.network_logits(node, network)
         head = next((p for p in predictors if p is not None), None)
@@ -92,7 +91,6 @@ class Evaluator:
         shares and under uniform ones.  network: logits of the network alone.  learned: (C,) log
         label shares that these follow.
         """
-        node = node.later or node
         weights = self._own_weights(node, labels)
         return Score(
             own=_accuracy(own, labels, weights),
@@ -106,17 +104,14 @@ class Evaluator:
 
     def network_logits(self, node: NodePlan, network: nn.Module) -> Floats:
         """Return (n, C) logits of a network on the node's test rows."""
-        node = node.later or node
         return _logits(network, node.share.inputs(self.plan.data.test_x[self._rows(node)]))
 
     def test_labels(self, node: NodePlan) -> Ints:
         """Return (n,) labels of the node's test rows, as it names them."""
-        node = node.later or node
         return node.share.labels(self.plan.data.test_y[self._rows(node)])
 
     def test_features(self, node: NodePlan) -> Floats32:
         """Return (n, D) encoder features of the node's test rows."""
-        node = node.later or node
         turns = node.share.quarter_turns
         if turns not in self._features:
             inputs = node.share.inputs(self.plan.data.test_x)
@@ -137,7 +132,6 @@ class Evaluator:
 
     def own_shares(self, node: NodePlan) -> Floats:
         """Return the (C,) label shares of all that a node has."""
-        node = node.later or node
         share, data = node.share, self.plan.data
         mine = np.concatenate([share.train, share.validation, share.audit])
         counts = np.bincount(share.labels(data.train_y[mine]), minlength=data.task.classes)
@@ -146,7 +140,6 @@ class Evaluator:
 
     def learned_prior(self, node: NodePlan) -> Floats:
         """Return the (C,) log label shares of a node's training samples, smoothed."""
-        node = node.later or node
         labels = node.share.labels(self.plan.data.train_y[node.share.train])
         counts = np.bincount(labels, minlength=self.plan.data.task.classes)
         return log_prior(counts.astype(np.float64))
@@ -160,10 +153,10 @@ class Evaluator:
         return weights
 
     def _group_accuracy(self, node: NodePlan, scores: Floats, labels: Ints) -> float | None:
-        group = node.share.group
-        if group is None:
+        # A group of liars alone has no labels that anybody would measure it on.
+        known = self._group_labels.get(node.share.group)
+        if known is None:
             return None
-        known = self._group_labels[group]
         scores = np.where(known, scores, -np.inf)
         rows = known[labels]
         counts = np.bincount(labels[rows], minlength=len(known))
@@ -186,10 +179,10 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"mean": float(array.mean()), "worst": float(array.min()), "sd": float(array.std())}
 
 
-def _group_labels(plan: Plan) -> dict[int, Any]:
-    known: dict[int, Any] = {}
+def _group_labels(plan: Plan) -> dict[int | None, Any]:
+    known: dict[int | None, Any] = {}
     for node in plan.nodes:
-        if node.share.group is not None:
+        if node.share.group is not None and node.share.honest:
             labels = node.share.labels(plan.data.train_y[node.share.train])
             present = np.bincount(labels, minlength=plan.data.task.classes) > 0
             known[node.share.group] = known.get(node.share.group, False) | present

@@ -86,7 +86,7 @@ def mesh_scores(plan: Plan, nodes: list[NodePlan], evaluator: Evaluator) -> dict
     for node in nodes:
         own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
         predictor = load_predictor(plan.node_folder(node) / "predictor.pt", own)
-        scores[node.name] = evaluator.score(node, predictor.network, predictor)
+        scores[node.name] = evaluator.score(node.final, predictor.network, predictor)
     return scores
 
 

@@ -8,38 +8,41 @@ from qsynth.schema import setting
 
 
 @dataclass(frozen=True)
-class ClassSketch:
+class Bounded:
+    """What every metric has."""
+
+    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
+
+
+@dataclass(frozen=True)
+class ClassSketch(Bounded):
     """Compare nodes by their class means in the encoder's first features."""
 
     name: str = setting("class_sketch", "the option's name", choices=("class_sketch",))
     sketch_d: int = setting(32, "features of each class mean", low=4, high=256)
-    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
 
 
 @dataclass(frozen=True)
-class SketchMean:
+class SketchMean(Bounded):
     """Compare nodes by the mean of all their features: where labels say nothing, or differ."""
 
     name: str = setting("sketch_mean", "the option's name", choices=("sketch_mean",))
     sketch_d: int = setting(32, "features of the mean", low=4, high=256)
-    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
 
 
 @dataclass(frozen=True)
-class LabelHistogram:
+class LabelHistogram(Bounded):
     """Compare nodes by their label shares alone: a control."""
 
     name: str = setting("label_histogram", "the option's name", choices=("label_histogram",))
-    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
 
 
 @dataclass(frozen=True)
-class OwnMetric:
+class OwnMetric(Bounded):
     """Compare nodes by a function of the user's own on a packet's counts and class sums."""
 
     name: str = setting("module", "the option's name", choices=("module",))
     target: str = setting("", "package.function(counts (C,), sums (C, d)) that gives a vector")
-    fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
 
 
 OPTIONS: dict[str, type] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.errors import ConfigError
+from qsynth.schema import load_target
 from qsynth.similarity.class_sketch import class_sketch, cosine, quantise
 from qsynth.similarity.config import ClassSketch, LabelHistogram, OwnMetric, SketchMean
 from qsynth.types import Fingerprint, Floats, Ints
@@ -61,14 +61,7 @@ def fingerprint(config: Any, counts: Floats, sums: Floats) -> Fingerprint:
 
 @cache
 def _function(target: str) -> Callable[..., Any]:
-    module, _, name = target.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"similarity.target={target}: cannot be imported ({error}); give package.function, "
-            "importable from here"
-        ) from None
+    found = load_target("similarity.target", target, "package.function")
     if not callable(found):
         raise ConfigError(f"similarity.target={target}: must be a function")
     return found  # type: ignore[no-any-return]

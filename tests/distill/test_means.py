@@ -22,6 +22,11 @@ def samples(rng, n=200, d=24, classes=4):
     return (rng.standard_normal((n, d)) + 2 * y[:, None]).astype(np.float32), y
 
 
+def samples_for(rng):
+    x, y = samples(rng)
+    return x, None, y, 4
+
+
 def test_means_come_back_to_a_step_and_the_scatter_is_silent(rng) -> None:
     x, y = samples(rng)
     payload = distil(TINY, 24, x, None, y, 4)
@@ -92,6 +97,22 @@ def test_any_numbers_are_decoded_or_refused(data) -> None:
         assert error.reason in ("schema", "range")
     else:
         assert np.isfinite(got.sums).all()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\1\0\x80\x7f", b"\0\0\x81\xff", b"\0\0\xc0\x7f", b"\0\0\x80\x7f"]
+)
+def test_no_kind_of_not_a_number_is_more_than_a_refusal(rng, raw) -> None:
+    # A signalling NaN warns where it is widened; warnings are errors here.
+    bad = np.frombuffer(raw, np.float32)
+    for coding, keys in (
+        ("means", ["mean_step"]),
+        ("low_rank", ["mean_scales", "factor_scales", "diagonal_bounds"]),
+    ):
+        whole = distil(Analytic(coding=coding), 24, *samples_for(rng))
+        for key in keys:
+            with pytest.raises(PacketError, match="range"):
+                payload_statistics({**whole, key: np.resize(bad, whole[key].shape)})
 
 
 def test_a_packet_that_would_fill_the_memory_is_refused_before_it_does() -> None:

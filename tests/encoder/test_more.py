@@ -99,9 +99,9 @@ def test_a_network_of_ones_own_is_frozen_and_its_weights_are_in_the_digest(rng) 
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (ModuleEncoder(), "cannot be made"),
+        (ModuleEncoder(), "cannot be imported"),
         (ModuleEncoder(target="collections.OrderedDict"), "must give a torch module"),
-        (ModuleEncoder(target="no.such.Thing"), "cannot be made"),
+        (ModuleEncoder(target="no.such.Thing"), "cannot be imported"),
         (module(arguments={"size": 5}), "forward"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from qsynth.errors import ConfigError
 from qsynth.partition import deal
@@ -102,3 +103,23 @@ def test_the_timeline_follows_those_who_drift(config) -> None:
     periods = [entry[0] for entry in made["timeline"]]
     assert periods == [0, 1, 2, 3, 4, 5, 6]
     assert all(0 < entry[1] <= 1 for entry in made["timeline"])
+
+
+def test_a_silent_node_publishes_nothing_whatever_drives_it(config) -> None:
+    plan = build(config, Path())
+    told = []
+
+    class Port:
+        def end_period(self, period, outcome, same):
+            told.append(outcome)
+            return {}
+
+        def note(self, records) -> None:
+            pass
+
+    node = plan.nodes[0]
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    for silent in (False, True):
+        make_participant(plan, replace(node, silent=silent), Port()).exchange(0, network)
+    assert told[0] is not None
+    assert told[1] is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 
 from qsynth.cli.main import main
 from qsynth.recipe.compose import compose
-from qsynth.run.arms import ARMS, DEFAULT_ARMS, find, mesh_config
+from qsynth.run.arms import CHANGES, mesh_config
 from qsynth.run.compare import best_setting, interval, summarise_arm
+from qsynth.run.config import ARMS, default_arms
 from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 
 SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
@@ -103,8 +106,27 @@ def test_each_mesh_arm_changes_what_it_says_and_nothing_else() -> None:
     head = mesh_config(config, "head")
     assert (head.trainer.max_steps, head.trainer.period_steps) == (3, 1)
     assert head.synthesis.head_weight == 1.0
-    for name in DEFAULT_ARMS:
-        assert find(name).doc
+    assert set(CHANGES) == {name for name, arm in ARMS.items() if arm.kind == "mesh"}
+
+
+def test_the_default_arms_are_those_that_the_partition_can_have(capsys, tmp_path) -> None:
+    assert "oracle" not in default_arms(compose(SMALL).config)
+    assert "oracle" in default_arms(compose([*SMALL, "partition=rotations"]).config)
+    assert "oracle" not in default_arms(compose([*SMALL, *DRIFT]).config)
+    # The example of the help screen, which names no arm.
+    rows, _ = run(capsys, tmp_path, "seeds=[0]")
+    assert [row["arm"] for row in rows] == default_arms(compose(SMALL).config)
+
+
+def test_a_mistyped_arm_is_answered_before_torch_is_imported() -> None:
+    code = (
+        "import sys; from qsynth.cli.main import main;"
+        "code = main(['compare', 'arms=[semantik]']); assert code == 2;"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "did you mean semantic?" in done.stderr
 
 
 def score(own: float) -> dict:
