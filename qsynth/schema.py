@@ -69,6 +69,25 @@ def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
     return build(options[name], values, path)
 
 
+def changes(config: Any) -> Any:
+    """Return what of a config differs from its defaults, and every `name`, as plain values.
+
+    It stands for the config where figures are kept: a new option leaves it what it is.
+    """
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        made = {}
+        for field in dataclasses.fields(config):
+            value, default = getattr(config, field.name), field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            if field.name == "name" or value != default:
+                made[field.name] = changes(value)
+        return made
+    if isinstance(config, Mapping):
+        return {key: changes(value) for key, value in config.items()}
+    return [changes(value) for value in config] if isinstance(config, (list, tuple)) else config
+
+
 def load_target(key: str, target: str, what: str = "package.Class") -> Any:
     """Return what a dotted name stands for.  Raises ConfigError, one line.
 

@@ -24,6 +24,7 @@ from qsynth.run.build import build
 from qsynth.run.config import UNGATED, RunConfig, find_arm
 from qsynth.run.evaluate import Evaluator
 from qsynth.run.summary import mesh_scores, read_results
+from qsynth.schema import changes
 from qsynth.similarity import fingerprint_size
 from qsynth.synthesis import Predictor
 
@@ -87,12 +88,12 @@ def arm_values(config: RunConfig, name: str) -> dict[str, Any]:
     """Return all of a config that the figures of an arm depend on."""
     unused = ["name", "recipe", "folder", "baselines", "placement"]
     if find_arm(name).kind == "mesh":
-        values = asdict(mesh_config(config, name))
+        values: dict[str, Any] = changes(mesh_config(config, name))
     else:
-        values = asdict(config)
+        values = changes(config)
         unused += ["peers", "trust", "dht", "mesh", "similarity", "synthesis"]
     for key in unused:
-        del values[key]
+        values.pop(key, None)
     return values
 
 

@@ -31,6 +31,7 @@ from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_participant, no_exchange, quietly, single_threaded
 from qsynth.run.evaluate import Evaluator, Score
+from qsynth.schema import changes
 from qsynth.types import Floats32, config_digest
 
 RULES_VERSION = 4  # raise it when training, synthesis or evaluation changes: kept arms expire
@@ -170,7 +171,7 @@ def _source_digest(target: str) -> str:
 
 def _digest(plan: Plan, arm: str) -> bytes:
     def node_values(node: NodePlan) -> list[Any]:
-        return [node.name, node.model.__class__.__name__, asdict(node.model), node.seed,
+        return [node.name, node.model.__class__.__name__, changes(node.model), node.seed,
                 config_digest(node.share.train.tolist()).hex(),
                 config_digest(node.share.validation.tolist()).hex(),
                 config_digest(node.share.audit.tolist()).hex(),
@@ -188,11 +189,11 @@ def _digest(plan: Plan, arm: str) -> bytes:
         "lightning": version("pytorch-lightning"),
         "data": plan.data.digest().hex(),
         "batch_size": plan.batch_size,
-        "trainer": asdict(plan.trainer),
+        "trainer": changes(plan.trainer),
         "nodes": [node_values(node) for node in plan.nodes],
     }
     if arm != "local":
         values["encoder"] = plan.encoder.digest.hex()
         rules = plan.rules
-        values["pipeline"] = [asdict(rules.distill), asdict(rules.synthesis)]
+        values["pipeline"] = [changes(rules.distill), changes(rules.synthesis)]
     return config_digest(values)
