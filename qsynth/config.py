@@ -25,6 +25,7 @@ from qsynth.run.config import BASELINES, NodeGroup, RunConfig
 from qsynth.schema import build, choose, unknown
 from qsynth.similarity.config import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
+from qsynth.synthesis.config import check_rules
 from qsynth.trust.config import OPTIONS as TRUST
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -84,8 +85,9 @@ def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
 
 def _check_together(config: RunConfig) -> None:
     """Check what no single key can tell."""
-    inputs = config.synthesis.teach.inputs
-    if inputs == "generated" and config.distill.input_rank is None:
+    inputs = getattr(config.synthesis.teach, "inputs", "none")
+    check_rules(config.distill, config.synthesis)
+    if inputs == "generated" and getattr(config.distill, "input_rank", None) is None:
         raise ConfigError(
             "synthesis.teach.inputs=generated: packets must carry input statistics; "
             "set distill.input_rank=8"

@@ -11,7 +11,16 @@ Dimensions = int | Literal["auto", "fit"]
 
 
 @dataclass(frozen=True)
-class Analytic:
+class Published:
+    """What every rule has."""
+
+    min_support: int = setting(5, "samples a class needs before anything is sent of it", low=1)
+    max_bytes: int = setting(8192, "of a packet with its signature", low=512, high=32768)
+    ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0, high=4e9)
+
+
+@dataclass(frozen=True)
+class Analytic(Published):
     """Send the sufficient statistics of a linear-Gaussian classifier over encoder features."""
 
     name: str = setting("analytic", "the option's name", choices=("analytic",))
@@ -28,9 +37,36 @@ class Analytic:
     input_rank: int | None = setting(
         None, "the same for inputs themselves (teach.inputs=generated); null: not sent", low=0
     )
-    min_support: int = setting(5, "samples a class needs before anything is sent of it", low=1)
-    max_bytes: int = setting(8192, "of a packet with its signature", low=512, high=32768)
-    ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0, high=4e9)
 
 
-OPTIONS: dict[str, type] = {"analytic": Analytic}
+@dataclass(frozen=True)
+class ModelRule(Published):
+    """What rules have that send answers of the network, and class means to be routed by."""
+
+    route_d: int = setting(20, "features of the class means that route a packet", low=4, high=64)
+
+
+@dataclass(frozen=True)
+class ClassLogits(ModelRule):
+    """Send the network's mean logits for each class: model knowledge in 512 bytes."""
+
+    name: str = setting("class_logits", "the option's name", choices=("class_logits",))
+
+
+@dataclass(frozen=True)
+class ReferenceLogits(ModelRule):
+    """Send the network's answers to a public set of inputs that everybody has."""
+
+    name: str = setting("reference_logits", "the option's name", choices=("reference_logits",))
+    samples: int = setting(
+        256, "inputs of the public set, taken from training data that no node holds", low=8,
+        high=4096,
+    )  # fmt: skip
+    file: str | None = setting(None, "a .npy of inputs (n, ...) to be the public set instead")
+
+
+OPTIONS: dict[str, type] = {
+    "analytic": Analytic,
+    "class_logits": ClassLogits,
+    "reference_logits": ReferenceLogits,
+}

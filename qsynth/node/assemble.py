@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from qsynth.dht.config import Rings
+from qsynth.distill import read_evidence
 from qsynth.identity import Identity
 from qsynth.mesh.config import Shared
 from qsynth.node.node import Node
-from qsynth.node.study import Rules, read_evidence
+from qsynth.node.study import Rules
 from qsynth.peers import make_peers
 from qsynth.similarity import fingerprint, fingerprint_size, likeness
 from qsynth.trust import Admission

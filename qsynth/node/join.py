@@ -20,7 +20,7 @@ from torch import nn
 
 from qsynth.dht.config import Rings
 from qsynth.distill import check_size
-from qsynth.distill.config import Analytic
+from qsynth.distill.config import Analytic, ReferenceLogits
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededConv, SeededConv1d, SeededFourier
 from qsynth.errors import ConfigError, ShapeError
@@ -39,7 +39,7 @@ from qsynth.node.study import Rules, Samples, Study
 from qsynth.peers.config import Semantic
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
-from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.config import AnalyticHead, check_rules
 from qsynth.trust.config import Checks
 from qsynth.types import Task
 
@@ -52,6 +52,7 @@ class JoinMesh(pl.Callback):
     train, validation: own samples (x, y) without augmentation, x (n, *task.shape) in the task's
     range, y (n,) class indices.  listen: `tcp://host:port` (0 picks a free one) or `ipc://path`.
     unlabelled: further inputs of one's own (teach.inputs=unlabelled).
+    reference: the public set of distill=reference_logits, the same (n, *task.shape) everywhere.
     join: addresses of any live nodes; none starts a mesh.  identity: file of the key pair, made
     if it is not there; None makes a new one for this fit.  record: file of events, or None.
     After the fit, `predictor` answers with the network and what was learned from peers.
@@ -62,10 +63,11 @@ class JoinMesh(pl.Callback):
         self, task: Task, train: Pair, validation: Pair, *, join: Sequence[str] = (),
         listen: str = "tcp://127.0.0.1:0", period_steps: int = 50, seed: int = 0,
         identity: str | Path | None = None, record: str | Path | None = None,
-        encoder: Any = None, distill: Analytic | None = None,
-        synthesis: AnalyticHead | None = None, peers: Any = None, mesh: Any = None,
+        encoder: Any = None, distill: Any = None,
+        synthesis: Any = None, peers: Any = None, mesh: Any = None,
         similarity: ClassSketch | None = None, trust: Checks | None = None,
         dht: Rings | None = None, unlabelled: npt.ArrayLike | None = None,
+        reference: npt.ArrayLike | None = None,
     ) -> None:  # fmt: skip
         self.task, self.join, self.listen, self.seed = task, tuple(join), listen, seed
         self.mesh, self.peers = mesh or Tcp(), peers or Semantic()
@@ -76,7 +78,11 @@ class JoinMesh(pl.Callback):
             distill or Analytic(), similarity or ClassSketch(), synthesis or AnalyticHead()
         )
         further = None if unlabelled is None else _checked_inputs(task, unlabelled)
-        self.samples = Samples(*_checked(task, train), *_checked(task, validation), further)
+        public = None if reference is None else _checked_inputs(task, reference)
+        self.samples = Samples(*_checked(task, train), *_checked(task, validation), further, public)
+        check_rules(self.rules.distill, self.rules.synthesis)
+        if isinstance(self.rules.distill, ReferenceLogits) and public is None:
+            raise ConfigError("JoinMesh.reference: distill=reference_logits needs a public set")
         self.identity = _identity(identity)
         self.recorder = Recorder(self.identity.id.hex()[:8], Path(record) if record else None)
         self.predictor: Predictor | None = None
@@ -97,7 +103,9 @@ class JoinMesh(pl.Callback):
             self.seed,
         )  # fmt: skip
         size = int(np.prod(self.task.shape))
-        check_size(self.rules.distill, study.d, self.task.classes, size)
+        public = self.samples.reference_x
+        count = None if public is None else len(public)
+        check_size(self.rules.distill, study.d, self.task.classes, size, count)
         transport = PynngTransport(self.listen, self.mesh.max_message_bytes)
         node = self._node(study, transport.address)
         self.host = MeshHost(node, transport, self.recorder, lambda: self.join)

@@ -65,10 +65,14 @@ class Participant:
         if drifted is not None:
             self.study, self._outcome = drifted, None
         if self._outcome is None:
-            # The analytic outcome says what the data say: it is the same in every period.
+            # What the data say is the same in every period.
             self._outcome = self.study.distil()
             self._same = self.study.self_similarity()
-        told = None if self.silent else self._outcome
+        told: Outcome | None = self._outcome
+        if self.study.follows_network:
+            # An untrained network has nothing to say.
+            told = self.study.distil(network) if period > 0 else None
+        told = None if self.silent else told
         admitted = self.port.end_period(period, told, self._same)
         self.packets = {author: entry.evidence for author, entry in admitted.items()}
         versions = {author: entry.packet.sequence for author, entry in admitted.items()}

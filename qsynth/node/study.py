@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qsynth.distill import dimensions, distil, payload_statistics
+from qsynth.distill import (
+    Evidence,
+    dimensions,
+    distil,
+    model_arrays,
+    payload_statistics,
+    statistics_rule,
+)
+from qsynth.distill.config import Analytic, ModelRule
+from qsynth.distill.reference_logits import reference_digest
 from qsynth.encoder import Encoder
 from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
 from qsynth.similarity import fingerprint, likeness, split_half
-from qsynth.synthesis import Predictor, Synthesis, make_pool, synthesize
+from qsynth.synthesis import Predictor, Synthesis, class_kd, make_pool, reference_kd, synthesize
 from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
+from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd
 from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.predictor import fit_product
 from qsynth.synthesis.teach import Teaching
@@ -31,7 +41,7 @@ class Samples:
     """Hold a node's own training and validation samples, without augmentation.
 
     x: (n, *task.shape) float32.  y: (n,) class indices.  unlabelled_x: further inputs of one's
-    own, for teaching alone.
+    own, for teaching alone.  reference_x: the public set that everybody has.
     """
 
     train_x: Floats32
@@ -39,14 +49,7 @@ class Samples:
     validation_x: Floats32
     validation_y: Ints
     unlabelled_x: Floats32 | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Hold what one packet says: of features and, where it was sent, of inputs."""
-
-    features: Statistics
-    inputs: Statistics | None
+    reference_x: Floats32 | None = None
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,6 @@ class Rules:
     synthesis: Any
 
 
-def read_evidence(payload: Payload) -> Evidence:
-    """Return what a payload says.  Raises PacketError where it is malformed."""
-    inputs = payload_statistics(payload, "input_") if "input_means" in payload else None
-    return Evidence(payload_statistics(payload), inputs)
-
-
 class Study:
     """Turn own samples and admitted packets into outcomes, heads and teachings."""
 
@@ -88,20 +85,31 @@ class Study:
             task.classes,
             math.prod(task.shape),
         )
-        self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
+        # Few features route a packet of model knowledge: the head of own evidence has its own.
+        own_d = self.d if isinstance(rules.distill, Analytic) else len(samples.train_y) // 2
+        self.head_d = min(rules.synthesis.d or max(own_d, 4), encoder.dimensions)
         own = OwnEvidence.deal(encoder.encode(samples.train_x), samples.train_y, task.classes, seed)
         self.own = with_copies(own, self.head_d, self._views, task.invariances)
         self._own_inputs: Statistics | None = None
+        self._alone: Synthesis | None = None
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
 
     def _views(self, kind: str) -> list[Floats32]:
         """Return the features of the own samples, changed in a way that leaves their labels."""
         return [self.encoder.encode(copy) for copy in copies(self.samples.train_x, kind)]
 
-    def distil(self) -> Outcome:
-        """Return the node's own outcome: the author's own evidence and nothing else."""
+    @property
+    def follows_network(self) -> bool:
+        """Return whether an outcome says something of the network, and so changes with it."""
+        return isinstance(self.rules.distill, ModelRule)
+
+    def distil(self, network: nn.Module | None = None) -> Outcome:
+        """Return the node's own outcome: the author's own evidence and nothing else.
+
+        network: for rules that follow it; without it, what the packet says of the data.
+        """
         payload = distil(
-            self.rules.distill,
+            statistics_rule(self.rules.distill),
             self.d,
             self.own.features,
             self.samples.train_x,
@@ -109,6 +117,15 @@ class Study:
             self.task.classes,
             self.own.copies,
         )
+        if self.follows_network and network is not None:
+            payload |= model_arrays(
+                self.rules.distill,
+                lambda inputs: network_logits(network, inputs).double().numpy(),
+                self.samples.train_x,
+                self.own.labels,
+                self.task.classes,
+                self.samples.reference_x,
+            )
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
         return Outcome(payload, own, int(statistics.counts.sum()))
@@ -143,16 +160,41 @@ class Study:
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
-        features = {author: evidence.features for author, evidence in packets.items()}
-        made = synthesize(self.rules.synthesis, self.own, self.head_d, features, alike)
+        if isinstance(self.rules.synthesis, AnalyticHead):
+            features = {author: evidence.features for author, evidence in packets.items()}
+            made = synthesize(self.rules.synthesis, self.own, self.head_d, features, alike)
+        else:
+            made = replace(self._own_head(), authors=self._agreeing(packets))
         self._solved = (key, made)
         return made, True
+
+    def _own_head(self) -> Synthesis:
+        """Return the head of own evidence alone: others' networks add nothing to it."""
+        if self._alone is None:
+            self._alone = synthesize(AnalyticHead(), self.own, self.head_d, {})
+        return self._alone
+
+    def _agreeing(self, packets: Mapping[NodeId, Evidence]) -> tuple[NodeId, ...]:
+        """Return the authors whose networks teach this one."""
+        if isinstance(self.rules.synthesis, ClassKd):
+            counts = np.bincount(self.own.labels, minlength=self.task.classes).astype(np.float64)
+            support = {author: packet.features for author, packet in packets.items()}
+            return class_kd.agreeing(counts, _logits_of(packets), support)
+        reference = self.samples.reference_x
+        if reference is None:
+            return ()
+        head = self._own_head().head
+        own = head.scores(self.encoder.encode(reference, head.dimensions))
+        return reference_kd.agreeing(_answers_of(packets, reference), own)
 
     def teaching(
         self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int
     ) -> Teaching | None:
         """Return inputs labelled by the head for one period, or None where nothing is taught."""
         teach = self.rules.synthesis.teach
+        rng = np.random.default_rng([self.seed, 6, period])
+        if not isinstance(self.rules.synthesis, AnalyticHead):
+            return self._lesson(synthesis.authors, packets, rng)
         inputs = self._inputs(synthesis, packets) if teach.inputs == "generated" else None
         return make_pool(
             teach,
@@ -162,13 +204,35 @@ class Study:
             self.task,
             self._teaching_inputs(),
             inputs,
-            np.random.default_rng([self.seed, 6, period]),
+            rng,
+        )
+
+    def _lesson(
+        self, authors: tuple[NodeId, ...], packets: Mapping[NodeId, Evidence],
+        rng: np.random.Generator,
+    ) -> Teaching | None:  # fmt: skip
+        """Return what others' networks teach, or None where nobody does."""
+        config = self.rules.synthesis
+        if not authors or config.teach.weight == 0.0:
+            return None
+        if isinstance(config, ReferenceKd):
+            assert self.samples.reference_x is not None
+            answers = _answers_of(packets, self.samples.reference_x)
+            return reference_kd.reference_lesson(
+                config.teach, authors, answers, self.samples.reference_x
+            )
+        support = {author: packet.features for author, packet in packets.items()}
+        classes, logits = self.task.classes, _logits_of(packets)
+        targets = class_kd.class_targets(classes, authors, logits, support)
+        return class_kd.class_lesson(
+            config.teach, targets, self.samples.train_x, self.own.labels, self.task, rng
         )
 
     def network_log_prior(self, synthesis: Synthesis) -> Floats:
         """Return the (C,) log label shares that the network's answers follow."""
         teach = self.rules.synthesis.teach
-        if teach.inputs == "none" or teach.weight == 0.0 or teach.prior == "own":
+        taught = isinstance(self.rules.synthesis, AnalyticHead) and teach.inputs != "none"
+        if not taught or teach.weight == 0.0 or teach.prior == "own":
             return synthesis.log_prior
         return np.full_like(synthesis.log_prior, -np.log(len(synthesis.log_prior)))
 
@@ -204,6 +268,22 @@ class Study:
             self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
         sent = [packets[author].inputs for author in synthesis.authors]
         return merge([self._own_inputs, *(part for part in sent if part is not None)])
+
+
+def _logits_of(packets: Mapping[NodeId, Evidence]) -> dict[NodeId, Floats]:
+    return {a: e.logits for a, e in packets.items() if e.logits is not None}
+
+
+def _answers_of(packets: Mapping[NodeId, Evidence], reference: Floats32) -> dict[NodeId, Floats]:
+    """Return the answers to one's own public set: those to another say nothing here."""
+    digest, made = reference_digest(reference), {}
+    for author, evidence in packets.items():
+        answers = evidence.answers
+        if answers is None or answers.digest != digest:
+            continue
+        if len(answers.probabilities) == len(reference):
+            made[author] = answers.probabilities
+    return made
 
 
 def network_logits(network: nn.Module, inputs: Floats32) -> Tensor:

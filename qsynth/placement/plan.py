@@ -12,6 +12,7 @@ from qsynth.model.config import Module
 from qsynth.node.config import Trainer
 from qsynth.node.study import Rules, Samples
 from qsynth.partition import Share
+from qsynth.types import Floats32
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run.  folder: of the run; each node writes below `nodes/<name>`."""
+    """A whole run.
+
+    folder: of the run; each node writes below `nodes/<name>`.  reference: the public set.
+    """
 
     name: str
     seed: int
@@ -69,6 +73,7 @@ class Plan:
     placement: Any
     nodes: tuple[NodePlan, ...]
     drift_period: int | None = None
+    reference: Floats32 | None = None
 
     def node_folder(self, node: NodePlan) -> Path:
         """Return where a node writes."""
@@ -83,4 +88,5 @@ class Plan:
             share.inputs(data.train_x[share.validation]),
             share.labels(data.train_y[share.validation]),
             share.inputs(data.train_x[share.unlabelled]) if len(share.unlabelled) else None,
+            self.reference,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -133,10 +133,19 @@ def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: se
         place: Any = values
         for part in (package or group).split("."):
             place = place.get(part) or {}
-        known = {field.name for field in fields(GROUPS[group][option])}
-        for name in [n for n in place if n not in known]:
-            if f"{package or group}.{name}" not in assigned:
-                del place[name]
+        _drop_unknown(place, GROUPS[group][option], package or group, assigned)
+
+
+def _drop_unknown(place: dict[str, Any], schema: type, path: str, assigned: set[str]) -> None:
+    """Delete from `place` what `schema` does not know, save what the user assigned."""
+    hints = get_type_hints(schema)
+    for name in list(place):
+        key = f"{path}.{name}"
+        if name in hints:
+            if is_dataclass(hints[name]) and isinstance(place[name], dict):
+                _drop_unknown(place[name], hints[name], key, assigned)
+        elif not any(a == key or a.startswith(key + ".") for a in assigned):
+            del place[name]
 
 
 def _compose(overrides: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import rankdata
 
-from qsynth.distill import distil, payload_statistics
+from qsynth.distill import distil, payload_statistics, statistics_rule
 from qsynth.errors import ConfigError
 from qsynth.node.study import Study
 from qsynth.packet import Statistics, class_statistics, packet_bytes
@@ -202,7 +202,7 @@ def difference(
         after, before = (
             payload_statistics(
                 distil(
-                    plan.rules.distill,
+                    statistics_rule(plan.rules.distill),
                     d,
                     own[rows],
                     None,

@@ -136,7 +136,7 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
 def untaught(plan: Plan) -> Plan:
     """Return the plan with networks that no head teaches."""
     synthesis = plan.rules.synthesis
-    teach = replace(synthesis.teach, inputs="none")
+    teach = replace(synthesis.teach, weight=0.0)
     return replace(plan, rules=replace(plan.rules, synthesis=replace(synthesis, teach=teach)))
 
 

@@ -13,14 +13,16 @@ import pytorch_lightning as pl
 
 from qsynth.data import DataSet, load_data
 from qsynth.distill import check_size, dimensions
+from qsynth.distill.config import ReferenceLogits
 from qsynth.encoder import make_encoder
-from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
 from qsynth.partition import deal
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
+from qsynth.types import Floats32
 
 # Arguments of Lightning's Trainer that other settings or qsynth itself decide.
 OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val", "callbacks",
@@ -39,7 +41,10 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         data = load_data(config.data, config.task)
     encoder = make_encoder(config.encoder, data.task)
     nodes = _nodes(config, data)
-    _check_packets(config, data, encoder.dimensions, nodes)
+    reference = None
+    if isinstance(config.distill, ReferenceLogits):
+        reference = public_set(config.distill, data, nodes, config.seed)
+    _check_packets(config, data, encoder.dimensions, nodes, reference)
     return Plan(
         name=config.name,
         seed=config.seed,
@@ -57,6 +62,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         placement=config.placement,
         nodes=nodes,
         drift_period=getattr(config.partition, "drift_period", None),
+        reference=reference,
     )
 
 
@@ -120,9 +126,39 @@ def _check_networks(config: RunConfig, data: DataSet) -> None:
 
 
 def _check_packets(
-    config: RunConfig, data: DataSet, encoder_dimensions: int, nodes: tuple[NodePlan, ...]
-) -> None:
+    config: RunConfig, data: DataSet, encoder_dimensions: int, nodes: tuple[NodePlan, ...],
+    reference: Floats32 | None,
+) -> None:  # fmt: skip
     largest = max(len(node.share.train) for node in nodes)
     size, classes = math.prod(data.task.shape), data.task.classes
     d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
-    check_size(config.distill, d, classes, size)
+    check_size(config.distill, d, classes, size, None if reference is None else len(reference))
+
+
+def public_set(
+    config: ReferenceLogits, data: DataSet, nodes: tuple[NodePlan, ...], seed: int
+) -> Floats32:
+    """Return the inputs that everybody has: the user's file, or training data nobody holds.
+
+    Raises ConfigError or DataError.
+    """
+    if config.file is not None:
+        try:
+            inputs = np.load(config.file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"distill.file={config.file}: cannot be read ({error})") from None
+        shape = data.task.shape
+        if not isinstance(inputs, np.ndarray) or inputs.shape[1:] != shape or not len(inputs):
+            raise DataError(f"distill.file={config.file}: must hold inputs (n, {shape})")
+        given: Floats32 = np.ascontiguousarray(inputs, np.float32)
+        return given
+    shares = [share for n in nodes for share in (n.share, n.share.later) if share is not None]
+    held = [part for s in shares for part in (s.train, s.validation, s.audit, s.unlabelled)]
+    rest = np.setdiff1d(np.arange(len(data.train_y)), np.concatenate(held))
+    if len(rest) < config.samples:
+        raise ConfigError(
+            f"distill.samples={config.samples}: {len(rest)} training samples are held by no node"
+        )
+    chosen = np.random.default_rng([seed, 16]).permutation(rest)[: config.samples]
+    public: Floats32 = data.train_x[np.sort(chosen)]
+    return public

@@ -17,6 +17,7 @@ import torch
 from scipy.stats import t as student
 
 from qsynth.data import DataSet, load_data
+from qsynth.distill.reference_logits import reference_digest
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
 from qsynth.placement.train import single_threaded
@@ -107,6 +108,9 @@ def _run_mesh(
         "encoder": first.encoder.digest.hex(),
         "modules": source_digests([*(node.model for node in first.nodes), config.similarity]),
     }
+    if config.distill.name == "reference_logits":  # a file may change under one name
+        assert first.reference is not None
+        common["public"] = reference_digest(first.reference).hex()
     names = {}
     for arm, seed in jobs:
         values = common | {"config": arm_values(replace(config, seed=seed), arm)}

@@ -65,6 +65,10 @@ def check_arm(config: RunConfig, name: str) -> None:
         raise ConfigError(
             f"arms={name}: needs true groups, partition={partition.name} deals without them"
         )
+    if name.endswith(UNGATED) and not hasattr(config.synthesis, "gate"):
+        raise ConfigError(
+            f"arms={name}: synthesis={config.synthesis.name} has no gate to leave out"
+        )
     drifts = getattr(partition, "drift_period", None) is not None
     if drifts and (kind == "weights" or name.startswith(("oracle", "central"))):
         raise ConfigError(f"arms={name}: does not follow drift; set partition.drift_period=null")

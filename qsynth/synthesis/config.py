@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from qsynth.errors import ConfigError
 from qsynth.schema import setting
 
 
 @dataclass(frozen=True)
-class Teach:
+class Lesson:
+    """How a network is taught, whoever the teacher is."""
+
+    weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
+    batch_size: int = setting(64, "teaching inputs a step", low=1)
+    pool_size: int = setting(512, "teaching inputs made anew each period", low=1)
+    every_steps: int = setting(1, "optimizer steps between two teaching steps", low=1)
+
+
+@dataclass(frozen=True)
+class Teach(Lesson):
     """How the synthesized head teaches the node's own network."""
 
     inputs: str = setting(
@@ -20,30 +32,65 @@ class Teach:
         "own", "label shares that the head's answers follow, and so the network's",
         choices=("own", "uniform"),
     )  # fmt: skip
-    weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
-    batch_size: int = setting(64, "teaching inputs a step", low=1)
-    pool_size: int = setting(512, "teaching inputs made anew each period", low=1)
-    every_steps: int = setting(1, "optimizer steps between two teaching steps", low=1)
 
 
 @dataclass(frozen=True)
-class AnalyticHead:
-    """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
+class Headed:
+    """What every rule has: a head, of own evidence at least, beside the network."""
 
-    name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
     d: int | None = setting(
         None, "features of the head; null: as many as the own packet has", low=4
     )
+    head_weight: float | None = setting(
+        None, "of the head in the predictor; null: by validation, or .5 below 50 samples",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AnalyticHead(Headed):
+    """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
+
+    name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
     gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
     merge: str = setting(
         "auto", "what of a packet counts: all classes, or those that mean the same here",
         choices=("whole", "classwise", "auto"),
     )  # fmt: skip
-    head_weight: float | None = setting(
-        None, "of the head in the predictor; null: by validation, or .5 below 50 samples",
-        low=0.0, high=1.0,
-    )  # fmt: skip
     teach: Teach = field(default_factory=Teach, metadata={"doc": "teaching the network"})
 
 
-OPTIONS: dict[str, type] = {"analytic_head": AnalyticHead}
+@dataclass(frozen=True)
+class ClassKd(Headed):
+    """Teach the network what its peers' networks answer to each class (distill=class_logits)."""
+
+    name: str = setting("class_kd", "the option's name", choices=("class_kd",))
+    teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
+
+
+@dataclass(frozen=True)
+class ReferenceKd(Headed):
+    """Teach the network what its peers' networks answer to a public set (reference_logits)."""
+
+    name: str = setting("reference_kd", "the option's name", choices=("reference_kd",))
+    teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
+
+
+OPTIONS: dict[str, type] = {
+    "analytic_head": AnalyticHead,
+    "class_kd": ClassKd,
+    "reference_kd": ReferenceKd,
+}
+
+# The rule of distillation whose packets each rule of synthesis learns from.
+NEEDS: dict[str, str] = {"class_kd": "class_logits", "reference_kd": "reference_logits"}
+
+
+def check_rules(distill: Any, synthesis: Any) -> None:
+    """Raise ConfigError where a rule of synthesis learns nothing from the packets of another."""
+    needed = NEEDS.get(synthesis.name, distill.name)
+    if distill.name != needed:
+        raise ConfigError(
+            f"synthesis.name={synthesis.name}: learns from packets of distill={needed}, "
+            f"not {distill.name}"
+        )

@@ -71,8 +71,8 @@ def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> 
 
     Source: mixup (Zhang 2018), CutMix (Yun 2019).
     """
-    first = _augmented(own[rng.integers(len(own), size=count)], task, rng)
-    second = _augmented(own[rng.integers(len(own), size=count)], task, rng)
+    first = augmented(own[rng.integers(len(own), size=count)], task, rng)
+    second = augmented(own[rng.integers(len(own), size=count)], task, rng)
     kind = rng.random(count)
     images = task.layout == "image"
     shape = (-1, *[1] * len(task.shape))
@@ -105,7 +105,7 @@ def generated(
     return made
 
 
-def _augmented(inputs: Floats32, task: Task, rng: np.random.Generator) -> Floats32:
+def augmented(inputs: Floats32, task: Task, rng: np.random.Generator) -> Floats32:
     """Return inputs shifted by up to an eighth of a side, with contrast and brightness changed."""
     if task.layout == "vector":
         return inputs

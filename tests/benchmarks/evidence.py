@@ -35,6 +35,7 @@ class Row:
     minutes: int
     must: dict[str, float]
     overrides: tuple[str, ...] = ()
+    said: str = ""
 
 
 ROWS = (
@@ -61,7 +62,13 @@ ROWS = (
     Row("fmnist_rotations", ("best_alone", "semantic", "head", "fedavg", "fedavg_oracle",
                              "gossip", "pens", "fedavg_head", "fedavg_head_oracle", "pooled"),
         SEEDS, 8, {}, ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
-                           "fleet.broad.count=0")),
+                           "fleet.broad.count=0"), "one architecture"),
+    Row("fmnist_rotations", ARMS, SEEDS, 5, {},
+        ("distill=class_logits", "distill.max_bytes=512", "synthesis=class_kd",
+         "synthesis.head_weight=null"), "mean logits of each class in 512 bytes"),
+    Row("fmnist_rotations", ARMS, SEEDS, 5, {},
+        ("distill=reference_logits", "synthesis=reference_kd", "synthesis.head_weight=null"),
+        "answers to 256 public images"),
     Row("fmnist_crowd", ("best_alone", "head"), SEEDS, 10, {"head:own_mean": 81.5}),
 )  # fmt: skip
 
@@ -77,10 +84,10 @@ def compare(row: Row, data: str | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.strip().splitlines()]
 
 
-def audited(recipe: str, data: str | None) -> dict[str, Any]:
+def audited(row: Row, data: str | None) -> dict[str, Any]:
     """Return what the packets of a recipe give away."""
-    words = [f"+recipe={recipe}", "--json"]
-    if data and not recipe.startswith("digits"):
+    words = [f"+recipe={row.recipe}", *row.overrides, "--json"]
+    if data and not row.recipe.startswith("digits"):
         words.append(f"data.root={data}")
     command = [sys.executable, "-m", "qsynth", "packet", "audit", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -138,7 +145,7 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
         f"{audit['scatter_auc'] or 0.5:.2f} by the scatter (`qsynth packet audit`). "
         f"best_alone is `{best}`."
     )
-    title = row.recipe + (", one architecture" if row.overrides else "")
+    title = row.recipe + (f", {row.said}" if row.said else "")
     parts = [f"## {title}", f"`{command}`", "\n".join(lines), told]
     return "\n\n".join([*parts, "\n".join(judged)] if judged else parts)
 
@@ -172,7 +179,7 @@ def main() -> int:
     print(f"about {total // 60} h {total % 60} min on two cores, less what is kept", flush=True)
     sections = []
     for row in chosen:
-        rows, audit = compare(row, options.data), audited(row.recipe, options.data)
+        rows, audit = compare(row, options.data), audited(row, options.data)
         sections.append(section(row, rows, audit))
         print(sections[-1] + "\n", flush=True)
     if options.write:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from qsynth.data import DataSet
-from qsynth.node.study import Outcome, Study, read_evidence
+from qsynth.distill import read_evidence
+from qsynth.node.study import Outcome, Study
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
 from qsynth.placement.train import make_study, single_threaded

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import qsynth
+from qsynth.distill.config import ReferenceLogits
 from qsynth.errors import ConfigError, DataError, ShapeError
 from qsynth.model import check_network, make_network
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
@@ -18,6 +19,7 @@ from qsynth.node.export import load_predictor, save_predictor
 from qsynth.node.learner import TrainerLearner, distillation_loss
 from qsynth.placement.train import quietly
 from qsynth.synthesis import Predictor
+from qsynth.synthesis.config import ReferenceKd
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import Task
 
@@ -144,6 +146,10 @@ def test_joining_with_samples_that_do_not_fit_is_one_clear_error(task) -> None:
         qsynth.JoinMesh(task, (x[:, :, :4], y), (x, y))
     with pytest.raises(ShapeError, match="labels must be"):
         qsynth.JoinMesh(task, (x, y + 3), (x, y))
+    with pytest.raises(ConfigError, match="public set"):
+        qsynth.JoinMesh(task, (x, y), (x, y), distill=ReferenceLogits(), synthesis=ReferenceKd())
+    with pytest.raises(ConfigError, match="distill=reference_logits"):
+        qsynth.JoinMesh(task, (x, y), (x, y), synthesis=ReferenceKd())
 
 
 @pytest.mark.slow

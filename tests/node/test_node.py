@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from qsynth.dht.config import Rings
-from qsynth.distill import distil
+from qsynth.distill import distil, read_evidence
 from qsynth.distill.config import Analytic
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.mesh.config import Memory
 from qsynth.node.node import Node
-from qsynth.node.study import Outcome, read_evidence
+from qsynth.node.study import Outcome
 from qsynth.peers import make_peers
 from qsynth.peers.config import NoPeers, RandomPeers, Semantic
 from qsynth.similarity import cosine, fingerprint, fingerprint_size

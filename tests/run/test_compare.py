@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
+from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 from qsynth.run.arms import CHANGES, mesh_config
 from qsynth.run.compare import best_setting, interval, summarise_arm
-from qsynth.run.config import ARMS, default_arms
+from qsynth.run.config import ARMS, check_arm, default_arms
 from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 
 SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
@@ -95,6 +96,14 @@ def test_a_mistake_is_one_line(capsys, tmp_path, words, said) -> None:
 def test_oracle_outside_a_simulation_is_refused(capsys) -> None:
     assert main(["run", "peers=oracle", "peers.k=3"]) == 2
     assert "placement=simulate" in capsys.readouterr().err
+
+
+def test_a_rule_without_a_gate_has_no_ungated_arm() -> None:
+    config = compose([*SMALL, "distill=class_logits", "synthesis=class_kd"]).config
+    with pytest.raises(ConfigError, match="no gate"):
+        check_arm(config, "semantic_ungated")
+    check_arm(config, "semantic")
+    assert mesh_config(config, "head").synthesis.teach.weight == 0.0
 
 
 def test_each_mesh_arm_changes_what_it_says_and_nothing_else() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
+from qsynth.errors import DataError
 from qsynth.recipe.compose import compose
+from qsynth.run.build import build
 from qsynth.run.evaluate import Score, _accuracy, summarise
 from qsynth.run.events import pairs, routing
 
@@ -152,7 +154,48 @@ def test_own_arrays_of_vectors_run_by_their_sites(tmp_path, capsys) -> None:
     assert summary["accuracy"]["own"]["mean"] > 0.5
 
 
+KNOWLEDGE = [["distill=class_logits", "distill.max_bytes=512", "synthesis=class_kd"],
+             ["distill=reference_logits", "distill.samples=64", "synthesis=reference_kd",
+              "partition.samples_per_node=100"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", KNOWLEDGE, ids=["class_logits", "reference_logits"])
+def test_networks_teach_networks(rules, tmp_path, capsys) -> None:
+    words = [*SMALL, *rules, "trainer.max_steps=120", "trainer.period_steps=30",
+             f"folder={tmp_path}"]  # fmt: skip
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert summary["failures"] == []
+    assert summary["packets"]["rejected"] == {}
+    # Their networks change, and with them what they publish: more than one packet a node.
+    assert summary["packets"]["published"] >= 3 * summary["nodes"]
+    assert summary["pairs"]["useful"] > 0
+    assert summary["gain"]["network"]["over_self_taught"] != 0.0
+
+
+def test_the_public_set_is_nobodys(tmp_path) -> None:
+    words = ["distill=reference_logits", "distill.samples=64", "synthesis=reference_kd",
+             "partition.samples_per_node=100", "partition.unlabelled_per_node=10"]  # fmt: skip
+    plan = build(compose([*SMALL, *words]).config, tmp_path)
+    assert plan.reference is not None
+    assert plan.reference.shape == (64, 1, 8, 8)
+    held = {row.tobytes() for n in plan.nodes for row in plan.samples(n).train_x}
+    held |= {row.tobytes() for n in plan.nodes for row in plan.samples(n).unlabelled_x}
+    assert not held & {row.tobytes() for row in plan.reference}
+    np.save(tmp_path / "own.npy", np.full((9, 1, 8, 8), 0.5))
+    words.append(f"distill.file={tmp_path}/own.npy")
+    plan = build(compose([*SMALL, *words]).config, tmp_path)
+    assert plan.reference is not None
+    assert plan.reference.shape == (9, 1, 8, 8)
+    np.save(tmp_path / "own.npy", np.ones((9, 3, 8, 8)))
+    with pytest.raises(DataError, match=r"distill\.file"):
+        build(compose([*SMALL, *words]).config, tmp_path)
+
+
 ERRORS = [
+    (["synthesis=class_kd"], "distill=class_logits"),
+    (["distill=class_logits", "synthesis=reference_kd"], "distill=reference_logits"),
+    (["distill=reference_logits", "synthesis=reference_kd"], "held by no node"),
     (["+trainer.arguments.max_tim=1"], "did you mean max_time"),
     (["+trainer.arguments.callbacks=1"], "that is free"),
     (["distill.max_bytes=1024", "distill.d=128"], "would fit"),

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qsynth.distill import distil
+from qsynth.distill import distil, read_evidence
 from qsynth.distill.config import Analytic
 from qsynth.errors import PacketError
 from qsynth.identity import Identity
-from qsynth.node.study import read_evidence
 from qsynth.packet import OutcomePacket, encode_packet
 from qsynth.similarity import fingerprint
 from qsynth.similarity.config import ClassSketch

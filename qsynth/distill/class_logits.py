@@ -1,0 +1,53 @@
+"""The rule `class_logits`: what the author's network answers, on average, to each class.
+
+Model knowledge in half a kilobyte: C x C numbers, coded like class means.  Beside it travel the
+4-bit class means by which every packet is routed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.distill.means import code_means, decode_means, mean_shapes
+from qsynth.packet import Payload, class_statistics
+from qsynth.types import Floats, Ints
+
+PREFIX = "l_"  # every byte counts in 512
+
+
+def logit_shapes(classes: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Return the arrays of such a payload beside its class means."""
+    shapes = mean_shapes(classes, classes + classes % 2)
+    del shapes["counts"]
+    return {PREFIX + key: entry for key, entry in shapes.items()}
+
+
+def code_logits(logits: Floats, labels: Ints, classes: int) -> Payload:
+    """Return the mean logits of each class, less the mean of each answer.
+
+    logits: (n, C) of the author's network on its own samples.  labels: (n,).
+    """
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    if classes % 2:
+        centred = np.pad(centred, ((0, 0), (0, 1)))
+    payload = code_means(class_statistics(centred, labels, classes))
+    del payload["counts"]
+    return {PREFIX + key: array for key, array in payload.items()}
+
+
+def decode_logits(payload: Mapping[str, npt.NDArray[np.generic]]) -> Floats:
+    """Return (C, C) mean logits by class, zeros where the author has no sample.
+
+    Raises PacketError with reason `schema` or `range`.
+    """
+    arrays = {key: payload[PREFIX + key] for key in ("mean_codes", "mean_steps", "mean_step")
+              if PREFIX + key in payload}  # fmt: skip
+    if "counts" in payload:
+        arrays["counts"] = payload["counts"]
+    means = decode_means(arrays).means()
+    classes = len(means)
+    square: Floats = means[:, :classes]
+    return square

@@ -1,0 +1,109 @@
+"""What every rule of distillation shares: its size, its class means, and what a receiver reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qsynth.distill import analytic
+from qsynth.distill.class_logits import PREFIX, code_logits, decode_logits, logit_shapes
+from qsynth.distill.config import Analytic, ClassLogits, ModelRule, ReferenceLogits
+from qsynth.distill.means import mean_shapes
+from qsynth.distill.reference_logits import (
+    ReferenceAnswers,
+    code_answers,
+    decode_answers,
+    reference_digest,
+    reference_shapes,
+)
+from qsynth.errors import ConfigError
+from qsynth.packet import Payload, Statistics, packet_bytes
+from qsynth.types import Floats, Floats32, Ints
+
+Answer = Callable[[Floats32], Floats]  # inputs (n, ...) to logits (n, C)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Hold what one packet says.
+
+    features: of the encoder.  inputs: of inputs themselves, where they were sent.  logits: (C, C)
+    mean answers of the author's network by class.  answers: to a public set.
+    """
+
+    features: Statistics
+    inputs: Statistics | None = None
+    logits: Floats | None = None
+    answers: ReferenceAnswers | None = None
+
+
+def read_evidence(payload: Payload) -> Evidence:
+    """Return what a payload says.  Raises PacketError where it is malformed."""
+    features = analytic.payload_statistics(payload)
+    return Evidence(
+        features,
+        analytic.payload_statistics(payload, "input_") if "input_means" in payload else None,
+        decode_logits(payload) if f"{PREFIX}mean_codes" in payload else None,
+        decode_answers(payload, len(features.counts)) if "reference_codes" in payload else None,
+    )
+
+
+def statistics_rule(config: Any) -> Analytic:
+    """Return how a rule's packets carry class statistics: by those every packet is routed."""
+    if isinstance(config, Analytic):
+        return config
+    return Analytic(
+        d=config.route_d, coding="means", min_support=config.min_support,
+        max_bytes=config.max_bytes, ttl_s=config.ttl_s,
+    )  # fmt: skip
+
+
+def dimensions(
+    config: Any, samples: int, encoder_dimensions: int, classes: int, input_size: int
+) -> int:
+    """Return how many features the class statistics of a packet have."""
+    rule = statistics_rule(config)
+    return analytic.dimensions(rule, samples, encoder_dimensions, classes, input_size)
+
+
+def check_size(
+    config: Any, d: int, classes: int, input_size: int, references: int | None = None
+) -> int:
+    """Return a packet's bytes.  Raises ConfigError that names a setting that would fit.
+
+    references: inputs of the public set, where they are given otherwise than by the config.
+    """
+    if isinstance(config, Analytic):
+        return analytic.check_size(config, d, classes, input_size)
+    shapes = mean_shapes(classes, d)
+    if isinstance(config, ClassLogits):
+        shapes |= logit_shapes(classes)
+    else:
+        shapes |= reference_shapes(references or config.samples, classes)
+    needed = packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
+    if needed > config.max_bytes:
+        raise ConfigError(
+            f"distill.max_bytes={config.max_bytes}: a packet of {config.name} needs {needed} "
+            f"bytes; distill.max_bytes={2 ** math.ceil(math.log2(needed))} would fit"
+        )
+    return needed
+
+
+def model_arrays(
+    config: ModelRule, answer: Answer, inputs: Floats32, labels: Ints, classes: int,
+    reference: Floats32 | None,
+) -> Payload:  # fmt: skip
+    """Return what a packet says of the author's network.
+
+    answer: the network.  inputs, labels: own training samples.  reference: the public set.
+    """
+    if isinstance(config, ReferenceLogits):
+        if reference is None:
+            raise ConfigError("distill.name=reference_logits: the node has no public set")
+        return code_answers(answer(reference), reference_digest(reference))
+    kept = np.bincount(labels, minlength=classes)[labels] >= config.min_support
+    return code_logits(answer(inputs[kept]), labels[kept], classes)

@@ -1,0 +1,122 @@
+"""Packets of model knowledge: what they hold, how small they are, and nothing that crashes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qsynth.distill import check_size, model_arrays, read_evidence, statistics_rule
+from qsynth.distill.analytic import distil
+from qsynth.distill.class_logits import code_logits, decode_logits, logit_shapes
+from qsynth.distill.config import ClassLogits, ReferenceLogits
+from qsynth.distill.means import mean_shapes
+from qsynth.distill.reference_logits import code_answers, decode_answers, reference_digest
+from qsynth.errors import ConfigError, PacketError
+from qsynth.packet import packet_bytes
+
+
+def labels_of(rng, classes, n=200):
+    return rng.integers(0, classes, n)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 10])
+def test_mean_logits_come_back_to_a_step(rng, classes) -> None:
+    y = labels_of(rng, classes)
+    logits = 3 * np.eye(classes)[y] + rng.standard_normal((len(y), classes))
+    payload = code_logits(logits, y, classes) | {"counts": np.bincount(y).astype(np.uint32)}
+    got = decode_logits(payload)
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    true = np.array([centred[y == c].mean(axis=0) for c in range(classes)])
+    assert got.shape == (classes, classes)
+    assert np.abs(got - true).max() < 0.2 * np.abs(true).max()
+    np.testing.assert_array_equal(got.argmax(axis=1), np.arange(classes))
+
+
+def test_ten_classes_fit_into_512_bytes_and_the_size_is_known(rng) -> None:
+    config = ClassLogits(max_bytes=512)
+    said = check_size(config, 20, 10, 196)
+    y = labels_of(rng, 10)
+    x = rng.standard_normal((200, 24)).astype(np.float32)
+    payload = distil(statistics_rule(config), 20, x, None, y, 10)
+    payload |= model_arrays(config, lambda a: a[:, :10].astype(np.float64), x, y, 10, None)
+    assert packet_bytes(payload) == said <= 512
+    with pytest.raises(ConfigError, match=r"distill\.max_bytes=1024 would fit"):
+        check_size(config, 32, 10, 196)
+
+
+def test_few_samples_of_a_class_are_not_told(rng) -> None:
+    y = np.array([0] * 20 + [1] * 20 + [2] * 3)
+    x = rng.standard_normal((43, 20)).astype(np.float32)
+    config = ClassLogits(min_support=5)
+    payload = distil(statistics_rule(config), 20, x, None, y, 3)
+    payload |= model_arrays(config, lambda a: a[:, :3].astype(np.float64) + 5, x, y, 3, None)
+    read = read_evidence(payload)
+    assert read.features.counts.tolist() == [20, 20, 0]
+    assert read.logits is not None
+    assert not read.logits[2].any()
+    assert read.logits[:2].any()
+
+
+def test_answers_to_a_public_set_come_back_to_a_step(rng) -> None:
+    logits = 2 * rng.standard_normal((40, 7))
+    digest = reference_digest(rng.standard_normal((40, 3)).astype(np.float32))
+    got = decode_answers(code_answers(logits, digest), 7)
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert got.digest == digest
+    assert np.abs(got.probabilities - true).max() < 0.02
+    np.testing.assert_allclose(got.probabilities.sum(axis=1), 1.0)
+
+
+def test_a_public_set_too_large_for_the_packet_is_refused_beforehand() -> None:
+    assert check_size(ReferenceLogits(), 20, 10, 196) < 8192
+    with pytest.raises(ConfigError, match="would fit"):
+        check_size(ReferenceLogits(samples=1000), 20, 10, 196)
+    with pytest.raises(ConfigError, match="would fit"):
+        check_size(ReferenceLogits(), 20, 10, 196, references=1000)
+
+
+@pytest.mark.parametrize("damage", ["missing", "digest", "dtype", "columns", "empty", "shares"])
+def test_damaged_answers_are_refused(rng, damage) -> None:
+    payload = code_answers(rng.standard_normal((8, 4)), bytes(8))
+    codes = payload["reference_codes"]
+    if damage == "missing":
+        del payload["reference_digest"]
+    elif damage == "digest":
+        payload["reference_digest"] = np.zeros(7, np.uint8)
+    elif damage == "dtype":
+        payload["reference_codes"] = codes.astype(np.int8)
+    elif damage == "columns":
+        payload["reference_codes"] = codes[:, :3]
+    elif damage == "empty":
+        payload["reference_codes"] = codes[:0]
+    else:
+        payload["reference_codes"] = np.full_like(codes, 255)
+    with pytest.raises(PacketError) as caught:
+        decode_answers(payload, 4)
+    assert caught.value.reason in ("schema", "range")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_numbers_are_read_or_refused(data) -> None:
+    classes, inputs = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 4))
+    columns = data.draw(st.sampled_from([classes, classes + 1]))
+    shapes = mean_shapes(classes, 4) | logit_shapes(columns)
+    shapes |= {"reference_codes": ((inputs, columns), np.uint8)}
+    shapes |= {"reference_digest": ((8,), np.uint8)}
+    payload = {}
+    for key, (shape, dtype) in shapes.items():
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        raw = data.draw(st.binary(min_size=size, max_size=size))
+        payload[key] = np.frombuffer(raw, dtype).reshape(shape)
+    try:
+        got = read_evidence(payload)
+    except PacketError as error:
+        assert error.reason in ("schema", "range")
+    else:
+        assert got.logits is not None
+        assert np.isfinite(got.logits).all()
+        assert got.answers is not None
+        assert np.isfinite(got.answers.probabilities).all()
