@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from qsynth.synthesis.teach import Teaching
 
@@ -32,9 +33,12 @@ class TrainerLearner(pl.Callback):
         self.last_step = 0
         self.teaching: Teaching | None = None
         self._generator = torch.Generator().manual_seed(seed)
+        self._hook: RemovableHandle | None = None
+        self._teaches = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exchange before the first step: what a node's data say needs no training."""
+        self._hook = pl_module.register_forward_hook(self._with_offset)
         self.teaching = self.exchange(0, pl_module)
 
     def on_train_batch_end(
@@ -51,20 +55,34 @@ class TrainerLearner(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exchange once more: the last period may be shorter."""
+        if self._hook is not None:
+            self._hook.remove()
         self.period += 1
         self.teaching = self.exchange(self.period, pl_module)
+
+    def _with_offset(self, module: nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> Tensor:
+        """Add the offset to the logits of a training step; the network itself is what it was."""
+        teaching = self.teaching
+        if teaching is None or teaching.offset is None or not module.training:
+            return logits
+        return logits + teaching.offset(inputs[0]) if not self._teaches else logits
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
     ) -> None:
         """Add the gradient of the teaching loss; gradient clipping runs after it."""
         teaching = self.teaching
-        if teaching is None or trainer.global_step % teaching.every_steps:
+        if teaching is None or not teaching.weight or trainer.global_step % teaching.every_steps:
             return
         size = min(teaching.batch_size, len(teaching.inputs))
         rows = torch.randint(len(teaching.inputs), (size,), generator=self._generator)
         inputs = teaching.inputs[rows].to(pl_module.device)
-        loss = distillation_loss(pl_module(inputs), teaching.targets[rows].to(pl_module.device))
+        self._teaches = True
+        logits = pl_module(inputs)
+        self._teaches = False
+        if teaching.offsets is not None:
+            logits = logits + teaching.offsets[rows].to(pl_module.device)
+        loss = distillation_loss(logits, teaching.targets[rows].to(pl_module.device))
         (loss * (teaching.weight * teaching.every_steps)).backward()
 
 

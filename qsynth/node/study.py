@@ -31,8 +31,9 @@ from qsynth.synthesis import Predictor, Synthesis, class_kd, make_pool, referenc
 from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
 from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd
 from qsynth.synthesis.invariance import copies
+from qsynth.synthesis.offset import Offset, rows_by_input
 from qsynth.synthesis.predictor import fit_product
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Teaching, offset_alone
 from qsynth.types import Fingerprint, Floats, Floats32, Ints, NodeId, Task
 
 
@@ -92,11 +93,17 @@ class Study:
         self.own = with_copies(own, self.head_d, self._views, task.invariances)
         self._own_inputs: Statistics | None = None
         self._alone: Synthesis | None = None
+        self._rows = rows_by_input(samples.train_x) if self.summed else {}
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
 
     def _views(self, kind: str) -> list[Floats32]:
         """Return the features of the own samples, changed in a way that leaves their labels."""
         return [self.encoder.encode(copy) for copy in copies(self.samples.train_x, kind)]
+
+    @property
+    def summed(self) -> bool:
+        """Return whether the network learns what the head's scores lack."""
+        return getattr(self.rules.synthesis, "network", "apart") != "apart"
 
     @property
     def follows_network(self) -> bool:
@@ -195,17 +202,25 @@ class Study:
         rng = np.random.default_rng([self.seed, 6, period])
         if not isinstance(self.rules.synthesis, AnalyticHead):
             return self._lesson(synthesis.authors, packets, rng)
+        log_prior = self.network_log_prior(synthesis)
+        offset = None
+        if self.summed:
+            offset = self.offset(synthesis)
+            if self.rules.synthesis.network == "boost":
+                return offset_alone(offset)
         inputs = self._inputs(synthesis, packets) if teach.inputs == "generated" else None
-        return make_pool(
+        pool = make_pool(
             teach,
             synthesis.head,
-            self.network_log_prior(synthesis),
+            log_prior,
             self.encoder,
             self.task,
             self._teaching_inputs(),
             inputs,
             rng,
+            offset,
         )
+        return offset_alone(offset) if pool is None and offset is not None else pool
 
     def _lesson(
         self, authors: tuple[NodeId, ...], packets: Mapping[NodeId, Evidence],
@@ -227,6 +242,10 @@ class Study:
         return class_kd.class_lesson(
             config.teach, targets, self.samples.train_x, self.own.labels, self.task, rng
         )
+
+    def offset(self, synthesis: Synthesis) -> Offset:
+        """Return what the network's logits are added to while it trains."""
+        return Offset(synthesis, self.network_log_prior(synthesis), self.encoder, self._rows)
 
     def network_log_prior(self, synthesis: Synthesis) -> Floats:
         """Return the (C,) log label shares that the network's answers follow."""
@@ -257,9 +276,11 @@ class Study:
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         learned = self.network_log_prior(synthesis)
         weight, temperature = fit_product(
-            logits, scores, labels, synthesis.log_prior, head_weight, learned
+            logits, scores, labels, synthesis.log_prior, head_weight, learned, self.summed
         )
-        predictor.set_head(synthesis.head, synthesis.log_prior, weight, temperature, learned)
+        predictor.set_head(
+            synthesis.head, synthesis.log_prior, weight, temperature, learned, self.summed
+        )
         return predictor
 
     def _inputs(self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]) -> Statistics:

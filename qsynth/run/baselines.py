@@ -1,6 +1,7 @@
 """The arms without a mesh: `local` (the plain network), `alone` (the pipeline, no peers), ...
 
-`taught` and `untaught` are `alone` with every head weight, as configured and with no teaching;
+`taught`, `untaught` and `boosted` are `alone` with every head weight: as configured, with no
+teaching, and with a network that learns what the head's scores lack;
 `pooled` is `alone` with the data of the node's whole group in one place.
 
 Their nodes do not talk, so each is a fit of its own; they run in as many processes as there are
@@ -32,6 +33,7 @@ from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_participant, no_exchange, quietly, single_threaded
 from qsynth.run.evaluate import Evaluator, Score
 from qsynth.schema import changes
+from qsynth.synthesis.config import AnalyticHead
 from qsynth.types import Floats32, config_digest
 
 RULES_VERSION = 4  # raise it when training, synthesis or evaluation changes: kept arms expire
@@ -115,6 +117,8 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
         return {"local": evaluator.score(node.final, network, None)}, cpu
     if arm == "untaught":
         plan = untaught(plan)
+    if arm == "boosted":
+        plan = boosted(plan)
     if arm == "pooled":
         plan = pooled(plan, node)
     learner = plan.nodes[node.index]
@@ -136,8 +140,17 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
 def untaught(plan: Plan) -> Plan:
     """Return the plan with networks that no head teaches."""
     synthesis = plan.rules.synthesis
-    teach = replace(synthesis.teach, weight=0.0)
-    return replace(plan, rules=replace(plan.rules, synthesis=replace(synthesis, teach=teach)))
+    changed = replace(synthesis, teach=replace(synthesis.teach, weight=0.0))
+    if isinstance(changed, AnalyticHead):
+        changed = replace(changed, network="apart")
+    return replace(plan, rules=replace(plan.rules, synthesis=changed))
+
+
+def boosted(plan: Plan) -> Plan:
+    """Return the plan with networks that learn what their own heads lack."""
+    synthesis = plan.rules.synthesis
+    changed = AnalyticHead(d=synthesis.d, head_weight=synthesis.head_weight, network="boost")
+    return replace(plan, rules=replace(plan.rules, synthesis=changed))
 
 
 def pooled(plan: Plan, node: NodePlan) -> Plan:

@@ -30,7 +30,7 @@ from qsynth.run.rivals import check_rival, run_rival
 from qsynth.types import config_digest
 
 HARM = 0.01  # below best_alone by more than this, a node counts as harmed
-LONE = ("taught", "untaught")  # what `local`, `alone` and `best_alone` are made of
+LONE = ("taught", "untaught", "boosted")  # what `local`, `alone` and `best_alone` are made of
 Say = Callable[[str], None]
 # What forked workers inherit: the config, the data and the test features.
 _shared: list[tuple[RunConfig, DataSet, Features]] = []
@@ -153,13 +153,14 @@ def _line(arm: str, seed: int, result: dict[str, Any]) -> str:
 # -- what the scores say ---------------------------------------------------------------------
 
 
-def best_setting(taught: list[dict[str, Any]], untaught: list[dict[str, Any]]) -> str:
+def best_setting(*arms: list[dict[str, Any]]) -> str:
     """Return the setting of the lonely pipeline whose mean own accuracy over seeds is highest.
 
-    It is chosen on the test set itself, which favours the baseline.
+    arms: for each lone arm its results of every seed, with `settings`.  It is chosen on the test
+    set itself, which favours the baseline.
     """
     means: dict[str, float] = {}
-    for runs in (taught, untaught):
+    for runs in arms:
         for label in runs[0]["settings"]:
             own = [_mean(run["settings"][label], "own") for run in runs]
             means[label] = float(np.mean(own))

@@ -25,7 +25,8 @@ class Score:
 
     own: of the predictor, on the node's own label distribution.  group: the same on the uniform
     labels of its true group, with a uniform prior; None without true groups.
-    network_own, network_group: of the network alone.  balanced: mean recall over own classes.
+    network_own, network_group: of the network alone (on top of the head's scores, where it has
+    learned what they lack).  balanced: mean recall over own classes.
     auroc: mean over own classes, one against the rest.  ece: expected calibration error.
     """
 
@@ -78,7 +79,8 @@ class Evaluator:
                 own = _answers(predictor, logits, scores, wanted)
                 uniform = _answers(predictor, logits, scores, "uniform")
                 prior: Any = predictor.network_log_prior
-                made.append(self.score_answers(node, labels, own, uniform, logits, prior.numpy()))
+                alone = _network_answers(predictor, logits, scores)
+                made.append(self.score_answers(node, labels, own, uniform, alone, prior.numpy()))
         return made
 
     def score_answers(
@@ -205,6 +207,19 @@ def _answers(
 ) -> Floats:
     with torch.no_grad():
         answers = predictor.combine(torch.from_numpy(logits), torch.from_numpy(scores), prior)
+    result: Floats = answers.numpy()
+    return result
+
+
+def _network_answers(predictor: Predictor, logits: Floats, scores: Floats) -> Floats:
+    """Return (n, C) logits of the network, on top of the head where it has learned beside it."""
+    if not bool(predictor.summed):
+        return logits
+    learned: Any = predictor.network_log_prior
+    with torch.no_grad():
+        answers = predictor.network_answers(
+            torch.from_numpy(logits), torch.from_numpy(scores), learned
+        )  # (n, C)
     result: Floats = answers.numpy()
     return result
 

@@ -41,6 +41,7 @@ class Synthesis:
     head: before any prior.  authors: those the gate let in, in the order of their ids.
     merged: the statistics behind the head.  log_prior: (C,) of the node's own labels.
     likelihood: two-fold mean log-likelihood of the node's own samples.
+    unseen_scores: (n, C) of own samples, each by a head that has not seen its fold.
     """
 
     head: Head
@@ -48,6 +49,7 @@ class Synthesis:
     merged: Statistics
     log_prior: Floats
     likelihood: float
+    unseen_scores: Floats
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def _synthesis(
         chosen = {author: parts[0] for author, parts in offers.items()}
     else:
         chosen = _greedy(view, offers, alike)
-    head, merged, likelihood = _tuned(view, chosen)
-    return Synthesis(head, tuple(sorted(chosen)), merged, view.prior, likelihood)
+    head, merged, likelihood, unseen = _tuned(view, chosen)
+    return Synthesis(head, tuple(sorted(chosen)), merged, view.prior, likelihood, unseen)
 
 
 @dataclass(frozen=True)
@@ -213,10 +215,12 @@ def _likelihood(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
     return max(_mean_log(view.own, scores, view.prior, t) for t in TEMPERATURES)
 
 
-def _tuned(view: _View, chosen: Mapping[NodeId, Statistics]) -> tuple[Head, Statistics, float]:
-    """Return the mean head over shrinkages, what it is solved from, and the likelihood.
+def _tuned(
+    view: _View, chosen: Mapping[NodeId, Statistics]
+) -> tuple[Head, Statistics, float, Floats]:
+    """Return the mean head over shrinkages, what it is solved from, the likelihood, the scores.
 
-    The likelihood is that of own samples, two-fold, at the best shrinkage.
+    Likelihood and scores are those of own samples, two-fold, the first at the best shrinkage.
 
     Each shrinkage at its best temperature counts by the likelihood of the node's own samples:
     sixty samples cannot tell the best one, and the mean is better than the seemingly best
@@ -224,9 +228,10 @@ def _tuned(view: _View, chosen: Mapping[NodeId, Statistics]) -> tuple[Head, Stat
     """
     own, merged = view.own, view.merged(view.mine, chosen)
     unseen = [view.merged(part, chosen) for part in view.unseen]
-    tried = []
+    tried, folded = [], []
     for shrinkage in SHRINKAGES:
         scores = _fold_scores(own, unseen, shrinkage)
+        folded.append(scores)
         reached = [(_mean_log(own, scores, view.prior, t), t) for t in TEMPERATURES]
         tried.append((*max(reached), shrinkage))
     best = max(tried)[0]
@@ -236,7 +241,11 @@ def _tuned(view: _View, chosen: Mapping[NodeId, Statistics]) -> tuple[Head, Stat
     heads = [solve(merged, shrinkage, temperature) for _, temperature, shrinkage in tried]
     weights = np.sum([w * head.weights for w, head in zip(shares, heads, strict=True)], axis=0)
     bias = np.sum([w * head.bias for w, head in zip(shares, heads, strict=True)], axis=0)
-    return Head(weights, bias), merged, best
+    cross = np.zeros((len(own.labels), own.classes))
+    for w, (_, temperature, _), scores in zip(shares, tried, folded, strict=True):
+        for fold, score in zip(own.folds, scores, strict=True):
+            cross[fold] += w * temperature * score
+    return Head(weights, bias), merged, best, cross
 
 
 def with_copies(

@@ -57,6 +57,10 @@ class AnalyticHead(Headed):
         "auto", "what of a packet counts: all classes, or those that mean the same here",
         choices=("whole", "classwise", "auto"),
     )  # fmt: skip
+    network: str = setting(
+        "apart", "how the network learns: apart from the head; what the head's scores lack; or "
+        "that, and taught by the head as well", choices=("apart", "boost", "hybrid"),
+    )  # fmt: skip
     teach: Teach = field(default_factory=Teach, metadata={"doc": "teaching the network"})
 
 

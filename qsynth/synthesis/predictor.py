@@ -33,15 +33,18 @@ class Predictor(nn.Module):
         self.register_buffer("network_log_prior", torch.zeros(task.classes))
         self.register_buffer("head_weight", torch.tensor(0.0))
         self.register_buffer("network_temperature", torch.tensor(1.0))
+        self.register_buffer("summed", torch.tensor(False))
 
     def set_head(
         self, head: Head, log_prior: Floats, weight: float, temperature: float,
-        network_log_prior: Floats | None = None,
+        network_log_prior: Floats | None = None, summed: bool = False,
     ) -> None:  # fmt: skip
         """Take over a head, the node's own log prior (C,), w and the network's temperature.
 
         network_log_prior: of the label shares that the network's answers follow; None: own.
+        summed: the network has learned what the head's scores lack (`synthesis/offset.py`).
         """
+        self.summed.fill_(summed)  # type: ignore[operator]
         learned = log_prior if network_log_prior is None else network_log_prior
         self.network_log_prior.copy_(torch.from_numpy(learned))  # type: ignore[operator]
         weights: Tensor = self.head_weights  # type: ignore[assignment]
@@ -71,17 +74,27 @@ class Predictor(nn.Module):
 
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
         """Return (n, C) log-probabilities of the network's logits and the head's scores."""
-        learned: Tensor = self.network_log_prior  # type: ignore[assignment]
-        temperature: Tensor = self.network_temperature  # type: ignore[assignment]
         weight: Tensor = self.head_weight  # type: ignore[assignment]
         wanted = self._log_prior(prior)
-        # The network has learned some label shares: take them out, put the wanted in.
-        logs = torch.log_softmax(logits * temperature, dim=1) - learned + wanted
-        logs = torch.log_softmax(logs, dim=1)
+        logs = self.network_answers(logits, scores, wanted)
         if scores is None:
             return logs
         head = torch.log_softmax(scores + wanted, dim=1)
         return torch.log_softmax((1.0 - weight) * logs + weight * head, dim=1)
+
+    def network_answers(self, logits: Tensor, scores: Tensor | None, wanted: Tensor) -> Tensor:
+        """Return (n, C) log-probabilities of the network under the (C,) log prior wanted.
+
+        A network that has learned what the head lacks answers on top of the head's scores.
+        """
+        learned: Tensor = self.network_log_prior  # type: ignore[assignment]
+        temperature: Tensor = self.network_temperature  # type: ignore[assignment]
+        # The network has learned some label shares: take them out, put the wanted in.
+        logs = torch.log_softmax(logits * temperature, dim=1) - learned + wanted
+        if scores is not None:
+            summed: Tensor = self.summed  # type: ignore[assignment]
+            logs = torch.where(summed, logits * temperature + scores + wanted, logs)
+        return torch.log_softmax(logs, dim=1)
 
     def _log_prior(self, prior: str | Tensor) -> Tensor:
         own: Tensor = self.own_log_prior  # type: ignore[assignment]
@@ -92,13 +105,14 @@ class Predictor(nn.Module):
 
 def fit_product(
     network_logits: Floats, head_scores: Floats, labels: Ints, log_prior: Floats,
-    weight: float | None, network_log_prior: Floats | None = None,
+    weight: float | None, network_log_prior: Floats | None = None, summed: bool = False,
 ) -> tuple[float, float]:  # fmt: skip
     """Return w and the network's temperature, both by the likelihood of validation samples.
 
     network_logits, head_scores: (n, C), of samples that nothing else has seen.
     weight: fixed by the config, or None.  network_log_prior: of the label shares that the
-    network's answers follow; None: log_prior.  Below MIN_VALIDATION samples w is .5.
+    network's answers follow; None: log_prior.  summed: the network answers on top of the head's
+    scores.  Below MIN_VALIDATION samples w is .5.
     """
     if len(labels) == 0:
         return (0.5 if weight is None else weight), 1.0
@@ -110,7 +124,10 @@ def fit_product(
     shift = 0.0 if network_log_prior is None else log_prior - network_log_prior
     tried = []
     for temperature in NETWORK_TEMPERATURES:
-        networks = log_softmax(log_softmax(network_logits * temperature) + shift)
+        if summed:
+            networks = log_softmax(network_logits * temperature + head_scores + log_prior)
+        else:
+            networks = log_softmax(log_softmax(network_logits * temperature) + shift)
         for w in candidates:
             logs = log_softmax((1.0 - w) * networks + w * heads)
             tried.append((float(logs[rows, labels].mean()), w, temperature))

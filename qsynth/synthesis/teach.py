@@ -6,6 +6,7 @@ labels matters most: see docs/explanation/learning.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +26,24 @@ JITTER = 0.15  # of contrast and brightness, as a share of the input range
 
 @dataclass(frozen=True)
 class Teaching:
-    """Hold a pool of inputs (m, *shape) with soft targets (m, C), for one period."""
+    """Hold a pool of inputs (m, *shape) with soft targets (m, C), for one period.
+
+    offset: gives what is added to the logits of training inputs before the loss.  offsets: (m, C),
+    the same for the pool.
+    """
 
     inputs: Tensor
     targets: Tensor
     weight: float
     batch_size: int
     every_steps: int
+    offsets: Tensor | None = None
+    offset: Callable[[Tensor], Tensor] | None = None
+
+
+def offset_alone(offset: Callable[[Tensor], Tensor]) -> Teaching:
+    """Return a teaching without inputs: an offset of the logits and nothing else."""
+    return Teaching(torch.empty(0), torch.empty(0), 0.0, 1, 1, None, offset)
 
 
 def make_pool(
@@ -43,11 +55,13 @@ def make_pool(
     own: Floats32,
     inputs: Statistics | None,
     rng: np.random.Generator,
+    offset: Callable[[Tensor], Tensor] | None = None,
 ) -> Teaching | None:
     """Return inputs labelled by the head, or None where nothing is taught.
 
     own: (n, *shape) of the node's training inputs.  inputs: merged statistics of inputs, for
     `generated`.  The targets follow the node's own label shares, as its network does.
+    offset: of the network's logits, which the head's scores then are as well.
     """
     if config.inputs == "none" or config.weight == 0.0:
         return None
@@ -56,13 +70,16 @@ def make_pool(
     else:
         made = own_mix(own, config.pool_size, task, rng)
     scores = head.scores(encoder.encode(made, head.dimensions))
-    targets = np.exp(log_softmax(scores + log_prior)).astype(np.float32)
+    logs = scores + log_prior
+    targets = np.exp(log_softmax(logs)).astype(np.float32)
     return Teaching(
         torch.from_numpy(made),
         torch.from_numpy(targets),
         config.weight,
         config.batch_size,
         config.every_steps,
+        None if offset is None else torch.from_numpy(logs.astype(np.float32)),
+        offset,
     )
 
 

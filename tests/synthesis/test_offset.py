@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from qsynth.encoder import make_encoder
+from qsynth.encoder.config import SeededFourier
+from qsynth.model import make_network
+from qsynth.model.config import MLP
+from qsynth.node.learner import TrainerLearner
+from qsynth.node.study import network_logits
+from qsynth.placement.train import quietly
+from qsynth.synthesis import Predictor, synthesize
+from qsynth.synthesis.analytic_head import OwnEvidence
+from qsynth.synthesis.config import AnalyticHead, Teach
+from qsynth.synthesis.head import log_softmax, solve
+from qsynth.synthesis.offset import Offset, rows_by_input
+from qsynth.synthesis.predictor import fit_product
+from qsynth.synthesis.teach import Teaching, make_pool, offset_alone
+from qsynth.types import Task
+
+TASK = Task("t", 1, ("a", "b", "c"), "vector", (6,), "", 0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def place():
+    rng = np.random.default_rng(1)
+    encoder = make_encoder(SeededFourier(dimensions=24), TASK)
+    y = np.arange(60) % 3
+    x = (rng.standard_normal((60, 6)) * 0.4 + np.eye(6)[y]).astype(np.float32)
+    own = OwnEvidence.deal(encoder.encode(x), y, 3, 0)
+    return encoder, x, y, own, synthesize(AnalyticHead(), own, 24, {})
+
+
+def test_own_samples_are_scored_by_heads_that_have_not_seen_their_fold(place) -> None:
+    _, _, y, own, made = place
+    assert made.unseen_scores.shape == (60, 3)
+    fitted = made.head.scores(own.features)
+    # A head knows by heart what it was solved from; what it has not seen it knows less surely.
+    rows = np.arange(60)
+    seen = log_softmax(fitted + made.log_prior)[rows, y].mean()
+    unseen = log_softmax(made.unseen_scores + made.log_prior)[rows, y].mean()
+    assert unseen < seen - 0.05
+    # The slow twin: the two heads of one shrinkage, where that alone is tried.
+    for fold, other in zip(own.folds, reversed(own.folds), strict=True):
+        twin = solve(own.statistics(24, other), 0.5).scores(own.features[fold])
+        agree = np.corrcoef(twin.ravel(), made.unseen_scores[fold].ravel())[0, 1]
+        assert agree > 0.95
+
+
+def test_an_offset_knows_own_samples_and_scores_the_rest(place) -> None:
+    encoder, x, _, _, made = place
+    offset = Offset(made, made.log_prior, encoder, rows_by_input(x))
+    other = np.full((1, 6), 0.3, np.float32)
+    given = offset(torch.from_numpy(np.concatenate([x[7:8], other, x[2:3]]))).numpy()
+    expected = np.concatenate(
+        [made.unseen_scores[7:8], made.head.scores(encoder.encode(other)), made.unseen_scores[2:3]]
+    )
+    np.testing.assert_allclose(given, expected + made.log_prior, rtol=1e-4, atol=1e-4)
+
+
+def fitted(place, teaching, steps=150):
+    _, x, y, _, _ = place
+    torch.manual_seed(0)
+    network = make_network(MLP(width=16, learning_rate=1e-2), TASK)
+    learner = TrainerLearner(50, lambda *_: teaching, 0)
+    trainer = pl.Trainer(
+        max_steps=steps, callbacks=[learner], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    quietly(lambda: trainer.fit(network, DataLoader(data, batch_size=20, shuffle=True)))
+    return network.eval()
+
+
+def test_a_boosted_network_learns_only_what_the_head_lacks(place) -> None:
+    _, x, y, _, made = place
+    # An offset that already says everything leaves nothing to learn, and one that errs much.
+    sure = replace(made, unseen_scores=30.0 * np.eye(3)[y])
+    wrong = replace(made, unseen_scores=3.0 * np.eye(3)[(y + 1) % 3])
+    sizes = []
+    for synthesis in (sure, made, wrong):
+        offset = Offset(synthesis, made.log_prior, place[0], rows_by_input(x))
+        network = fitted(place, offset_alone(offset))
+        assert not network._forward_hooks  # what is left is the network alone
+        sizes.append(float(network_logits(network, x).std()))
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_a_boosted_networks_sum_beats_its_logits_alone(place) -> None:
+    encoder, x, y, own, made = place
+    offset = Offset(made, made.log_prior, encoder, rows_by_input(x))
+    network = fitted(place, offset_alone(offset))
+    predictor = Predictor(network, encoder, TASK)
+    logits = network_logits(network, x).double()
+    predictor.set_head(made.head, made.log_prior, 0.0, 1.0, summed=True)
+    answers = predictor(torch.from_numpy(x)).detach().numpy()
+    expected = log_softmax(logits.numpy() + made.head.scores(own.features) + made.log_prior)
+    np.testing.assert_allclose(answers, expected, rtol=1e-3, atol=1e-3)
+    apart = Predictor(network, encoder, TASK)
+    apart.set_head(made.head, made.log_prior, 0.0, 1.0)
+    alone = apart(torch.from_numpy(x)).detach().numpy()
+    assert (answers.argmax(1) == y).mean() > (alone.argmax(1) == y).mean()
+
+
+def test_a_hybrids_pool_carries_the_heads_scores(place) -> None:
+    encoder, x, _, _, made = place
+    offset = Offset(made, made.log_prior, encoder, rows_by_input(x))
+    rng = np.random.default_rng(3)
+    pool = make_pool(
+        Teach(pool_size=32), made.head, made.log_prior, encoder, TASK, x, None, rng, offset
+    )
+    assert isinstance(pool, Teaching)
+    assert pool.offset is offset
+    assert pool.offsets is not None
+    np.testing.assert_allclose(pool.offsets.softmax(1), pool.targets, atol=1e-5)
+
+
+def test_the_weight_of_a_summed_network_is_fitted_to_the_sum(rng) -> None:
+    labels = np.arange(90) % 3
+    scores = 2.0 * np.eye(3)[labels] + rng.standard_normal((90, 3))
+    # Logits that only make sense beside the scores: alone they say the contrary.
+    logits = 4.0 * np.eye(3)[labels] - scores
+    prior = np.zeros(3)
+    summed, _ = fit_product(logits, scores, labels, prior, None, prior, summed=True)
+    assert summed < 0.2
