@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from qsynth.node.memory import release
@@ -114,8 +113,6 @@ class Participant:
         if len(samples.validation_y):
             logits = network_logits(network, samples.validation_x)
             if self.study.summed:
-                logits = logits + self.study.offset(self.synthesized())(
-                    torch.from_numpy(samples.validation_x)
-                )
+                logits = logits + self.study.head_logits(self.synthesized(), samples.validation_x)
             accuracy = float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
         return {"event": "period", "period": period, "validation_accuracy": accuracy}

@@ -245,7 +245,15 @@ class Study:
 
     def offset(self, synthesis: Synthesis) -> Offset:
         """Return what the network's logits are added to while it trains."""
-        return Offset(synthesis, self.network_log_prior(synthesis), self.encoder, self._rows)
+        log_prior = self.network_log_prior(synthesis)
+        return Offset(synthesis, log_prior, self.encoder, self.own, self._rows)
+
+    def head_logits(self, synthesis: Synthesis, inputs: Floats32) -> Tensor:
+        """Return (n, C): what the head adds to the network's logits where they are summed."""
+        features = self.encoder.encode(inputs, synthesis.head.dimensions)
+        return torch.from_numpy(
+            synthesis.head.scores(features) + self.network_log_prior(synthesis)
+        ).float()
 
     def network_log_prior(self, synthesis: Synthesis) -> Floats:
         """Return the (C,) log label shares that the network's answers follow."""

@@ -41,7 +41,7 @@ class Synthesis:
     head: before any prior.  authors: those the gate let in, in the order of their ids.
     merged: the statistics behind the head.  log_prior: (C,) of the node's own labels.
     likelihood: two-fold mean log-likelihood of the node's own samples.
-    unseen_scores: (n, C) of own samples, each by a head that has not seen its fold.
+    unseen: for each of the two folds of own samples a head that has not seen it.
     """
 
     head: Head
@@ -49,7 +49,7 @@ class Synthesis:
     merged: Statistics
     log_prior: Floats
     likelihood: float
-    unseen_scores: Floats
+    unseen: tuple[Head, Head]
 
 
 @dataclass(frozen=True)
@@ -191,12 +191,16 @@ def _greedy(
     return chosen
 
 
-def _fold_scores(own: OwnEvidence, unseen: Sequence[Statistics], shrinkage: float) -> list[Floats]:
+def _fold_heads(unseen: Sequence[Statistics], shrinkage: float) -> tuple[Head, Head]:
+    """Return for each fold the head of all that is not in it."""
+    one, other = (solve(statistics, shrinkage) for statistics in unseen)
+    return one, other
+
+
+def _fold_scores(own: OwnEvidence, heads: Sequence[Head]) -> list[Floats]:
     """Return each fold's (n_fold, C) scores by a head that has not seen the fold."""
-    return [
-        solve(statistics, shrinkage).scores(own.features[fold])
-        for fold, statistics in zip(own.folds, unseen, strict=True)
-    ]
+    pairs = zip(own.folds, heads, strict=True)
+    return [head.scores(own.features[fold]) for fold, head in pairs]
 
 
 def _mean_log(own: OwnEvidence, scores: list[Floats], prior: Floats, temperature: float) -> float:
@@ -211,16 +215,17 @@ def _mean_log(own: OwnEvidence, scores: list[Floats], prior: Floats, temperature
 def _likelihood(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
     """Return the two-fold likelihood of own samples with these packets merged."""
     unseen = [view.merged(part, chosen) for part in view.unseen]
-    scores = _fold_scores(view.own, unseen, GATE_SHRINKAGE)
+    scores = _fold_scores(view.own, _fold_heads(unseen, GATE_SHRINKAGE))
     return max(_mean_log(view.own, scores, view.prior, t) for t in TEMPERATURES)
 
 
 def _tuned(
     view: _View, chosen: Mapping[NodeId, Statistics]
-) -> tuple[Head, Statistics, float, Floats]:
-    """Return the mean head over shrinkages, what it is solved from, the likelihood, the scores.
+) -> tuple[Head, Statistics, float, tuple[Head, Head]]:
+    """Return the mean head over shrinkages, what it is solved from, the likelihood, fold heads.
 
-    Likelihood and scores are those of own samples, two-fold, the first at the best shrinkage.
+    The likelihood is that of own samples, two-fold, at the best shrinkage.  Of each fold's head
+    no own sample of that fold is a part.
 
     Each shrinkage at its best temperature counts by the likelihood of the node's own samples:
     sixty samples cannot tell the best one, and the mean is better than the seemingly best
@@ -230,22 +235,21 @@ def _tuned(
     unseen = [view.merged(part, chosen) for part in view.unseen]
     tried, folded = [], []
     for shrinkage in SHRINKAGES:
-        scores = _fold_scores(own, unseen, shrinkage)
-        folded.append(scores)
+        folded.append(_fold_heads(unseen, shrinkage))
+        scores = _fold_scores(own, folded[-1])
         reached = [(_mean_log(own, scores, view.prior, t), t) for t in TEMPERATURES]
         tried.append((*max(reached), shrinkage))
     best = max(tried)[0]
     total = np.array([(entry[0] - best) * len(own.labels) for entry in tried])
     shares = np.exp(np.maximum(total, LEAST_LOG_SHARE))
     shares /= shares.sum()
-    heads = [solve(merged, shrinkage, temperature) for _, temperature, shrinkage in tried]
-    weights = np.sum([w * head.weights for w, head in zip(shares, heads, strict=True)], axis=0)
-    bias = np.sum([w * head.bias for w, head in zip(shares, heads, strict=True)], axis=0)
-    cross = np.zeros((len(own.labels), own.classes))
-    for w, (_, temperature, _), scores in zip(shares, tried, folded, strict=True):
-        for fold, score in zip(own.folds, scores, strict=True):
-            cross[fold] += w * temperature * score
-    return Head(weights, bias), merged, best, cross
+    head = Head.mean([solve(merged, shrinkage, t) for _, t, shrinkage in tried], shares)
+    warmed = [
+        [fold.tempered(entry[1]) for fold in heads]
+        for heads, entry in zip(folded, tried, strict=True)
+    ]
+    one, other = (Head.mean([pair[side] for pair in warmed], shares) for side in (0, 1))
+    return head, merged, best, (one, other)
 
 
 def with_copies(

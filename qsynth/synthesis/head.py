@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,18 @@ class Head:
         """Return (n, C) log-likelihoods up to a constant of each row."""
         result: Floats = features[:, : self.dimensions].astype(np.float64) @ self.weights
         return result + self.bias
+
+    def tempered(self, temperature: float) -> Head:
+        """Return the head times a temperature; what nobody has seen stays unseen."""
+        bias = np.where(self.bias == UNSEEN, UNSEEN, self.bias * temperature)
+        return Head(self.weights * temperature, bias)
+
+    @staticmethod
+    def mean(heads: Sequence[Head], shares: Floats) -> Head:
+        """Return the mean of heads: that of linear heads is a linear head."""
+        pairs = list(zip(shares, heads, strict=True))
+        weights = np.sum([w * head.weights for w, head in pairs], axis=0)
+        return Head(weights, np.sum([w * head.bias for w, head in pairs], axis=0))
 
 
 def solve(statistics: Statistics, shrinkage: float, temperature: float = 1.0) -> Head:

@@ -6,12 +6,13 @@ models and in gradient boosting (Friedman 2001).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from qsynth.encoder import Encoder
-from qsynth.synthesis.analytic_head import Synthesis
-from qsynth.types import Floats, Floats32
+from qsynth.synthesis.analytic_head import OwnEvidence, Synthesis
+from qsynth.types import Floats, Floats32, Ints
 
 
 def rows_by_input(inputs: Floats32) -> dict[bytes, int]:
@@ -22,28 +23,43 @@ def rows_by_input(inputs: Floats32) -> dict[bytes, int]:
 class Offset:
     """Give what is added to the logits of training inputs (n, *shape): (n, C) scores and prior.
 
-    One's own training samples, as they are, get the scores of the head that has not seen their
-    fold: the head knows the others by heart, and a network that learned beside it would trust it
-    too much.  Everything else gets the scores of the head itself.
+    All of them are the node's own samples, or changed copies of them, and get the scores of the
+    head that has not seen their fold: the head itself knows them by heart, and a network that
+    learned beside it would trust it too much.  A changed copy belongs to the fold of the sample
+    whose features are nearest.
     """
 
     def __init__(
-        self, synthesis: Synthesis, log_prior: Floats, encoder: Encoder, rows: dict[bytes, int]
-    ) -> None:
-        self.head, self.encoder, self.rows = synthesis.head, encoder, rows
+        self, synthesis: Synthesis, log_prior: Floats, encoder: Encoder, own: OwnEvidence,
+        rows: dict[bytes, int],
+    ) -> None:  # fmt: skip
+        self.encoder, self.rows, self.heads = encoder, rows, synthesis.unseen
         self.log_prior = torch.from_numpy(log_prior).float()
-        self.unseen = torch.from_numpy(synthesis.unseen_scores).float()
+        d = self.heads[0].dimensions
+        self.features = own.features[:, :d]
+        self.fold = np.zeros(len(own.labels), np.int64)
+        self.fold[own.folds[1]] = 1
+        self.scores = self._scores(self.features, self.fold)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return (n, C), on the device of the inputs, without gradient."""
         plain = inputs.detach().float().cpu().numpy()
-        found = [self.rows.get(row.tobytes(), -1) for row in plain]
-        index = torch.tensor(found)
-        offsets = torch.empty(len(plain), len(self.log_prior))
-        own = index >= 0
-        offsets[own] = self.unseen[index[own]]
-        if not bool(own.all()):
-            rest = plain[~own.numpy()]
-            scores = self.head.scores(self.encoder.encode(rest, self.head.dimensions))
-            offsets[~own] = torch.from_numpy(scores).float()
-        return (offsets + self.log_prior).to(inputs.device)
+        found = np.array([self.rows.get(row.tobytes(), -1) for row in plain])
+        scores = self.scores[found]
+        changed = found < 0
+        if changed.any():
+            features = self.encoder.encode(plain[changed], self.heads[0].dimensions)
+            scores[changed] = self._scores(features, self.fold[nearest(features, self.features)])
+        return (torch.from_numpy(scores) + self.log_prior).to(inputs.device)
+
+    def _scores(self, features: Floats32, fold: Ints) -> Floats32:
+        each = [head.scores(features) for head in self.heads]
+        made: Floats32 = np.where(fold[:, None] == 0, *each).astype(np.float32)
+        return made
+
+
+def nearest(features: Floats32, own: Floats32) -> Ints:
+    """Return for each row of (n, d) the row of (m, d) at the least Euclidean distance."""
+    distances = (own**2).sum(axis=1) - 2.0 * features @ own.T
+    found: Ints = distances.argmin(axis=1)
+    return found

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -19,7 +17,7 @@ from qsynth.synthesis import Predictor, synthesize
 from qsynth.synthesis.analytic_head import OwnEvidence
 from qsynth.synthesis.config import AnalyticHead, Teach
 from qsynth.synthesis.head import log_softmax, solve
-from qsynth.synthesis.offset import Offset, rows_by_input
+from qsynth.synthesis.offset import Offset, nearest, rows_by_input
 from qsynth.synthesis.predictor import fit_product
 from qsynth.synthesis.teach import Teaching, make_pool, offset_alone
 from qsynth.types import Task
@@ -37,31 +35,49 @@ def place():
     return encoder, x, y, own, synthesize(AnalyticHead(), own, 24, {})
 
 
+def unseen_scores(place):
+    _, _, y, own, made = place
+    scores = np.empty((len(y), 3))
+    for fold, head in zip(own.folds, made.unseen, strict=True):
+        scores[fold] = head.scores(own.features[fold])
+    return scores
+
+
+def offset_of(place, synthesis=None):
+    encoder, x, _, own, made = place
+    return Offset(synthesis or made, made.log_prior, encoder, own, rows_by_input(x))
+
+
 def test_own_samples_are_scored_by_heads_that_have_not_seen_their_fold(place) -> None:
     _, _, y, own, made = place
-    assert made.unseen_scores.shape == (60, 3)
     fitted = made.head.scores(own.features)
     # A head knows by heart what it was solved from; what it has not seen it knows less surely.
     rows = np.arange(60)
     seen = log_softmax(fitted + made.log_prior)[rows, y].mean()
-    unseen = log_softmax(made.unseen_scores + made.log_prior)[rows, y].mean()
+    scores = unseen_scores(place)
+    unseen = log_softmax(scores + made.log_prior)[rows, y].mean()
     assert unseen < seen - 0.05
     # The slow twin: the two heads of one shrinkage, where that alone is tried.
     for fold, other in zip(own.folds, reversed(own.folds), strict=True):
         twin = solve(own.statistics(24, other), 0.5).scores(own.features[fold])
-        agree = np.corrcoef(twin.ravel(), made.unseen_scores[fold].ravel())[0, 1]
+        agree = np.corrcoef(twin.ravel(), scores[fold].ravel())[0, 1]
         assert agree > 0.95
 
 
-def test_an_offset_knows_own_samples_and_scores_the_rest(place) -> None:
-    encoder, x, _, _, made = place
-    offset = Offset(made, made.log_prior, encoder, rows_by_input(x))
-    other = np.full((1, 6), 0.3, np.float32)
-    given = offset(torch.from_numpy(np.concatenate([x[7:8], other, x[2:3]]))).numpy()
-    expected = np.concatenate(
-        [made.unseen_scores[7:8], made.head.scores(encoder.encode(other)), made.unseen_scores[2:3]]
-    )
-    np.testing.assert_allclose(given, expected + made.log_prior, rtol=1e-4, atol=1e-4)
+def test_changed_copies_belong_to_the_fold_of_their_sample(place) -> None:
+    encoder, x, _, own, made = place
+    copy = x[11:12] + np.float32(1e-3)
+    assert nearest(encoder.encode(copy), own.features).tolist() == [11]
+    given = offset_of(place)(torch.from_numpy(np.concatenate([x[7:8], copy, x[2:3]]))).numpy()
+    head = made.unseen[0 if 11 in own.folds[0] else 1]
+    scores = unseen_scores(place)
+    expected = np.concatenate([scores[7:8], head.scores(encoder.encode(copy)), scores[2:3]])
+    np.testing.assert_allclose(given, expected + made.log_prior, rtol=1e-3, atol=1e-3)
+    # The slow twin of the nearest row.
+    rng = np.random.default_rng(5)
+    some, many = rng.random((4, 3), np.float32), rng.random((9, 3), np.float32)
+    slow = [int(np.argmin([((a - b) ** 2).sum() for b in many])) for a in some]
+    assert nearest(some, many).tolist() == slow
 
 
 def fitted(place, teaching, steps=150):
@@ -79,13 +95,12 @@ def fitted(place, teaching, steps=150):
 
 
 def test_a_boosted_network_learns_only_what_the_head_lacks(place) -> None:
-    _, x, y, _, made = place
+    _, x, y, _, _ = place
     # An offset that already says everything leaves nothing to learn, and one that errs much.
-    sure = replace(made, unseen_scores=30.0 * np.eye(3)[y])
-    wrong = replace(made, unseen_scores=3.0 * np.eye(3)[(y + 1) % 3])
     sizes = []
-    for synthesis in (sure, made, wrong):
-        offset = Offset(synthesis, made.log_prior, place[0], rows_by_input(x))
+    for scores in (30.0 * np.eye(3)[y], unseen_scores(place), 3.0 * np.eye(3)[(y + 1) % 3]):
+        offset = offset_of(place)
+        offset.scores = scores.astype(np.float32)
         network = fitted(place, offset_alone(offset))
         assert not network._forward_hooks  # what is left is the network alone
         sizes.append(float(network_logits(network, x).std()))
@@ -94,8 +109,7 @@ def test_a_boosted_network_learns_only_what_the_head_lacks(place) -> None:
 
 def test_a_boosted_networks_sum_beats_its_logits_alone(place) -> None:
     encoder, x, y, own, made = place
-    offset = Offset(made, made.log_prior, encoder, rows_by_input(x))
-    network = fitted(place, offset_alone(offset))
+    network = fitted(place, offset_alone(offset_of(place)))
     predictor = Predictor(network, encoder, TASK)
     logits = network_logits(network, x).double()
     predictor.set_head(made.head, made.log_prior, 0.0, 1.0, summed=True)
@@ -110,7 +124,7 @@ def test_a_boosted_networks_sum_beats_its_logits_alone(place) -> None:
 
 def test_a_hybrids_pool_carries_the_heads_scores(place) -> None:
     encoder, x, _, _, made = place
-    offset = Offset(made, made.log_prior, encoder, rows_by_input(x))
+    offset = offset_of(place)
     rng = np.random.default_rng(3)
     pool = make_pool(
         Teach(pool_size=32), made.head, made.log_prior, encoder, TASK, x, None, rng, offset
