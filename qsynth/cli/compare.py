@@ -75,7 +75,8 @@ def _list(words: list[str], key: str, kind: type) -> tuple[list[Any], list[str]]
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     seeds = ", ".join(str(seed) for seed in rows[0]["seeds"])
-    table = Table(title=f"percent, seeds {seeds}; gain over best_alone with its 95 % interval")
+    what = " of balanced accuracy" if rows[0]["gain_of"] == "balanced" else ""
+    table = Table(title=f"percent, seeds {seeds}; gain{what} over best_alone, 95 % interval")
     for column in ("arm", "own", "sd", "worst", "group", "network", "gain", "interval", "harmed",
                    "balanced", "AUROC", "ECE", "KiB a node"):  # fmt: skip
         table.add_column(column, justify="left" if column == "arm" else "right")

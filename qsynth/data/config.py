@@ -16,6 +16,9 @@ class Digits:
 
     name: str = setting("digits", "the option's name", choices=("digits",))
     test_share: float = setting(0.25, "of the images kept for the test", low=0.05, high=0.9)
+    positives: tuple[str, ...] = setting(
+        [], "labels that count as one, against all others as the other; empty: all labels"
+    )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
 
@@ -26,6 +29,9 @@ class Fmnist:
     name: str = setting("fmnist", "the option's name", choices=("fmnist",))
     root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
     side: int = setting(28, "pixels a side after averaging; must divide 28", low=7, high=28)
+    positives: tuple[str, ...] = setting(
+        [], "labels that count as one, against all others as the other; empty: all labels"
+    )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
 
@@ -36,6 +42,9 @@ class Cifar10:
     name: str = setting("cifar10", "the option's name", choices=("cifar10",))
     root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
     side: int = setting(32, "pixels a side after averaging; must divide 32", low=8, high=32)
+    positives: tuple[str, ...] = setting(
+        [], "labels that count as one, against all others as the other; empty: all labels"
+    )
     batch_size: int = setting(32, "own training samples a step", low=1)
 
 

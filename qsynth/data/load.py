@@ -10,7 +10,7 @@ import numpy as np
 from qsynth.data import arrays, cifar10, digits, fmnist, module
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
 from qsynth.data.dataset import DataSet
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.types import Task
 
 
@@ -19,6 +19,8 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
     loaders = {Digits: digits.load, Fmnist: fmnist.load, Cifar10: cifar10.load, Arrays: arrays.load}
     load: Any = loaders.get(type(config), module.load)
     data: DataSet = load(config)
+    if getattr(config, "positives", ()):
+        data = against_the_rest(data, tuple(config.positives))
     if isinstance(task, FromData):
         named = replace(data.task, version=task.version, invariances=tuple(task.invariances))
     else:
@@ -26,6 +28,24 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
     if named.invariances and named.layout != "image":
         raise ConfigError(f"task.invariances: for images, the data are {named.layout} inputs")
     return replace(data, task=named)
+
+
+def against_the_rest(data: DataSet, positives: tuple[str, ...]) -> DataSet:
+    """Return the data with two labels: `rest` (0), and the positives together (1).
+
+    Raises ConfigError for a label that is none, or where no other is left.
+    """
+    labels = data.task.labels
+    for name in positives:
+        if name not in labels:
+            raise ConfigError(f"data.positives: no label {name}{nearest_spelling(name, labels)}")
+    chosen = np.array([label in positives for label in labels])
+    if chosen.all():
+        raise ConfigError("data.positives: no label is left for the rest")
+    joined = "+".join(label for label in labels if label in positives)
+    task = replace(data.task, name=f"{data.task.name}:{joined}", labels=("rest", joined))
+    train, test = chosen[data.train_y].astype(np.int64), chosen[data.test_y].astype(np.int64)
+    return replace(data, task=task, train_y=train, test_y=test)
 
 
 def declared(config: Declared, data: DataSet) -> Task:

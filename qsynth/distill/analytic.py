@@ -62,7 +62,7 @@ def distil(
         return code_means(statistics)
     payload = _code(statistics, _rank(config), "")
     if config.input_rank is not None and inputs is not None:
-        flat = inputs[kept].reshape(len(labels), -1)
+        flat = inputs[kept].reshape(len(labels), math.prod(inputs.shape[1:]))
         payload |= _code(class_statistics(flat, labels, classes), config.input_rank, "input_")
         del payload["input_counts"]  # the same as `counts`
     return payload

@@ -55,8 +55,8 @@ class Node:
         self.held: dict[NodeId, Admitted] = {}
         self.finished = False
         self.own_packet: tuple[OutcomePacket, bytes] | None = None
-        self._same = 0.0
-        self._sequence = 0
+        self.query: Fingerprint = self.table.own  # whom to look for
+        self._same, self._sequence = 0.0, 0
         self._lookups: dict[int, tuple[Lookup, float, str]] = {}
         self._number = 0
         self._bootstrap: list[str] = []
@@ -107,8 +107,8 @@ class Node:
 
         same: how alike a node of the same data would look.
         """
-        effects = Effects()
-        self._same = same
+        effects, self._same = Effects(), same
+        self.query = self.query if outcome is None else outcome.query
         for author in [a for a, h in self.held.items() if h.packet.expired(self._wall(now))]:
             del self.held[author]
             effects.record("expired", author=author.hex())
@@ -118,7 +118,7 @@ class Node:
             self._publish(now, period, outcome, effects)
         self._quiet -= 1
         if self._quiet <= 0:
-            target = self.peers.target(self.table.own)
+            target = self.peers.target(self.query)
             if target is not None and not self.finished:
                 self._begin_lookup(now, target, effects)
         return effects
@@ -159,7 +159,7 @@ class Node:
     def authors(self) -> dict[NodeId, Admitted]:
         """Return the admitted packets to learn from now, by author."""
         prints = {author: held.fingerprint for author, held in self.held.items()}
-        chosen = self.peers.authors(prints, self.table.own, self._same)
+        chosen = self.peers.authors(prints, self.query, self._same)
         return {author: self.held[author] for author in chosen}
 
     # -- publishing ------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Node:
         # The same answer again: look less often, up to every `quiet_periods`.
         self._pause = min(2 * self._pause + 1, self.dht.quiet_periods) if self._is_old(found) else 0
         self._quiet = 1 + self._pause
-        for contact in self.peers.found(result.contacts, self.table.own, self._same):
+        for contact in self.peers.found(result.contacts, self.query, self._same):
             held = self.held.get(contact.id)
             after = held.packet.sequence if held else 0
             if contact.version > after and contact.id not in self._fetching:
@@ -254,7 +254,7 @@ class Node:
                     self._fetching.add(contact.id)
 
         if self._again or self.peers.hurry:
-            target = self.peers.target(self.table.own)
+            target = self.peers.target(self.query)
             if target is not None:
                 self._begin_lookup(now, target, effects)
 
@@ -330,7 +330,7 @@ class Node:
         if not self.joined:
             self.joined = True
             effects.record("joined", through=answer.sender.hex(), known=len(self.table))
-        target = self.peers.target(self.table.own) if self._sequence else None
+        target = self.peers.target(self.query) if self._sequence else None
         if target is not None:
             # Whoever is asked on the way learns of us: this is how a node becomes known.
             self._begin_lookup(now, target, effects)
@@ -391,7 +391,7 @@ class Node:
     def _bound_held(self, effects: Effects) -> None:
         while len(self.held) > self.admission.config.max_authors:
             prints = {author: held.fingerprint for author, held in self.held.items()}
-            wanted = set(self.peers.authors(prints, self.table.own, self._same))
+            wanted = set(self.peers.authors(prints, self.query, self._same))
             author = min(self.held, key=lambda a: (a in wanted, self.held[a].packet.created_s))
             del self.held[author]
             effects.record("dropped", author=author.hex(), reason="max_authors")

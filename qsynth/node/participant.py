@@ -95,7 +95,7 @@ class Participant:
         """Return how alike an author is, as a share of how alike the same data would look."""
         if self._outcome is None or self._same <= 0.0:
             return 0.0
-        return self.study.alike(self._outcome.fingerprint, other) / self._same
+        return self.study.alike(self._outcome.query, other) / self._same
 
     def synthesized(self) -> Synthesis:
         """Return the newest synthesis; of own evidence alone before the first exchange."""

@@ -55,11 +55,15 @@ class Samples:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold what a node publishes: payload, fingerprint, own samples behind it."""
+    """Hold what a node publishes: payload, fingerprint, own samples behind it.
+
+    query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
+    """
 
     payload: Payload
     fingerprint: Fingerprint
     support: int
+    query: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,16 @@ class Study:
             )
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
-        return Outcome(payload, own, int(statistics.counts.sum()))
+        return Outcome(payload, own, int(statistics.counts.sum()), self._query(own))
+
+    def _query(self, own: Fingerprint) -> Fingerprint:
+        least = self.rules.similarity.query_support
+        if least is None:
+            return own
+        labels, classes = self.own.labels, self.task.classes
+        kept = np.bincount(labels, minlength=classes)[labels] >= least
+        said = class_statistics(self.own.mean_features(self.d)[kept], labels[kept], classes)
+        return fingerprint(self.rules.similarity, said.counts, said.sums)
 
     def self_similarity(self) -> float:
         """Return how alike another node of the same data would look, in [-1, 1].
@@ -283,8 +296,10 @@ class Study:
         logits = network_logits(network, inputs).double().numpy()
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         learned = self.network_log_prior(synthesis)
+        balanced = getattr(self.rules.synthesis, "objective", "own") == "balanced"
+        wanted = np.zeros_like(learned) if balanced else synthesis.log_prior
         weight, temperature = fit_product(
-            logits, scores, labels, synthesis.log_prior, head_weight, learned, self.summed
+            logits, scores, labels, wanted, head_weight, learned, self.summed, balanced
         )
         predictor.set_head(
             synthesis.head, synthesis.log_prior, weight, temperature, learned, self.summed

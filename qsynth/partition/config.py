@@ -26,7 +26,21 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Iid(Shares):
+class Even(Shares):
+    """What partitions have that deal every node the same share of each class."""
+
+    label_shares: tuple[float, ...] = setting(
+        [], "of each class in every node's samples, adding up to 1; empty: even", low=0.0, high=1.0
+    )
+    newcomer_share: float = setting(
+        0.0, "of the nodes come late, with few samples", low=0.0, high=0.9
+    )
+    newcomer_samples: int = setting(40, "dealt to each newcomer", low=4)
+    newcomer_period: int = setting(3, "in which newcomers begin, of the others' periods", low=0)
+
+
+@dataclass(frozen=True)
+class Iid(Even):
     """Deal every class evenly to all nodes."""
 
     name: str = setting("iid", "the option's name", choices=("iid",))
@@ -45,7 +59,7 @@ class Dirichlet(Shares):
 
 
 @dataclass(frozen=True)
-class Grouped(Shares):
+class Grouped(Even):
     """What every partition with true groups has."""
 
     label_alpha: float | None = setting(

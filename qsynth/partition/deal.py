@@ -19,7 +19,7 @@ from qsynth.partition.config import (
     Natural,
     Rotations,
 )
-from qsynth.types import Floats32, Ints
+from qsynth.types import Floats, Floats32, Ints
 
 DIRICHLET_TRIES = 200
 
@@ -167,12 +167,18 @@ def _counts(
         raise ConfigError(
             f"partition.label_alpha={config.label_alpha}: needs partition.samples_per_node"
         )
+    if len(getattr(config, "label_shares", ())):
+        _check_label_shares(config, classes)
+    newcomers(config, nodes)
     if config.samples_per_node is None:
         holders = np.maximum(allowed.sum(axis=0), 1)
         return allowed * (stock // holders), groups
     if getattr(config, "label_alpha", None) is not None:
         return _skewed(config, allowed, stock, rng), groups
-    return _even(allowed, config.samples_per_node), groups
+    counts = _spread(config, allowed, config.samples_per_node)
+    few = newcomers(config, nodes)
+    counts[few] = _spread(config, allowed[few], getattr(config, "newcomer_samples", 0))
+    return counts, groups
 
 
 def _drifting(config: Any, nodes: int, rng: np.random.Generator) -> list[int]:
@@ -212,6 +218,48 @@ def _skewed(config: Any, allowed: Any, stock: Ints, rng: np.random.Generator) ->
         f"partition.samples_per_node={config.samples_per_node}: {DIRICHLET_TRIES} draws with "
         f"label_alpha={config.label_alpha} asked for more of some class than there is"
     )
+
+
+def _check_label_shares(config: Any, classes: int) -> None:
+    given = list(config.label_shares)
+    if len(given) != classes or abs(sum(given) - 1.0) > 1e-6:
+        raise ConfigError(
+            f"partition.label_shares={given}: needs {classes} numbers that add up to 1"
+        )
+    if config.samples_per_node is None or getattr(config, "label_alpha", None) is not None:
+        raise ConfigError(
+            "partition.label_shares: needs partition.samples_per_node, and no label_alpha"
+        )
+
+
+def newcomers(config: Any, nodes: int) -> list[int]:
+    """Return the nodes that come late: the last ones."""
+    share = getattr(config, "newcomer_share", 0.0)
+    few = min(round(share * nodes), nodes - 1)
+    if few and (config.samples_per_node is None or getattr(config, "label_alpha", None)):
+        raise ConfigError(
+            f"partition.newcomer_share={share}: needs partition.samples_per_node and no label_alpha"
+        )
+    return list(range(nodes - few, nodes))
+
+
+def _spread(config: Any, allowed: Any, samples: int) -> Ints:
+    """Return (nodes, C) with `samples` a row, evenly or in the shares wanted."""
+    if len(getattr(config, "label_shares", ())):
+        return _in_shares(config, allowed, samples)
+    return _even(allowed, samples)
+
+
+def _in_shares(config: Any, allowed: Any, samples: int) -> Ints:
+    """Return (nodes, C): every node's samples in the shares wanted, by largest remainders."""
+    wanted: Floats = allowed * np.array(config.label_shares)
+    exact = samples * wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1e-12)
+    counts: Ints = np.floor(exact + 1e-9).astype(np.int64)
+    for node, row in enumerate(exact - counts):
+        lacking = samples - int(counts[node].sum())
+        for c in np.argsort(-row, kind="stable")[:lacking]:
+            counts[node, c] += 1
+    return counts
 
 
 def _even(allowed: Any, samples: int) -> Ints:

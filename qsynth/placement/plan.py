@@ -20,6 +20,7 @@ class NodePlan:
     """One node: its name, its place in the fleet, its model, its data, its seed.
 
     silent: whether it publishes nothing (a liar that is held back, for comparison).
+    begins: the period of the others in which a newcomer begins; None: it is there from the start.
     """
 
     name: str
@@ -28,6 +29,7 @@ class NodePlan:
     share: Share
     seed: int
     silent: bool = False
+    begins: int | None = None
 
     @property
     def later(self) -> NodePlan | None:

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,11 +200,19 @@ def simulate(plan: Plan, watch: Watch | None = None) -> dict[str, Any]:
 
     def run() -> None:
         addresses: list[str] = []
-        for node in nodes:
-            node.start(network.now)
+
+        def begin(node: SimulatedNode, now: float) -> None:
+            node.start(now)
             _raise_errors(nodes)
-            node.join(addresses[-3:], network.now)
+            node.join(addresses[-3:], now)
             addresses.append(node.transport.address)
+
+        for node in nodes:
+            if node.node.begins is not None:
+                late = node.node.begins * plan.mesh.period_s
+                network.at(network.now + late, partial(begin, node))
+            else:
+                begin(node, network.now)
         while not all(node.done for node in nodes):
             if not network.step():
                 raise RunError("the virtual clock has stopped before all nodes have finished")

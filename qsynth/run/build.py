@@ -19,7 +19,8 @@ from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
-from qsynth.partition import deal
+from qsynth.partition import deal, newcomers
+from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
 from qsynth.types import Floats32
@@ -99,6 +100,12 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         data.task.shape,
     )
     _check_networks(config, data)
+    late = newcomers(config.partition, len(named))
+    if late and not isinstance(config.placement, Simulate):
+        raise ConfigError(
+            f"partition.newcomer_share={config.partition.newcomer_share}: needs "
+            "placement=simulate, which alone can let nodes begin late"
+        )
     nodes = []
     for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
         if len(share.train) < MIN_TRAINING:
@@ -114,7 +121,8 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
             )
         seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
         silent = not (share.honest or config.partition.liars_publish)
-        nodes.append(NodePlan(name, index, model, share, seed, silent))
+        begins = config.partition.newcomer_period if index in late else None
+        nodes.append(NodePlan(name, index, model, share, seed, silent, begins))
     return tuple(nodes)
 
 

@@ -25,7 +25,7 @@ from qsynth.run.arms import arm_values, run_mesh
 from qsynth.run.baselines import RULES_VERSION, Features, is_kept, kept, run_arm, source_digests
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig, find_arm
-from qsynth.run.evaluate import Evaluator
+from qsynth.run.evaluate import Evaluator, is_balanced
 from qsynth.run.rivals import check_rival, run_rival
 from qsynth.types import config_digest
 
@@ -59,12 +59,15 @@ def compare(
     results = _run_lone(plans, arms, features, say)
     results |= _run_mesh(config, plans, arms, features, say)
     _keep_honest(results, plans)
-    best = best_setting(*([results[arm, seed] for seed in seeds] for arm in LONE))
+    by = "balanced" if is_balanced(config.synthesis) else "own"
+    best = best_setting(by, *([results[arm, seed] for seed in seeds] for arm in LONE))
     reference = [_setting(results, best, seed) for seed in seeds]
+    late = {node.name for node in plans[seeds[0]].nodes if node.begins is not None}
     rows = []
     for name in arms:
         runs = [_result(results, name, best, seed) for seed in seeds]
-        row = {"arm": name, "seeds": list(seeds), **summarise_arm(runs, reference)}
+        row = {"arm": name, "seeds": list(seeds), **summarise_arm(runs, reference, by)}
+        row |= summarise_newcomers(runs, reference, by, late)
         if name == "best_alone":
             row["setting"] = best
         rows.append(row)
@@ -153,17 +156,17 @@ def _line(arm: str, seed: int, result: dict[str, Any]) -> str:
 # -- what the scores say ---------------------------------------------------------------------
 
 
-def best_setting(*arms: list[dict[str, Any]]) -> str:
-    """Return the setting of the lonely pipeline whose mean own accuracy over seeds is highest.
+def best_setting(by: str, *arms: list[dict[str, Any]]) -> str:
+    """Return the setting of the lonely pipeline whose mean over seeds is highest.
 
-    arms: for each lone arm its results of every seed, with `settings`.  It is chosen on the test
-    set itself, which favours the baseline.
+    by: the field of a score that is asked, own or balanced.  arms: for each lone arm its results of
+    every seed, with `settings`.  It is chosen on the test set itself, which favours the baseline.
     """
     means: dict[str, float] = {}
     for runs in arms:
         for label in runs[0]["settings"]:
-            own = [_mean(run["settings"][label], "own") for run in runs]
-            means[label] = float(np.mean(own))
+            reached = [_mean(run["settings"][label], by) for run in runs]
+            means[label] = float(np.mean(reached))
     return max(means, key=lambda label: means[label])
 
 
@@ -189,14 +192,17 @@ def _result(
     return results[name, seed]
 
 
-def summarise_arm(runs: list[dict[str, Any]], reference: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise_arm(
+    runs: list[dict[str, Any]], reference: list[dict[str, Any]], by: str = "own"
+) -> dict[str, Any]:
     """Return an arm's figures over seeds; gains are paired with the reference, node by node.
 
-    runs: of each seed, with `scores` by node.  reference: scores by node of each seed.
+    runs: of each seed, with `scores` by node.  reference: scores by node of each seed.  by: the
+    field that gains are of, own or balanced accuracy.
     """
     own = [_mean(run["scores"], "own") for run in runs]
     pairs = [
-        [score["own"] - base[node]["own"] for node, score in run["scores"].items()]
+        [score[by] - base[node][by] for node, score in run["scores"].items()]
         for run, base in zip(runs, reference, strict=True)
     ]
     gains = [float(np.mean(pair)) for pair in pairs]
@@ -230,12 +236,29 @@ def summarise_arm(runs: list[dict[str, Any]], reference: list[dict[str, Any]]) -
         "auroc_mean": _over_seeds(runs, "auroc"),
         "ece_mean": _over_seeds(runs, "ece"),
         "used_mean": _mean_of(runs, "used"),
+        "gain_of": by,
         "timeline": np.mean([run["timeline"] for run in runs], axis=0).tolist()
         if runs[0].get("timeline")
         else None,
         "curve": np.mean([run["curve"] for run in runs], axis=0).tolist()
         if "curve" in runs[0]
         else None,
+    }
+
+
+def summarise_newcomers(
+    runs: list[dict[str, Any]], reference: list[dict[str, Any]], by: str, late: set[str]
+) -> dict[str, Any]:
+    """Return the own accuracy and the gain of the nodes that came late; None without such."""
+    pairs = [
+        (score, base[node])
+        for run, base in zip(runs, reference, strict=True)
+        for node, score in run["scores"].items()
+        if node in late
+    ]
+    return {
+        "newcomer_own": float(np.mean([score["own"] for score, _ in pairs])) if pairs else None,
+        "newcomer_gain": float(np.mean([s[by] - b[by] for s, b in pairs])) if pairs else None,
     }
 
 

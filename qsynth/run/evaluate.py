@@ -26,7 +26,9 @@ class Score:
     own: of the predictor, on the node's own label distribution.  group: the same on the uniform
     labels of its true group, with a uniform prior; None without true groups.
     network_own, network_group: of the network alone (on top of the head's scores, where it has
-    learned what they lack).  balanced: mean recall over own classes.
+    learned what they lack).
+    balanced: mean recall over own classes, with
+    a uniform prior where that is the objective.
     auroc: mean over own classes, one against the rest.  ece: expected calibration error.
     """
 
@@ -51,6 +53,7 @@ class Evaluator:
         self.plan = plan
         self._features = {} if features is None else features
         self._group_labels = _group_labels(plan)
+        self.balanced = is_balanced(plan.rules.synthesis)
 
     def score(self, node: NodePlan, network: nn.Module, predictor: Predictor | None) -> Score:
         """Return the accuracies of a node's network and predictor (None: the network alone)."""
@@ -98,7 +101,7 @@ class Evaluator:
             own=_accuracy(own, labels, weights),
             group=self._group_accuracy(node, uniform, labels),
             network_own=_accuracy(network, labels, weights),
-            balanced=balanced_accuracy(own, labels, weights),
+            balanced=balanced_accuracy(uniform if self.balanced else own, labels, weights),
             auroc=auroc(own, labels, weights),
             ece=calibration_error(own, labels, weights),
             network_group=self._group_accuracy(node, network - learned, labels),
@@ -163,6 +166,11 @@ class Evaluator:
         rows = known[labels]
         counts = np.bincount(labels[rows], minlength=len(known))
         return _accuracy(scores[rows], labels[rows], 1.0 / counts[labels[rows]])
+
+
+def is_balanced(synthesis: Any) -> bool:
+    """Return whether every class counts alike, however rare it is."""
+    return getattr(synthesis, "objective", "own") == "balanced"
 
 
 def summarise(scores: list[Score]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from qsynth.synthesis.head import (
     Head,
     log_prior,
     log_softmax,
+    sample_weights,
     solve,
 )
 from qsynth.synthesis.lift import lifted, with_scatter
@@ -101,9 +102,11 @@ def synthesize(
     packets: statistics by author; one author counts once.  alike: how alike each author's
     fingerprint is, as a share of how alike a node of the same data would look.
     """
-    made = [_synthesis(config, _View.of(own, d), packets, alike or {})]
+    balanced = config.objective == "balanced"
+    view = _View.of(own, d, balanced)
+    made = [_synthesis(config, view, packets, alike or {})]
     if any(packet.dimensions < d for packet in packets.values()):
-        made.append(_synthesis(config, _View.of(own, d, neutral=True), packets, alike or {}))
+        made.append(_synthesis(config, replace(view, neutral=True), packets, alike or {}))
     return max(made, key=lambda synthesis: synthesis.likelihood)
 
 
@@ -118,29 +121,34 @@ def _synthesis(
     else:
         chosen = _greedy(view, offers, alike)
     head, merged, likelihood, unseen = _tuned(view, chosen)
-    return Synthesis(head, tuple(sorted(chosen)), merged, view.prior, likelihood, unseen)
+    prior = log_prior(np.bincount(view.own.labels, minlength=view.own.classes).astype(np.float64))
+    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
 
 
 @dataclass(frozen=True)
 class _View:
     """Own evidence at d features: whole, and without each fold.
 
-    neutral: how packets of fewer features are filled in (see `lifted`).
+    prior: (C,) log label shares that likelihoods are meant under.  weights: (n,) of own samples in
+    them, adding up to 1.  neutral: how packets of fewer features are filled in (see `lifted`).
     """
 
     own: OwnEvidence
     mine: Statistics
     unseen: tuple[Statistics, Statistics]
     prior: Floats
-    neutral: bool
+    weights: Floats
+    neutral: bool = False
 
     @classmethod
-    def of(cls, own: OwnEvidence, d: int, neutral: bool = False) -> _View:
+    def of(cls, own: OwnEvidence, d: int, balanced: bool = False) -> _View:
         """Gather the statistics of all samples and of those outside each fold."""
         # Two folds: what has not seen one is the other.
         one, other = own.statistics(d, own.folds[1]), own.statistics(d, own.folds[0])
         counts = np.bincount(own.labels, minlength=own.classes).astype(np.float64)
-        return cls(own, own.statistics(d), (one, other), log_prior(counts), neutral)
+        prior = np.zeros(own.classes) if balanced else log_prior(counts)
+        weights = sample_weights(own.labels, balanced)
+        return cls(own, own.statistics(d), (one, other), prior, weights)
 
     def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
         """Return own statistics with these packets: in author order, for the same bits."""
@@ -203,20 +211,20 @@ def _fold_scores(own: OwnEvidence, heads: Sequence[Head]) -> list[Floats]:
     return [head.scores(own.features[fold]) for fold, head in pairs]
 
 
-def _mean_log(own: OwnEvidence, scores: list[Floats], prior: Floats, temperature: float) -> float:
-    total = 0.0
+def _mean_log(view: _View, scores: list[Floats], temperature: float) -> float:
+    own, total = view.own, 0.0
     for fold, score in zip(own.folds, scores, strict=True):
         if len(fold):
-            logs = log_softmax(score * temperature + prior)
-            total += float(logs[np.arange(len(fold)), own.labels[fold]].sum())
-    return total / max(len(own.labels), 1)
+            logs = log_softmax(score * temperature + view.prior)
+            total += float(logs[np.arange(len(fold)), own.labels[fold]] @ view.weights[fold])
+    return total
 
 
 def _likelihood(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
     """Return the two-fold likelihood of own samples with these packets merged."""
     unseen = [view.merged(part, chosen) for part in view.unseen]
     scores = _fold_scores(view.own, _fold_heads(unseen, GATE_SHRINKAGE))
-    return max(_mean_log(view.own, scores, view.prior, t) for t in TEMPERATURES)
+    return max(_mean_log(view, scores, t) for t in TEMPERATURES)
 
 
 def _tuned(
@@ -237,10 +245,12 @@ def _tuned(
     for shrinkage in SHRINKAGES:
         folded.append(_fold_heads(unseen, shrinkage))
         scores = _fold_scores(own, folded[-1])
-        reached = [(_mean_log(own, scores, view.prior, t), t) for t in TEMPERATURES]
+        reached = [(_mean_log(view, scores, t), t) for t in TEMPERATURES]
         tried.append((*max(reached), shrinkage))
     best = max(tried)[0]
-    total = np.array([(entry[0] - best) * len(own.labels) for entry in tried])
+    # As many samples as weigh alike (Kish 1965): where classes do, the rare ones are most of it.
+    effective = 1.0 / max(float((view.weights**2).sum()), 1e-9)
+    total = np.array([(entry[0] - best) * effective for entry in tried])
     shares = np.exp(np.maximum(total, LEAST_LOG_SHARE))
     shares /= shares.sum()
     head = Head.mean([solve(merged, shrinkage, t) for _, t, shrinkage in tried], shares)

@@ -57,6 +57,10 @@ class AnalyticHead(Headed):
         "auto", "what of a packet counts: all classes, or those that mean the same here",
         choices=("whole", "classwise", "auto"),
     )  # fmt: skip
+    objective: str = setting(
+        "own", "whose likelihood the gate, the head and its weight are chosen by: samples as they "
+        "come, or every class alike, where some are rare", choices=("own", "balanced"),
+    )  # fmt: skip
     network: str = setting(
         "apart", "how the network learns: apart from the head; what the head's scores lack; or "
         "that, and taught by the head as well", choices=("apart", "boost", "hybrid"),

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from qsynth.packet import Statistics
-from qsynth.types import Floats, Floats32
+from qsynth.types import Floats, Floats32, Ints
 
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.9)
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.05, 2.0, 16))
@@ -92,6 +92,16 @@ def log_prior(counts: Floats) -> Floats:
     smooth = counts + 0.5
     result: Floats = np.log(smooth / smooth.sum())
     return result
+
+
+def sample_weights(labels: Ints, balanced: bool) -> Floats:
+    """Return (n,) weights that add up to 1: alike, or such that every class weighs alike."""
+    if not len(labels):
+        return np.zeros(0)
+    counts = np.bincount(labels)
+    each = 1.0 / counts[labels] if balanced else np.ones(len(labels))
+    weights: Floats = each / each.sum()
+    return weights
 
 
 def log_softmax(scores: Floats) -> Floats:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from qsynth.encoder import Encoder
-from qsynth.synthesis.head import Head, log_softmax
+from qsynth.synthesis.head import Head, log_softmax, sample_weights
 from qsynth.types import Floats, Ints, Task
 
 MIN_VALIDATION = 50  # below it, a weight fitted to validation samples is noise
+MIN_EACH = 10  # the same of each class, where all classes weigh alike
 WEIGHTS = tuple(i / 20 for i in range(21))
 NETWORK_TEMPERATURES = tuple(float(t) for t in np.geomspace(0.1, 1.0, 10))
 
@@ -106,20 +107,24 @@ class Predictor(nn.Module):
 def fit_product(
     network_logits: Floats, head_scores: Floats, labels: Ints, log_prior: Floats,
     weight: float | None, network_log_prior: Floats | None = None, summed: bool = False,
+    balanced: bool = False,
 ) -> tuple[float, float]:  # fmt: skip
     """Return w and the network's temperature, both by the likelihood of validation samples.
 
     network_logits, head_scores: (n, C), of samples that nothing else has seen.
     weight: fixed by the config, or None.  network_log_prior: of the label shares that the
     network's answers follow; None: log_prior.  summed: the network answers on top of the head's
-    scores.  Below MIN_VALIDATION samples w is .5.
+    scores.  balanced: every class weighs alike, and log_prior is uniform.  Below MIN_VALIDATION
+    samples w is .5; where balanced, below MIN_EACH of some class.
     """
     if len(labels) == 0:
         return (0.5 if weight is None else weight), 1.0
     rows = np.arange(len(labels))
     heads = log_softmax(head_scores + log_prior)
     candidates = [weight] if weight is not None else list(WEIGHTS)
-    if weight is None and len(labels) < MIN_VALIDATION:
+    weights = sample_weights(labels, balanced)
+    fewest = np.bincount(labels, minlength=len(log_prior)).min()
+    if weight is None and (len(labels) < MIN_VALIDATION or (balanced and fewest < MIN_EACH)):
         candidates = [0.5]
     shift = 0.0 if network_log_prior is None else log_prior - network_log_prior
     tried = []
@@ -130,6 +135,6 @@ def fit_product(
             networks = log_softmax(log_softmax(network_logits * temperature) + shift)
         for w in candidates:
             logs = log_softmax((1.0 - w) * networks + w * heads)
-            tried.append((float(logs[rows, labels].mean()), w, temperature))
+            tried.append((float(logs[rows, labels] @ weights), w, temperature))
     _, w, temperature = max(tried)
     return w, temperature

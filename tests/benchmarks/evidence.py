@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qsynth.encoder.projection import cache_folder
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "evidence.md"
+WRITERS = PAGE.parents[1] / "examples" / "digit_writers.py"
 ARMS = ("local", "alone", "best_alone", "semantic")
 DRIFT = 7.0  # the period of recipes/drift.yaml
 SEEDS = (0, 1, 2, 3, 4)
@@ -70,25 +73,37 @@ ROWS = (
         ("distill=reference_logits", "synthesis=reference_kd", "synthesis.head_weight=null"),
         "answers to 256 public images"),
     Row("fmnist_crowd", ("best_alone", "head"), SEEDS, 10, {"head:own_mean": 81.5}),
+    Row("natural", (*ARMS, "pooled"), SEEDS, 3, {"gain_mean": 2}),
+    Row("prevalence", (*ARMS, "oracle"), SEEDS, 8, {},
+        said="gains of balanced accuracy"),
+    Row("newcomer", (*ARMS, "oracle"), SEEDS, 8, {"newcomer_gain": 8}),
+    Row("cifar_mesh", ARMS, SEEDS, 60, {"network over alone": 4}, ("synthesis.network=hybrid",),
+        "hybrid"),
 )  # fmt: skip
+
+
+def place(row: Row, data: str | None) -> list[str]:
+    """Return where a row's data are; writers' digits are written first."""
+    if row.recipe == "natural":
+        file = cache_folder() / "writers.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, str(WRITERS), str(file)], check=True, stdout=sys.stderr)
+        return [f"data.path={file}"]
+    return [f"data.root={data}"] if data and not row.recipe.startswith("digits") else []
 
 
 def compare(row: Row, data: str | None) -> list[dict[str, Any]]:
     """Return a row's arms, run or kept."""
     words = [f"+recipe={row.recipe}", f"arms=[{','.join(row.arms)}]",
              f"seeds=[{','.join(map(str, row.seeds))}]", *row.overrides]  # fmt: skip
-    if data and not row.recipe.startswith("digits"):
-        words.append(f"data.root={data}")
-    command = [sys.executable, "-m", "qsynth", "compare", *words, "--json"]
+    command = [sys.executable, "-m", "qsynth", "compare", *words, *place(row, data), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.strip().splitlines()]
 
 
 def audited(row: Row, data: str | None) -> dict[str, Any]:
     """Return what the packets of a recipe give away."""
-    words = [f"+recipe={row.recipe}", *row.overrides, "--json"]
-    if data and not row.recipe.startswith("digits"):
-        words.append(f"data.root={data}")
+    words = [f"+recipe={row.recipe}", *row.overrides, *place(row, data), "--json"]
     command = [sys.executable, "-m", "qsynth", "packet", "audit", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     made: dict[str, Any] = json.loads(done.stdout)
@@ -113,8 +128,9 @@ def reached(arms: dict[str, dict[str, Any]], what: str) -> float:
 
 def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
     """Return a row's part of the page."""
+    balanced = rows[0]["gain_of"] == "balanced"
     head = ("arm", "own", "sd", "worst", "group", "network", "gain", "95 % interval", "harmed",
-            "KiB a node")  # fmt: skip
+            "KiB a node", *(("balanced", "AUROC") if balanced else ()))  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for entry in rows:
         low, high = entry["gain_low"], entry["gain_high"]
@@ -126,6 +142,8 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
             f"{100 * entry['gain_mean']:+.1f}", interval, percent(entry["harmed_share"]),
             "-" if carried is None else f"{carried / 1024:.0f}",
         ]  # fmt: skip
+        if balanced:
+            cells += [percent(entry["balanced_mean"]), percent(entry["auroc_mean"])]
         lines.append("| " + " | ".join(cells) + " |")
     arms = {entry["arm"]: entry for entry in rows}
     judged = []
@@ -135,8 +153,10 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
         judged.append(f"- {what}: {value:.1f}, asked for {least:g}: {verdict}")
     best = next((entry.get("setting") for entry in rows if entry.get("setting")), "-")
     packet = next((entry["packet_bytes"] for entry in rows if entry["packet_bytes"]), 0.0)
-    place = () if row.recipe.startswith("digits") else ("data.root=FOLDER",)
-    words = " ".join((f"+recipe={row.recipe}", *place, *row.overrides))
+    where = {"digits_skew": (), "natural": ("data.path=writers.npz",)}
+    words = " ".join(
+        (f"+recipe={row.recipe}", *where.get(row.recipe, ("data.root=FOLDER",)), *row.overrides)
+    )
     seeds = ",".join(map(str, row.seeds))
     command = f"qsynth compare {words} arms=[{','.join(row.arms)}] seeds=[{seeds}]"
     told = (
@@ -145,6 +165,13 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
         f"{audit['scatter_auc'] or 0.5:.2f} by the scatter (`qsynth packet audit`). "
         f"best_alone is `{best}`."
     )
+    late = [
+        f"{entry['arm']} {percent(entry['newcomer_own'])}"
+        for entry in rows
+        if entry["newcomer_own"] is not None
+    ]
+    if late:
+        told += f" Newcomers alone, own accuracy: {', '.join(late)}."
     title = row.recipe + (f", {row.said}" if row.said else "")
     parts = [f"## {title}", f"`{command}`", "\n".join(lines), told]
     return "\n\n".join([*parts, "\n".join(judged)] if judged else parts)

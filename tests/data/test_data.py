@@ -222,6 +222,24 @@ def test_a_declared_task_must_fit_the_data(tmp_path, rng) -> None:
             load_data(config, replace(task, **wrong))
 
 
+def test_some_labels_against_the_rest() -> None:
+    whole = load_data(Digits(), FromData())
+    data = load_data(Digits(positives=("3", "7")), FromData())
+    assert data.task.labels == ("rest", "3+7")
+    assert data.task.digest() != whole.task.digest()
+    assert np.array_equal(data.train_y, np.isin(whole.train_y, [3, 7]).astype(np.int64))
+    assert np.array_equal(data.test_y, np.isin(whole.test_y, [3, 7]).astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    ("positives", "said"),
+    [(("tree",), "no label tree"), (tuple(map(str, range(10))), "no label is left")],
+)
+def test_positives_that_cannot_be_are_one_clear_error(positives, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_data(Digits(positives=positives), FromData())
+
+
 def test_own_data_modules_are_loaded() -> None:
     target = "qsynth_test_modules.Points"
     import sys

@@ -33,7 +33,8 @@ def outcome(group: int, seed: int) -> Outcome:
     x = (GROUP_MEANS[group][y] + rng.standard_normal((60, 16))).astype(np.float32)
     payload = distil(Analytic(), 16, x, None, y, 3)
     statistics = read_evidence(payload).features
-    return Outcome(payload, fingerprint(ClassSketch(), statistics.counts, statistics.sums), 60)
+    own = fingerprint(ClassSketch(), statistics.counts, statistics.sums)
+    return Outcome(payload, own, 60, own)
 
 
 class Peer:

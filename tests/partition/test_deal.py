@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qsynth.errors import ConfigError
-from qsynth.partition import deal
+from qsynth.partition import deal, newcomers
 from qsynth.partition.config import Dirichlet, Iid, LabelGroups, LabelSwap, Natural, Rotations
 
 LABELS = np.tile(np.arange(10), 120)
@@ -175,3 +175,44 @@ def test_who_lies_lies_after_drifting_too_and_keeps_its_unlabelled_samples() -> 
 def test_one_node_at_least_is_honest() -> None:
     shares = deal(Iid(samples_per_node=40, liar_share=0.9), np.arange(500) % 10, 10, 1, 0)
     assert shares[0].honest
+
+
+def test_rare_labels_are_dealt_in_the_shares_asked_for() -> None:
+    labels = (np.arange(3000) % 10 == 0).astype(np.int64)
+    config = Rotations(samples_per_node=250, label_shares=(0.98, 0.02), validation_share=0.2)
+    for share in deal(config, labels, 2, 8, 1, None, SHAPE):
+        assert np.bincount(labels[share.train]).tolist() == [196, 4]
+        assert np.bincount(labels[share.validation]).tolist() == [49, 1]
+    thirds = deal(Iid(samples_per_node=100, label_shares=(1 / 3, 2 / 3)), labels, 2, 2, 1)
+    held = np.concatenate([thirds[0].train, thirds[0].validation])
+    assert np.bincount(labels[held]).tolist() == [33, 67]
+
+
+def test_newcomers_are_the_last_nodes_and_have_few_samples() -> None:
+    config = Rotations(samples_per_node=100, newcomer_share=0.25, newcomer_samples=20)
+    shares = deal(config, LABELS, 10, 8, 1, None, SHAPE)
+    sizes = [len(s.train) + len(s.validation) for s in shares]
+    assert newcomers(config, 8) == [6, 7]
+    assert sizes == [100] * 6 + [20] * 2
+    assert newcomers(Iid(), 8) == []
+    assert newcomers(Natural(), 8) == []
+    assert newcomers(Iid(samples_per_node=9, newcomer_share=0.9), 2) == [1]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (Iid(label_shares=(0.5, 0.5), samples_per_node=10), "needs 10 numbers"),
+        (Iid(label_shares=(0.2,) * 10, samples_per_node=10), "add up to 1"),
+        (Iid(label_shares=(0.1,) * 10), "needs partition.samples_per_node"),
+        (
+            Rotations(label_shares=(0.1,) * 10, samples_per_node=9, label_alpha=1.0),
+            "no label_alpha",
+        ),
+        (Iid(newcomer_share=0.5), "needs partition.samples_per_node"),
+        (Rotations(newcomer_share=0.5, samples_per_node=9, label_alpha=1.0), "no label_alpha"),
+    ],
+)
+def test_shares_that_cannot_be_are_one_clear_error(config, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        deal(config, LABELS, 10, 4, 0, None, SHAPE)

@@ -15,7 +15,7 @@ from qsynth.cli.main import main
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 from qsynth.run.arms import CHANGES, mesh_config
-from qsynth.run.compare import best_setting, interval, summarise_arm
+from qsynth.run.compare import best_setting, interval, summarise_arm, summarise_newcomers
 from qsynth.run.config import ARMS, check_arm, default_arms
 from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 
@@ -61,9 +61,9 @@ def test_a_finished_arm_is_not_run_again(capsys, tmp_path, monkeypatch) -> None:
     first, _ = run(capsys, tmp_path / "a", "arms=[semantic,random]", "seeds=[1]")
     second, told = run(capsys, tmp_path / "b", "arms=[semantic,random]", "seeds=[1]")
     assert first == second
-    assert told.count("(kept)") == 4
+    assert told.count("(kept)") == 5
     third, told = run(capsys, tmp_path / "c", "arms=[random]", "seeds=[1]", "peers.k=2")
-    assert told.count("(kept)") == 2  # the arms without peers do not depend on k
+    assert told.count("(kept)") == 3  # the arms without peers do not depend on k
     assert third[0]["used_mean"] <= 2
 
 
@@ -165,6 +165,25 @@ def test_gains_are_paired_and_harm_is_more_than_a_point() -> None:
     assert row["gain_low"] < row["gain_mean"] < row["gain_high"]
 
 
+def test_where_classes_are_rare_gains_are_of_balanced_accuracy() -> None:
+    rare = score(0.98) | {"balanced": 0.5}
+    found = score(0.9) | {"balanced": 0.8}
+    assert best_setting("own", [{"settings": {"a": {"n": rare}, "b": {"n": found}}}]) == "a"
+    assert best_setting("balanced", [{"settings": {"a": {"n": rare}, "b": {"n": found}}}]) == "b"
+    row = summarise_arm([{"scores": {"n": found}}], [{"n": rare}], "balanced")
+    assert row["gain_mean"] == pytest.approx(0.3)
+    assert row["gain_of"] == "balanced"
+
+
+def test_newcomers_have_figures_of_their_own() -> None:
+    runs = [{"scores": {"old": score(0.9), "new": score(0.7)}}]
+    reference = [{"old": score(0.8), "new": score(0.5)}]
+    row = summarise_newcomers(runs, reference, "own", {"new"})
+    assert row["newcomer_own"] == 0.7
+    assert row["newcomer_gain"] == pytest.approx(0.2)
+    assert summarise_newcomers(runs, reference, "own", set())["newcomer_gain"] is None
+
+
 def test_the_interval_is_students() -> None:
     from scipy.stats import ttest_1samp
 
@@ -177,7 +196,7 @@ def test_the_interval_is_students() -> None:
 def test_the_best_setting_is_best_over_all_seeds() -> None:
     taught = [{"settings": {"a": {"n": score(0.9)}}}, {"settings": {"a": {"n": score(0.1)}}}]
     other = [{"settings": {"b": {"n": score(0.6)}}}, {"settings": {"b": {"n": score(0.6)}}}]
-    assert best_setting(taught, other) == "b"
+    assert best_setting("own", taught, other) == "b"
 
 
 def test_metrics_agree_with_a_library() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,14 +13,17 @@ from qsynth.cli.main import main
 from qsynth.recipe.compose import compose
 from qsynth.recipe.finder import recipe_files
 
-SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
-         "placement=simulate", "baselines=[]"]  # fmt: skip
+WRITERS = Path(__file__).resolve().parents[2] / "docs" / "examples" / "digit_writers.py"
+SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]"]
+IMAGES = ["encoder.fit_images=300", "encoder.filters=8"]
 
 
 def small(name: str) -> list[str]:
     """Return overrides that leave what a recipe shows, and little of its work."""
     config = compose([f"+recipe={name}"]).config
     words = [f"+recipe={name}", *SMALL, "trainer.max_steps=8", "trainer.period_steps=1"]
+    if config.encoder.name == "seeded_conv":
+        words += IMAGES
     if config.synthesis.d is not None:
         words.append("synthesis.d=48")
     if name == "fmnist_crowd":
@@ -31,7 +37,11 @@ def small(name: str) -> list[str]:
 @pytest.mark.parametrize("name", sorted(recipe_files()))
 def test_a_recipe_runs_small(name: str, request, tmp_path, capsys) -> None:
     words = [*small(name), f"folder={tmp_path}"]
-    if not name.startswith("digits"):
+    if name == "natural":
+        file = tmp_path / "writers.npz"
+        subprocess.run([sys.executable, str(WRITERS), str(file)], check=True, timeout=120)
+        words.append(f"data.path={file}")
+    elif not name.startswith("digits"):
         words.append(f"data.root={request.getfixturevalue('data_dir')}")
     assert main(["run", *words, "--json", "--quiet"]) == 0
     summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,9 @@ from qsynth.packet import Statistics, class_statistics, merge
 from qsynth.synthesis import lift
 from qsynth.synthesis.analytic_head import OwnEvidence, synthesize
 from qsynth.synthesis.config import AnalyticHead
-from qsynth.synthesis.head import UNSEEN, log_prior, log_softmax, solve
+from qsynth.synthesis.head import UNSEEN, log_prior, log_softmax, sample_weights, solve
 from qsynth.synthesis.lift import lifted
+from qsynth.synthesis.predictor import fit_product
 
 MEANS = np.random.default_rng(7).standard_normal((4, 12)) * 1.2
 
@@ -141,3 +144,43 @@ def test_merge_is_what_the_head_sees() -> None:
     made = synthesize(AnalyticHead(gate="none"), evidence, 12, given)
     whole = merge([evidence.statistics(12), given[b"\1"], given[b"\2"]])
     assert np.array_equal(made.merged.scatter, whole.scatter)
+
+
+def test_under_the_balanced_objective_every_class_weighs_alike() -> None:
+    labels = np.array([0] * 8 + [1] * 2)
+    alike = sample_weights(labels, balanced=False)
+    each = sample_weights(labels, balanced=True)
+    assert alike.tolist() == [0.1] * 10
+    assert each[labels == 0].sum() == pytest.approx(0.5)
+    assert each[labels == 1].sum() == pytest.approx(0.5)
+    assert sample_weights(labels[:0], balanced=True).shape == (0,)
+
+
+def test_the_balanced_gate_keeps_who_knows_the_rare_class() -> None:
+    """A peer that knows the rare class well and blurs the common one a little."""
+    rng = np.random.default_rng(4)
+    y = np.array([0] * 190 + [1] * 10)
+    x = (MEANS[y] + 2.5 * rng.standard_normal((200, MEANS.shape[1]))).astype(np.float32)
+    mine = OwnEvidence.deal(x, y, 2, 0)
+    py = np.array([0] * 20 + [1] * 80)
+    px = MEANS[py] + 2.5 * rng.standard_normal((100, MEANS.shape[1]))
+    packets = {b"p": class_statistics(px.astype(np.float32), py, 2)}
+    config = AnalyticHead(objective="balanced")
+    kept = synthesize(config, mine, 12, packets, {b"p": 1.0})
+    assert kept.authors == (b"p",)
+    # The likelihood is that of a fair draw of classes: a coin's entropy when nothing is known.
+    blind = synthesize(config, replace(mine, features=np.zeros_like(x)), 12, {})
+    assert blind.likelihood == pytest.approx(-np.log(2), abs=1e-6)
+    np.testing.assert_allclose(kept.log_prior, log_prior(np.array([190.0, 10.0])))
+
+
+def test_a_balanced_weight_needs_enough_of_each_class() -> None:
+    rng = np.random.default_rng(6)
+    labels = (np.arange(400) < 5).astype(np.int64)
+    sharp = 6.0 * np.eye(2)[labels] + rng.standard_normal((400, 2))
+    noise = rng.standard_normal((400, 2))
+    zeros = np.zeros(2)
+    assert fit_product(noise, sharp, labels, zeros, None, zeros, balanced=True)[0] == 0.5
+    labels = (np.arange(400) < 40).astype(np.int64)
+    sharp = 6.0 * np.eye(2)[labels] + rng.standard_normal((400, 2))
+    assert fit_product(noise, sharp, labels, zeros, None, zeros, balanced=True)[0] > 0.8
