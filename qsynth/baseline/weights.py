@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qsynth.baseline.messengers import Messengers
 from qsynth.baseline.replica import Replica, State, average, state_bytes
 from qsynth.errors import ConfigError
 from qsynth.placement.plan import Plan
@@ -20,6 +21,7 @@ DEGREE = 3  # neighbours of a node in the gossip graph
 PENS_SAMPLED, PENS_KEPT = 6, 2  # models a node looks at in a round, and averages
 PENS_FIRST = 0.5  # share of the rounds in which PENS looks for its peers
 PROTO_WEIGHT = 1.0  # lambda of FedProto
+MIXED = ("fedproto", "sqmd")  # arms of networks that may differ
 
 Round = Callable[[int, list[Replica]], float]
 Watch = Callable[[int, list[Replica], float], None]
@@ -31,22 +33,26 @@ def run_weights(plan: Plan, arm: str, watch: Watch) -> None:
     watch: called after each round with its number, the replicas and the bytes a node has sent.
     Raises ConfigError where the fleet has several architectures.
     """
-    if arm == "fedproto":
+    if arm in MIXED:
         replicas = [Replica(plan, node, node.seed) for node in plan.nodes]
-        check_embeddings([replica.network for replica in replicas])
     else:
         check_architectures(plan, arm)
         replicas = [Replica(plan, node, plan.nodes[0].seed) for node in plan.nodes]
     steps = [plan.trainer.period_steps] * (plan.trainer.max_steps // plan.trainer.period_steps)
     if plan.trainer.max_steps % plan.trainer.period_steps:
         steps.append(plan.trainer.max_steps % plan.trainer.period_steps)
-    exchange = rival(plan, arm, len(steps))
     sent = 0.0
-    prototypes = _Prototypes(plan) if arm == "fedproto" else None
+    coach: _Prototypes | Messengers | None = None
+    if arm == "fedproto":
+        check_embeddings([replica.network for replica in replicas])
+        coach = _Prototypes(plan)
+    elif arm == "sqmd":
+        coach = Messengers(plan)
+    exchange = rival(plan, arm, len(steps))
     for number, count in enumerate(steps):
         for replica in replicas:
-            replica.train(count, prototypes.loss(replica) if prototypes else None)
-        sent += prototypes.exchange(replicas) if prototypes else exchange(number, replicas)
+            replica.train(count, coach.loss(replica) if coach else None)
+        sent += coach.exchange(replicas) if coach else exchange(number, replicas)
         watch(number + 1, replicas, sent)
 
 

@@ -6,6 +6,7 @@ apart from the start.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,6 +94,18 @@ def deal(
         shares[node] = replace(shares[node], later=shares[nodes + at])
     del shares[nodes:]
     return _with_more(config, shares, labels, classes, rng)
+
+
+def held_by_nobody(shares: Sequence[Share], samples: int, count: int, seed: int) -> Ints:
+    """Return up to `count` sorted indices of training samples that are no node's.
+
+    samples: that there are.  Samples dealt for later, after a drift, are a node's too.
+    """
+    every = [*shares, *(share.later for share in shares if share.later is not None)]
+    held = [part for s in every for part in (s.train, s.validation, s.audit, s.unlabelled)]
+    rest = np.setdiff1d(np.arange(samples), np.concatenate(held))
+    chosen: Ints = np.sort(np.random.default_rng([seed, 16]).permutation(rest)[:count])
+    return chosen
 
 
 def _with_more(

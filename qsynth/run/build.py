@@ -19,7 +19,7 @@ from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
-from qsynth.partition import deal, newcomers
+from qsynth.partition import deal, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
@@ -160,13 +160,11 @@ def public_set(
             raise DataError(f"distill.file={config.file}: must hold inputs (n, {shape})")
         given: Floats32 = np.ascontiguousarray(inputs, np.float32)
         return given
-    shares = [share for n in nodes for share in (n.share, n.share.later) if share is not None]
-    held = [part for s in shares for part in (s.train, s.validation, s.audit, s.unlabelled)]
-    rest = np.setdiff1d(np.arange(len(data.train_y)), np.concatenate(held))
-    if len(rest) < config.samples:
+    shares = [node.share for node in nodes]
+    chosen = held_by_nobody(shares, len(data.train_y), config.samples, seed)
+    if len(chosen) < config.samples:
         raise ConfigError(
-            f"distill.samples={config.samples}: {len(rest)} training samples are held by no node"
+            f"distill.samples={config.samples}: {len(chosen)} training samples are held by no node"
         )
-    chosen = np.random.default_rng([seed, 16]).permutation(rest)[: config.samples]
-    public: Floats32 = data.train_x[np.sort(chosen)]
+    public: Floats32 = data.train_x[chosen]
     return public

@@ -43,6 +43,7 @@ ARMS: dict[str, Arm] = {
     "fedavg_head_oracle": Arm("weights", "the same within true groups"),
     "gossip": Arm("weights", "D-PSGD on a random regular graph"),
     "pens": Arm("weights", "PENS: gossip with whose models fit one's own data"),
+    "sqmd": Arm("weights", "SQMD: answers of good and similar networks to a public set"),
     "fedproto": Arm("weights", "FedProto: class means of embeddings, averaged"),
 }
 DEFAULT_ARMS = ("local", "alone", "best_alone", "semantic", "head", "random", "oracle", "pooled")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from qsynth.baseline.heads import run_heads
+from qsynth.baseline.messengers import public_samples
 from qsynth.baseline.replica import Replica
 from qsynth.baseline.weights import (
     DEGREE,
@@ -47,6 +48,8 @@ def check_rival(plan: Plan, name: str) -> None:
         true_groups(plan)
     if name == "fedproto":
         check_embeddings([make_network(node.model, plan.data.task) for node in plan.nodes])
+    elif name == "sqmd":
+        public_samples(plan)
     elif name not in HEADS:
         check_architectures(plan, name)
     if len(plan.nodes) < 2:

@@ -42,6 +42,15 @@ class LabelHistogram(Bounded):
 
 
 @dataclass(frozen=True)
+class OutputProbe(Bounded):
+    """Compare nodes by what their class means answer to seeded probes: a control."""
+
+    name: str = setting("output_probe", "the option's name", choices=("output_probe",))
+    sketch_d: int = setting(32, "features of a probe", low=4, high=256)
+    probes: int = setting(32, "points of feature space that are asked about", low=4, high=256)
+
+
+@dataclass(frozen=True)
 class OwnMetric(Bounded):
     """Compare nodes by a function of the user's own on a packet's counts and class sums."""
 
@@ -53,5 +62,6 @@ OPTIONS: dict[str, type] = {
     "class_sketch": ClassSketch,
     "sketch_mean": SketchMean,
     "label_histogram": LabelHistogram,
+    "output_probe": OutputProbe,
     "module": OwnMetric,
 }

@@ -11,7 +11,13 @@ import numpy as np
 from qsynth.errors import ConfigError
 from qsynth.schema import load_target
 from qsynth.similarity.class_sketch import class_sketch, cosine, quantise
-from qsynth.similarity.config import ClassSketch, LabelHistogram, OwnMetric, SketchMean
+from qsynth.similarity.config import (
+    ClassSketch,
+    LabelHistogram,
+    OutputProbe,
+    OwnMetric,
+    SketchMean,
+)
 from qsynth.types import Fingerprint, Floats, Ints
 
 PROBE_FEATURES = 256
@@ -25,6 +31,8 @@ def fingerprint_size(config: Any, classes: int) -> int:
         size = config.sketch_d
     elif isinstance(config, LabelHistogram):
         size = classes
+    elif isinstance(config, OutputProbe):
+        size = classes * config.probes
     else:
         size = len(_own(config, np.ones(classes), np.ones((classes, PROBE_FEATURES))))
         if size != len(_own(config, np.ones(classes), np.ones((classes, 4)))):
@@ -48,6 +56,8 @@ def fingerprint(config: Any, counts: Floats, sums: Floats) -> Fingerprint:
         flat = np.zeros(config.sketch_d)
         d = min(config.sketch_d, sums.shape[1])
         flat[:d] = sums[:, :d].sum(axis=0) / max(float(counts.sum()), 1.0)
+    elif isinstance(config, OutputProbe):
+        flat = output_probe(config, counts, sums)
     elif isinstance(config, LabelHistogram):
         flat = np.sqrt(counts / max(float(counts.sum()), 1.0))
     else:
@@ -57,6 +67,26 @@ def fingerprint(config: Any, counts: Floats, sums: Floats) -> Fingerprint:
     rng = np.random.default_rng([len(flat), config.fingerprint_dim])
     mixing = rng.standard_normal((len(flat), config.fingerprint_dim))
     return quantise(flat @ mixing)
+
+
+def output_probe(config: OutputProbe, counts: Floats, sums: Floats) -> Floats:
+    """Return what a nearest-mean classifier of these means answers to seeded probes, centred.
+
+    Probes are Gaussian around the mean of the class means, as wide as these lie apart.
+    """
+    present, d = counts > 0, min(config.sketch_d, sums.shape[1])
+    answers = np.zeros((config.probes, len(counts)))
+    if present.sum() < 2:
+        return answers.ravel()
+    means = sums[present, :d] / counts[present, None]
+    means -= means.mean(axis=0)
+    spread = max(float(np.sqrt((means**2).mean())), 1e-12)
+    draws = np.random.default_rng([config.probes, config.sketch_d])
+    probes = spread * draws.standard_normal((config.probes, config.sketch_d))[:, :d]
+    apart = ((probes[:, None, :] - means) ** 2).sum(axis=2) / (2.0 * spread**2)
+    likely = np.exp(apart.min(axis=1, keepdims=True) - apart)
+    answers[:, present] = likely / likely.sum(axis=1, keepdims=True) - 1.0 / present.sum()
+    return answers.ravel()
 
 
 @cache

@@ -116,10 +116,12 @@ def _synthesis(
 ) -> Synthesis:  # fmt: skip
     packets = {author: with_scatter(packet, view.mine) for author, packet in packets.items()}
     offers = _offers(config, view.mine, packets, alike)
-    if config.gate == "none":
+    if config.gate == "none" and config.most is None:
         chosen = {author: parts[0] for author, parts in offers.items()}
+    elif config.gate == "none":
+        chosen = {author: offer for _, author, offer in _ranked(view, offers)[: config.most]}
     else:
-        chosen = _greedy(view, offers, alike)
+        chosen = _greedy(view, _ranked(view, offers), alike, config.most or len(offers))
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = log_prior(np.bincount(view.own.labels, minlength=view.own.classes).astype(np.float64))
     return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
@@ -173,14 +175,14 @@ def _offers(
     return offers
 
 
-def _greedy(
-    view: _View, offers: Mapping[NodeId, list[Statistics]], alike: Mapping[NodeId, float]
-) -> dict[NodeId, Statistics]:  # fmt: skip
-    """Return the offers taken: best first, each while the likelihood does not fall too far.
+def _ranked(
+    view: _View, offers: Mapping[NodeId, list[Statistics]]
+) -> list[tuple[float, NodeId, Statistics]]:
+    """Return packet loss, author and offer, least loss first.
 
-    Of each author the offer that alone makes own samples most likely.
+    The packet loss is that of own samples by own evidence and this packet, two-fold; of each
+    author the offer with the least.
     """
-    best = _likelihood(view, {})
     ranked = []
     for author in sorted(offers):
         tried = [
@@ -189,8 +191,19 @@ def _greedy(
         ]
         reached, number = max(tried)
         ranked.append((-reached, author, offers[author][-number]))
+    return sorted(ranked, key=lambda entry: entry[:2])
+
+
+def _greedy(
+    view: _View, ranked: Sequence[tuple[float, NodeId, Statistics]],
+    alike: Mapping[NodeId, float], most: int,
+) -> dict[NodeId, Statistics]:  # fmt: skip
+    """Return the offers taken: best first, each while the likelihood does not fall too far."""
+    best = _likelihood(view, {})
     chosen: dict[NodeId, Statistics] = {}
-    for _, author, offer in sorted(ranked, key=lambda entry: entry[:2]):
+    for _, author, offer in ranked:
+        if len(chosen) == most:
+            break
         reached = _likelihood(view, chosen | {author: offer})
         forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
         if reached > best - forgiven:

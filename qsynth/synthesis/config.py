@@ -53,6 +53,10 @@ class AnalyticHead(Headed):
 
     name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
     gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
+    most: int | None = setting(
+        None, "authors that count at most, those first with whose packet own samples are likeliest "
+        "(packet loss); null: as many as the gate lets in", low=1,
+    )  # fmt: skip
     merge: str = setting(
         "auto", "what of a packet counts: all classes, or those that mean the same here",
         choices=("whole", "classwise", "auto"),

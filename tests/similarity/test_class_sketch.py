@@ -5,7 +5,14 @@ import pytest
 
 from qsynth.errors import ConfigError
 from qsynth.similarity import cosine, fingerprint, fingerprint_size, likeness, split_half
-from qsynth.similarity.config import ClassSketch, LabelHistogram, OwnMetric, SketchMean
+from qsynth.similarity.config import (
+    ClassSketch,
+    LabelHistogram,
+    OutputProbe,
+    OwnMetric,
+    SketchMean,
+)
+from qsynth.similarity.metric import output_probe
 
 CONFIG = ClassSketch()
 
@@ -103,7 +110,27 @@ def test_other_metrics_see_what_their_names_say(rng, monkeypatch) -> None:
             fingerprint_size(OwnMetric(target=target), 4)
 
 
-@pytest.mark.parametrize("config", [ClassSketch(), SketchMean(), LabelHistogram()])
+def test_output_probes_are_answered_by_the_nearest_mean(rng) -> None:
+    config = OutputProbe(sketch_d=8, probes=16, fingerprint_dim=64)
+    counts, sums = statistics(rng)
+    got = output_probe(config, counts, sums).reshape(16, 4)
+    assert fingerprint(config, counts, sums).shape == (fingerprint_size(config, 4),) == (64,)
+    # The slow twin: each probe by itself.
+    means = sums[:, :8] / np.maximum(counts, 1.0)[:, None]
+    seen = counts > 0
+    means = means - means[seen].mean(axis=0)
+    spread = np.sqrt((means[seen] ** 2).mean())
+    probes = spread * np.random.default_rng([16, 8]).standard_normal((16, 8))
+    for probe, answer in zip(probes, got, strict=True):
+        apart = [np.exp(-((probe - m) ** 2).sum() / (2 * spread**2)) for m in means[seen]]
+        expected = np.zeros(4)
+        expected[seen] = np.array(apart) / sum(apart) - 1 / seen.sum()
+        np.testing.assert_allclose(answer, expected, atol=1e-9)
+    swapped = fingerprint(config, counts[::-1], sums[::-1])
+    assert cosine(fingerprint(config, counts, sums), swapped) < 0.9
+
+
+@pytest.mark.parametrize("config", [ClassSketch(), SketchMean(), LabelHistogram(), OutputProbe()])
 def test_no_support_is_no_fingerprint(config) -> None:
     assert not fingerprint(config, np.zeros(4), np.zeros((4, 16))).any()
     assert likeness(config, *[fingerprint(config, np.zeros(4), np.zeros((4, 16)))] * 2) == 0.0

@@ -74,6 +74,22 @@ def test_the_gate_keeps_poison_out_and_no_gate_lets_it_in() -> None:
     assert accuracy(gated.head) > accuracy(open_.head) + 0.1
 
 
+@pytest.mark.parametrize("gate", ["greedy", "none"])
+def test_the_packet_loss_says_who_counts_where_not_all_may(gate) -> None:
+    others = peers(1, 2, 3) | {bytes([9]): class_statistics(*samples(9, 80, MEANS[::-1].copy()), 4)}
+    every = synthesize(AnalyticHead(gate="none"), own(), 12, others)
+    few = synthesize(AnalyticHead(gate=gate, most=2), own(), 12, others)
+    assert len(every.authors) == 4
+    assert len(few.authors) == 2
+    assert bytes([9]) not in few.authors
+    singly = {
+        author: synthesize(AnalyticHead(gate="none"), own(), 12, {author: packet}).likelihood
+        for author, packet in others.items()
+    }
+    if gate == "none":
+        assert min(singly, key=lambda author: singly[author]) == bytes([9])
+
+
 def test_forgetting_an_author_is_never_having_had_them() -> None:
     config = AnalyticHead(gate="none")
     synthesize(config, own(), 12, peers(1, 2, 3))
