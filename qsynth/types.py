@@ -25,7 +25,8 @@ class Task:
     """Say what is learned, in the same words on every node.
 
     labels: ordered names; a class index means the same on every node.
-    layout: image (channels, height, width), series (channels, length) or vector (features,).
+    layout: image (channels, height, width), series (channels, length), vector (features,) or
+    tokens (length,), whole numbers of a vocabulary.
     low, high: the range of inputs in `units`.  location, scale: of each feature of a vector,
     fixed here and never fitted on a node; empty means 0 and 1.
     invariances: changes that leave the label of an image what it is, as `INVARIANCES` names them.

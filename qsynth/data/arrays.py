@@ -52,6 +52,10 @@ def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -
     layout = LAYOUT_OF_AXES.get(arrays["x"].ndim - 1)
     if layout is None:
         raise DataError(f"{source}: x must have 2, 3 or 4 axes, got {arrays['x'].ndim}")
+    if getattr(config, "tokens", False):
+        if layout != "vector" or not np.array_equal(arrays["x"], np.rint(arrays["x"])):
+            raise DataError(f"{source}: data.tokens needs x (n, length) of whole numbers")
+        layout = "tokens"
     labels, nodes = class_indices(arrays["y"], source), _nodes(arrays, "node", source)
     names = label_names(tuple(config.labels), labels, source)
     task = _task(arrays["x"], layout, names, config, source)

@@ -112,13 +112,15 @@ def make_encoder(config: Any, task: Task) -> Encoder:
     made: dict[type, tuple[str, Any]] = {
         SeededConv: ("image", ConvEncoder),
         SeededConv1d: ("series", SeriesEncoder),
-        SeededFourier: ("", FourierEncoder),
+        SeededFourier: ("vector or series", FourierEncoder),
         ModuleEncoder: ("", OwnEncoder),
     }
     layout, kind = made[type(config)]
+    if kind is FourierEncoder and task.layout != "tokens":
+        layout = ""  # numbers in any order
     if layout and task.layout != layout:
-        fitting = {"series": "seeded_conv1d"}.get(task.layout, "seeded_fourier")
-        spoken = {"image": "images", "series": "series"}[layout]
+        fitting = {"series": "seeded_conv1d", "tokens": "module"}.get(task.layout, "seeded_fourier")
+        spoken = {"image": "images"}.get(layout, layout)
         raise ConfigError(
             f"encoder.name={config.name}: needs {spoken}, the task has layout {task.layout}; "
             f"use encoder={fitting}"

@@ -91,7 +91,10 @@ def _load(config: ModuleEncoder) -> nn.Module:
 
 
 def _fit_inputs(rng: np.random.Generator, count: int, task: Task) -> Floats32:
-    """Return seeded inputs in the task's range: 1/f noise, or standard vectors."""
+    """Return seeded inputs in the task's range: 1/f noise, standard vectors, or any tokens."""
+    if task.layout == "tokens":
+        drawn = rng.integers(int(task.low), int(task.high) + 1, (count, *task.shape))
+        return drawn.astype(np.float32)
     if task.layout == "vector":
         location = np.asarray(task.location or 0.0, np.float32)
         scale = np.asarray(task.scale or 1.0, np.float32)

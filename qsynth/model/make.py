@@ -26,6 +26,11 @@ def make_network(config: Any, task: Task, path: str = "model") -> pl.LightningMo
         config = choose(OPTIONS, config, path)
     if isinstance(config, Module):
         return _own(config, task, path)
+    if task.layout == "tokens":
+        raise ConfigError(
+            f"{path}.name={config.name}: needs numbers, the task has layout tokens; "
+            "use model=module"
+        )
     if isinstance(config, (CNN, ResNet)) and task.layout != "image":
         raise ConfigError(f"{path}.name={config.name}: needs images, got {task.layout} inputs")
     if isinstance(config, ResNet) and config.width % config.groups:

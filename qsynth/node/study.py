@@ -33,7 +33,7 @@ from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd
 from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.offset import Offset, rows_by_input
 from qsynth.synthesis.predictor import fit_product
-from qsynth.synthesis.teach import Teaching, offset_alone
+from qsynth.synthesis.teach import Teaching, check_teaching, offset_alone
 from qsynth.types import Fingerprint, Floats, Floats32, Ints, NodeId, Task
 
 
@@ -81,6 +81,7 @@ class Study:
     def __init__(
         self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
     ) -> None:
+        check_teaching(rules.synthesis, task)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed = seed
         self.d = dimensions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from qsynth.encoder import Encoder
+from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.synthesis.config import Teach
 from qsynth.synthesis.head import Head, log_softmax
@@ -88,6 +90,8 @@ def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> 
 
     Source: mixup (Zhang 2018), CutMix (Yun 2019).
     """
+    if task.layout == "tokens":
+        return spliced(own, count, rng)
     first = augmented(own[rng.integers(len(own), size=count)], task, rng)
     second = augmented(own[rng.integers(len(own), size=count)], task, rng)
     kind = rng.random(count)
@@ -102,6 +106,29 @@ def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> 
         out = np.where(mixup.reshape(shape), out, cut)
     made: Floats32 = np.ascontiguousarray(out, dtype=np.float32)
     return made
+
+
+def spliced(own: Floats32, count: int, rng: np.random.Generator) -> Floats32:
+    """Return (count, length) token sequences: own ones, a part as they are, the others spliced.
+
+    The beginning of one and the end of another: CutMix (Yun 2019) of text.
+    """
+    first = own[rng.integers(len(own), size=count)]
+    second = own[rng.integers(len(own), size=count)]
+    length = own.shape[1]
+    cut = np.where(rng.random(count) < AS_IS, length, rng.integers(1, length + 1, size=count))
+    made: Floats32 = np.where(np.arange(length) < cut[:, None], first, second)
+    return made
+
+
+def check_teaching(config: Any, task: Task) -> None:
+    """Raise ConfigError where inputs of this layout cannot be made."""
+    inputs = getattr(config.teach, "inputs", "own_mix")
+    if inputs == "generated" and task.layout == "tokens":
+        raise ConfigError(
+            "synthesis.teach.inputs=generated: makes numbers, the task has layout tokens; "
+            "use own_mix or unlabelled"
+        )
 
 
 def generated(
@@ -124,7 +151,7 @@ def generated(
 
 def augmented(inputs: Floats32, task: Task, rng: np.random.Generator) -> Floats32:
     """Return inputs shifted by up to an eighth of a side, with contrast and brightness changed."""
-    if task.layout == "vector":
+    if task.layout in ("vector", "tokens"):
         return inputs
     span = task.high - task.low
     shape = (-1, *[1] * (inputs.ndim - 1))

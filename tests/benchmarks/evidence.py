@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,7 +20,13 @@ from typing import Any
 from qsynth.encoder.projection import cache_folder
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "evidence.md"
-WRITERS = PAGE.parents[1] / "examples" / "digit_writers.py"
+EXAMPLES = PAGE.parents[1] / "examples"
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(EXAMPLES), os.environ.get("PYTHONPATH")]))
+}
+# Recipes whose data a script of docs/examples writes, where the classes that they name are too.
+MADE = {"natural": ("digit_writers.py", "writers.npz"),
+        "text": ("scipy_sentences.py", "sentences.npz")}  # fmt: skip
 ARMS = ("local", "alone", "best_alone", "semantic")
 DRIFT = 7.0  # the period of recipes/drift.yaml
 SEEDS = (0, 1, 2, 3, 4)
@@ -76,6 +83,9 @@ ROWS = (
     Row("natural", (*ARMS, "pooled"), SEEDS, 3, {"gain_mean": 2}),
     Row("prevalence", (*ARMS, "oracle"), SEEDS, 8, {},
         said="gains of balanced accuracy"),
+    Row("text", (*ARMS, "all_ungated", "pooled"), SEEDS, 6, {},
+        ("--trust=scipy_sentences.WordNetwork", "--trust=scipy_sentences.sentence_encoder"),
+        "in docs/examples, with the extra `text`"),
     Row("newcomer", (*ARMS, "oracle"), SEEDS, 8, {"newcomer_gain": 8}),
     Row("cifar_mesh", ARMS, SEEDS, 60, {"network over alone": 4}, ("synthesis.network=hybrid",),
         "hybrid"),
@@ -84,10 +94,12 @@ ROWS = (
 
 def place(row: Row, data: str | None) -> list[str]:
     """Return where a row's data are; writers' digits are written first."""
-    if row.recipe == "natural":
-        file = cache_folder() / "writers.npz"
+    if row.recipe in MADE:
+        script, name = MADE[row.recipe]
+        file = cache_folder() / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, str(WRITERS), str(file)], check=True, stdout=sys.stderr)
+        command = [sys.executable, str(EXAMPLES / script), str(file)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
         return [f"data.path={file}"]
     return [f"data.root={data}"] if data and not row.recipe.startswith("digits") else []
 
@@ -97,7 +109,7 @@ def compare(row: Row, data: str | None) -> list[dict[str, Any]]:
     words = [f"+recipe={row.recipe}", f"arms=[{','.join(row.arms)}]",
              f"seeds=[{','.join(map(str, row.seeds))}]", *row.overrides]  # fmt: skip
     command = [sys.executable, "-m", "qsynth", "compare", *words, *place(row, data), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=ENVIRONMENT)
     return [json.loads(line) for line in done.stdout.strip().splitlines()]
 
 
@@ -105,7 +117,7 @@ def audited(row: Row, data: str | None) -> dict[str, Any]:
     """Return what the packets of a recipe give away."""
     words = [f"+recipe={row.recipe}", *row.overrides, *place(row, data), "--json"]
     command = [sys.executable, "-m", "qsynth", "packet", "audit", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=ENVIRONMENT)
     made: dict[str, Any] = json.loads(done.stdout)
     return made
 
@@ -153,7 +165,7 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
         judged.append(f"- {what}: {value:.1f}, asked for {least:g}: {verdict}")
     best = next((entry.get("setting") for entry in rows if entry.get("setting")), "-")
     packet = next((entry["packet_bytes"] for entry in rows if entry["packet_bytes"]), 0.0)
-    where = {"digits_skew": (), "natural": ("data.path=writers.npz",)}
+    where = {"digits_skew": ()} | {name: (f"data.path={made[1]}",) for name, made in MADE.items()}
     words = " ".join(
         (f"+recipe={row.recipe}", *where.get(row.recipe, ("data.root=FOLDER",)), *row.overrides)
     )

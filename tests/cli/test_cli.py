@@ -96,7 +96,8 @@ def test_every_recipe_composes_and_begins_with_its_title(capsys) -> None:
     listed = capsys.readouterr().out
     assert set(recipe_files()) >= {"digits_mesh", "cifar_mesh", "fmnist_rotations"}
     for name, path in recipe_files().items():
-        config = compose([f"+recipe={name}"]).config
+        named = [f"scipy_sentences.{part}" for part in ("WordNetwork", "sentence_encoder")]
+        config = compose([f"+recipe={name}"], named).config
         assert config.recipe == name
         assert config.name == name
         text = path.read_text()

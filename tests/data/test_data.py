@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,6 +175,16 @@ def test_own_arrays_of_every_layout(tmp_path, rng, shape, layout) -> None:
     assert data.task.labels == ("0", "1", "2")
     assert len(data.train_y) == len(data.train_node) == 40 - len(data.test_y)
     assert set(data.test_node) == {0, 1}
+
+
+def test_tokens_are_whole_numbers_of_a_vocabulary(tmp_path, rng) -> None:
+    x, y = rng.integers(0, 50, (40, 7)), np.arange(40) % 3
+    own = replace(save(tmp_path, x=x, y=y), tokens=True, low=0.0, high=49.0)
+    assert load_data(own, FromData()).task.layout == "tokens"
+    for wrong in (x + 0.5, rng.random((40, 1, 7))):
+        own = replace(save(tmp_path, x=wrong, y=y), tokens=True)
+        with pytest.raises(DataError, match="of whole numbers"):
+            load_data(own, FromData())
 
 
 BAD = [

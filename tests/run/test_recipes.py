@@ -13,14 +13,17 @@ from qsynth.cli.main import main
 from qsynth.recipe.compose import compose
 from qsynth.recipe.finder import recipe_files
 
-WRITERS = Path(__file__).resolve().parents[2] / "docs" / "examples" / "digit_writers.py"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+MADE = {"natural": "digit_writers.py", "text": "scipy_sentences.py"}
+TRUSTED = ("WordNetwork", "sentence_encoder")
 SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]"]
 IMAGES = ["encoder.fit_images=300", "encoder.filters=8"]
 
 
 def small(name: str) -> list[str]:
     """Return overrides that leave what a recipe shows, and little of its work."""
-    config = compose([f"+recipe={name}"]).config
+    trusted = [f"scipy_sentences.{part}" for part in TRUSTED]
+    config = compose([f"+recipe={name}"], trusted).config
     words = [f"+recipe={name}", *SMALL, "trainer.max_steps=8", "trainer.period_steps=1"]
     if config.encoder.name == "seeded_conv":
         words += IMAGES
@@ -35,11 +38,16 @@ def small(name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(recipe_files()))
-def test_a_recipe_runs_small(name: str, request, tmp_path, capsys) -> None:
+def test_a_recipe_runs_small(name: str, request, tmp_path, capsys, monkeypatch) -> None:
     words = [*small(name), f"folder={tmp_path}"]
-    if name == "natural":
-        file = tmp_path / "writers.npz"
-        subprocess.run([sys.executable, str(WRITERS), str(file)], check=True, timeout=120)
+    if name in MADE:
+        if name == "text":
+            pytest.importorskip("wordllama", reason="needs the extra `text`")
+            monkeypatch.syspath_prepend(str(EXAMPLES))
+            words += [f"--trust=scipy_sentences.{part}" for part in TRUSTED]
+        file = tmp_path / "made.npz"
+        script = EXAMPLES / MADE[name]
+        subprocess.run([sys.executable, str(script), str(file)], check=True, timeout=120)
         words.append(f"data.path={file}")
     elif not name.startswith("digits"):
         words.append(f"data.root={request.getfixturevalue('data_dir')}")
