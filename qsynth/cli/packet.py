@@ -43,6 +43,7 @@ def main(words: list[str]) -> int:
         f"membership, by class means       AUC {shown('membership_auc')}  (.5: nothing learned)\n"
         f"membership, by the scatter       AUC {shown('scatter_auc')}\n"
         f"membership, by the fingerprint   AUC {shown('fingerprint_auc')}\n"
+        f"membership, by the images        AUC {shown('mosaic_auc')}\n"
         f"inversion: a class mean picks a sample out of {made['candidates']} others   "
         f"{shown('inversion_rate')}\n"
         f"difference: the sample between two packets is found   "

@@ -8,19 +8,23 @@ if TYPE_CHECKING:
     from qsynth.distill.analytic import distil, payload_statistics
     from qsynth.distill.rules import (
         Evidence,
+        check_layout,
         check_size,
         dimensions,
         model_arrays,
+        mosaic_arrays,
         read_evidence,
         statistics_rule,
     )
 
 __all__ = [
     "Evidence",
+    "check_layout",
     "check_size",
     "dimensions",
     "distil",
     "model_arrays",
+    "mosaic_arrays",
     "payload_statistics",
     "read_evidence",
     "statistics_rule",

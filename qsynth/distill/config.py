@@ -65,8 +65,19 @@ class ReferenceLogits(ModelRule):
     file: str | None = setting(None, "a .npy of inputs (n, ...) to be the public set instead")
 
 
+@dataclass(frozen=True)
+class Mosaic(Published):
+    """Send averaged images of the author's data: several samples of a class in each."""
+
+    name: str = setting("mosaic", "the option's name", choices=("mosaic",))
+    route_d: int = setting(20, "features of the class means that route a packet", low=4, high=64)
+    images: int = setting(100, "in a packet, as fine as max_bytes lets them be", low=1, high=1024)
+    mixed: int = setting(4, "samples of a class in each image", low=1)
+
+
 OPTIONS: dict[str, type] = {
     "analytic": Analytic,
     "class_logits": ClassLogits,
     "reference_logits": ReferenceLogits,
+    "mosaic": Mosaic,
 }

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qsynth.distill import analytic
 from qsynth.distill.class_logits import PREFIX, code_logits, decode_logits, logit_shapes
 from qsynth.distill.config import Analytic, ClassLogits, ModelRule, ReferenceLogits
+from qsynth.distill.config import Mosaic as MosaicRule
 from qsynth.distill.means import mean_shapes
+from qsynth.distill.mosaic import Mosaic, averaged_images, code_mosaic, decode_mosaic
 from qsynth.distill.reference_logits import (
     ReferenceAnswers,
     code_answers,
@@ -22,8 +25,9 @@ from qsynth.distill.reference_logits import (
 )
 from qsynth.errors import ConfigError
 from qsynth.packet import Payload, Statistics, packet_bytes
-from qsynth.types import Floats, Floats32, Ints
+from qsynth.types import Floats, Floats32, Ints, Task
 
+LEAST_CODE = 100  # bytes that a mosaic should at least have room for
 Answer = Callable[[Floats32], Floats]  # inputs (n, ...) to logits (n, C)
 
 
@@ -32,13 +36,15 @@ class Evidence:
     """Hold what one packet says.
 
     features: of the encoder.  inputs: of inputs themselves, where they were sent.  logits: (C, C)
-    mean answers of the author's network by class.  answers: to a public set.
+    mean answers of the author's network by class.  answers: to a public set.  mosaic: averaged
+    images.
     """
 
     features: Statistics
     inputs: Statistics | None = None
     logits: Floats | None = None
     answers: ReferenceAnswers | None = None
+    mosaic: Mosaic | None = None
 
 
 def read_evidence(payload: Payload) -> Evidence:
@@ -49,6 +55,7 @@ def read_evidence(payload: Payload) -> Evidence:
         analytic.payload_statistics(payload, "input_") if "input_means" in payload else None,
         decode_logits(payload) if f"{PREFIX}mean_codes" in payload else None,
         decode_answers(payload, len(features.counts)) if "reference_codes" in payload else None,
+        decode_mosaic(payload, len(features.counts)) if "mosaic_code" in payload else None,
     )
 
 
@@ -82,6 +89,8 @@ def check_size(
     shapes = mean_shapes(classes, d)
     if isinstance(config, ClassLogits):
         shapes |= logit_shapes(classes)
+    elif isinstance(config, MosaicRule):
+        shapes |= {"mosaic_code": ((LEAST_CODE,), np.uint8)}
     else:
         shapes |= reference_shapes(references or config.samples, classes)
     needed = packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
@@ -91,6 +100,34 @@ def check_size(
             f"bytes; distill.max_bytes={2 ** math.ceil(math.log2(needed))} would fit"
         )
     return needed
+
+
+def check_layout(config: Any, task: Task) -> None:
+    """Raise ConfigError where a rule cannot say anything of inputs of this layout."""
+    if isinstance(config, MosaicRule) and task.layout != "image":
+        raise ConfigError(f"distill.name=mosaic: needs images, the data are {task.layout} inputs")
+
+
+def mosaic_arrays(
+    config: MosaicRule, payload: Payload, images: Floats32, labels: Ints, classes: int,
+    rng: np.random.Generator,
+) -> Payload:  # fmt: skip
+    """Return a packet's mosaic: as fine as there is room beside the rest of the payload.
+
+    images: (n, channels, height, width) in [0, 1].  Nothing where no class has enough samples.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    made = averaged_images(
+        images, labels, counts, config.images, config.mixed, config.min_support, rng
+    )
+    if not len(made.labels):
+        return {}
+    empty = np.zeros(0, np.uint8)
+    frame: dict[str, npt.NDArray[Any]] = {
+        "mosaic_code": empty, "mosaic_labels": empty, "mosaic_shape": np.zeros(3, np.uint32),
+        "mosaic_step": np.zeros(1, np.uint8),
+    }  # fmt: skip
+    return code_mosaic(made, config.max_bytes - packet_bytes(payload | frame))
 
 
 def model_arrays(

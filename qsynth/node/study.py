@@ -16,20 +16,31 @@ from torch import Tensor, nn
 
 from qsynth.distill import (
     Evidence,
+    check_layout,
     dimensions,
     distil,
     model_arrays,
+    mosaic_arrays,
     payload_statistics,
     statistics_rule,
 )
 from qsynth.distill.config import Analytic, ModelRule
-from qsynth.distill.reference_logits import reference_digest
+from qsynth.distill.config import Mosaic as MosaicRule
 from qsynth.encoder import Encoder
+from qsynth.node.received import answers_of, image_statistics_of, images_of, logits_of
 from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
 from qsynth.similarity import fingerprint, likeness, split_half
-from qsynth.synthesis import Predictor, Synthesis, class_kd, make_pool, reference_kd, synthesize
+from qsynth.synthesis import (
+    Predictor,
+    Synthesis,
+    class_kd,
+    make_pool,
+    reference_kd,
+    replay,
+    synthesize,
+)
 from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
-from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd
+from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd, Replay
 from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.offset import Offset, rows_by_input
 from qsynth.synthesis.predictor import fit_product
@@ -82,6 +93,7 @@ class Study:
         self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
     ) -> None:
         check_teaching(rules.synthesis, task)
+        check_layout(rules.distill, task)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed = seed
         self.d = dimensions(
@@ -138,6 +150,13 @@ class Study:
                 self.task.classes,
                 self.samples.reference_x,
             )
+        if isinstance(self.rules.distill, MosaicRule):
+            span = self.task.high - self.task.low
+            unit = ((self.samples.train_x - self.task.low) / span).astype(np.float32)
+            rng = np.random.default_rng([self.seed, 18])
+            payload |= mosaic_arrays(
+                self.rules.distill, payload, unit, self.own.labels, self.task.classes, rng
+            )
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
         return Outcome(payload, own, int(statistics.counts.sum()), self._query(own))
@@ -181,7 +200,11 @@ class Study:
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
-        if isinstance(self.rules.synthesis, AnalyticHead):
+        if isinstance(self.rules.synthesis, Replay):
+            rule = AnalyticHead(gate=self.rules.synthesis.gate)
+            statistics = image_statistics_of(packets, self.task, self.encoder, self.head_d)
+            made = synthesize(rule, self.own, self.head_d, statistics, alike)
+        elif isinstance(self.rules.synthesis, AnalyticHead):
             features = {author: evidence.features for author, evidence in packets.items()}
             made = synthesize(self.rules.synthesis, self.own, self.head_d, features, alike)
         else:
@@ -200,13 +223,13 @@ class Study:
         if isinstance(self.rules.synthesis, ClassKd):
             counts = np.bincount(self.own.labels, minlength=self.task.classes).astype(np.float64)
             support = {author: packet.features for author, packet in packets.items()}
-            return class_kd.agreeing(counts, _logits_of(packets), support)
+            return class_kd.agreeing(counts, logits_of(packets), support)
         reference = self.samples.reference_x
         if reference is None:
             return ()
         head = self._own_head().head
         own = head.scores(self.encoder.encode(reference, head.dimensions))
-        return reference_kd.agreeing(_answers_of(packets, reference), own)
+        return reference_kd.agreeing(answers_of(packets, reference), own)
 
     def teaching(
         self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int
@@ -214,6 +237,12 @@ class Study:
         """Return inputs labelled by the head for one period, or None where nothing is taught."""
         teach = self.rules.synthesis.teach
         rng = np.random.default_rng([self.seed, 6, period])
+        if isinstance(self.rules.synthesis, Replay):
+            received = images_of(packets, self.task)
+            return replay.replay_lesson(
+                teach, [received[author] for author in synthesis.authors], synthesis.head,
+                synthesis.log_prior, self.encoder, self.task, rng,
+            )  # fmt: skip
         if not isinstance(self.rules.synthesis, AnalyticHead):
             return self._lesson(synthesis.authors, packets, rng)
         log_prior = self.network_log_prior(synthesis)
@@ -246,12 +275,12 @@ class Study:
             return None
         if isinstance(config, ReferenceKd):
             assert self.samples.reference_x is not None
-            answers = _answers_of(packets, self.samples.reference_x)
+            answers = answers_of(packets, self.samples.reference_x)
             return reference_kd.reference_lesson(
                 config.teach, authors, answers, self.samples.reference_x
             )
         support = {author: packet.features for author, packet in packets.items()}
-        classes, logits = self.task.classes, _logits_of(packets)
+        classes, logits = self.task.classes, logits_of(packets)
         targets = class_kd.class_targets(classes, authors, logits, support)
         return class_kd.class_lesson(
             config.teach, targets, self.samples.train_x, self.own.labels, self.task, rng
@@ -313,22 +342,6 @@ class Study:
             self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
         sent = [packets[author].inputs for author in synthesis.authors]
         return merge([self._own_inputs, *(part for part in sent if part is not None)])
-
-
-def _logits_of(packets: Mapping[NodeId, Evidence]) -> dict[NodeId, Floats]:
-    return {a: e.logits for a, e in packets.items() if e.logits is not None}
-
-
-def _answers_of(packets: Mapping[NodeId, Evidence], reference: Floats32) -> dict[NodeId, Floats]:
-    """Return the answers to one's own public set: those to another say nothing here."""
-    digest, made = reference_digest(reference), {}
-    for author, evidence in packets.items():
-        answers = evidence.answers
-        if answers is None or answers.digest != digest:
-            continue
-        if len(answers.probabilities) == len(reference):
-            made[author] = answers.probabilities
-    return made
 
 
 def network_logits(network: nn.Module, inputs: Floats32) -> Tensor:

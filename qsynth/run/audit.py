@@ -13,10 +13,10 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import rankdata
 
-from qsynth.distill import distil, payload_statistics, statistics_rule
+from qsynth.distill import distil, payload_statistics, read_evidence, statistics_rule
 from qsynth.errors import ConfigError
 from qsynth.node.study import Study
-from qsynth.packet import Statistics, class_statistics, packet_bytes
+from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import make_study
 from qsynth.types import Floats, Floats32, Ints
@@ -55,7 +55,7 @@ def audit(plan: Plan) -> dict[str, Any]:
     free = _free_samples(plan)
     rows = [_audit_node(plan, node, free) for node in plan.nodes]
     keys = ("d", "bytes", "samples", "membership_auc", "scatter_auc", "fingerprint_auc",
-            "inversion_rate", "difference_rate")  # fmt: skip
+            "mosaic_auc", "inversion_rate", "difference_rate")  # fmt: skip
     means = {key: _mean([row[key] for row in rows]) for key in keys}
     counts = {"candidates": rows[0]["candidates"], "references": rows[0]["references"]}
     return {"name": plan.name, "seed": plan.seed, "nodes": len(rows), **counts, **means}
@@ -107,8 +107,10 @@ def _audit_node(plan: Plan, node: NodePlan, free: tuple[Floats32, Ints]) -> dict
     few = min(d, getattr(plan.rules.similarity, "sketch_d", d))
     short = _Attacker.of(attacker.features[:, :few], attacker.labels, plan.data.task.classes)
     print_only = Statistics(packet.counts, packet.sums[:, :few], packet.scatter[:few, :few])
+    pixels = _mosaic_auc(outcome.payload, study, (inputs[:count], labels[:count]))
     return {
         "d": d,
+        "mosaic_auc": pixels,
         "bytes": packet_bytes(outcome.payload),
         "samples": len(mine),
         "candidates": count,
@@ -168,6 +170,29 @@ def _scatter_auc(
         return inner - fits
 
     return auc(score(own, mine), score(others, theirs))
+
+
+def _mosaic_auc(payload: Payload, study: Study, strangers: tuple[Floats32, Ints]) -> float | None:
+    """Return the AUC of how near a sample is to the nearest sent image of its class, in pixels.
+
+    None where no images are sent.  Of the classes that were sent alone.
+    """
+    mosaic = read_evidence(payload).mosaic
+    if mosaic is None:
+        return None
+    task = study.task
+    sent = task.low + (task.high - task.low) * mosaic.images.reshape(len(mosaic.labels), -1)
+    known = np.unique(mosaic.labels)
+
+    def score(inputs: Floats32, labels: Ints) -> Floats:
+        rows = np.isin(labels, known)
+        flat = inputs[rows].reshape(int(rows.sum()), -1).astype(np.float64)
+        return np.array([
+            -np.square(sent[mosaic.labels == label] - row).sum(axis=1).min()
+            for row, label in zip(flat, labels[rows], strict=True)
+        ])  # fmt: skip
+
+    return auc(score(study.samples.train_x, study.own.labels), score(*strangers))
 
 
 def inversion(packet: Statistics, own: Floats32, mine: Ints, strangers: Floats32) -> float:

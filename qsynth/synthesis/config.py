@@ -88,14 +88,38 @@ class ReferenceKd(Headed):
     teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
 
 
+@dataclass(frozen=True)
+class ReplayLesson(Lesson):
+    """How a network is taught by received images."""
+
+    labels: str = setting(
+        "hard", "of received images: their own, or the answers of the head that they make",
+        choices=("hard", "head"),
+    )  # fmt: skip
+    noise: float = setting(0.05, "added to them, as a share of the input range", low=0.0)
+
+
+@dataclass(frozen=True)
+class Replay(Headed):
+    """Train the network on its peers' averaged images (distill=mosaic), and the head too."""
+
+    name: str = setting("replay", "the option's name", choices=("replay",))
+    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
+    teach: ReplayLesson = field(
+        default_factory=ReplayLesson, metadata={"doc": "teaching the network"}
+    )
+
+
 OPTIONS: dict[str, type] = {
     "analytic_head": AnalyticHead,
     "class_kd": ClassKd,
     "reference_kd": ReferenceKd,
+    "replay": Replay,
 }
 
 # The rule of distillation whose packets each rule of synthesis learns from.
-NEEDS: dict[str, str] = {"class_kd": "class_logits", "reference_kd": "reference_logits"}
+NEEDS: dict[str, str] = {"class_kd": "class_logits", "reference_kd": "reference_logits",
+                         "replay": "mosaic"}  # fmt: skip
 
 
 def check_rules(distill: Any, synthesis: Any) -> None:

@@ -173,6 +173,20 @@ def test_networks_teach_networks(rules, tmp_path, capsys) -> None:
     assert summary["gain"]["network"]["over_self_taught"] != 0.0
 
 
+@pytest.mark.parametrize("labels", ["hard", "head"])
+def test_networks_learn_from_received_images(labels, tmp_path, capsys) -> None:
+    words = [*SMALL, "distill=mosaic", "synthesis=replay", f"synthesis.teach.labels={labels}",
+             "trainer.max_steps=60", "trainer.period_steps=20", f"folder={tmp_path}"]  # fmt: skip
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert summary["failures"] == []
+    assert summary["packets"]["rejected"] == {}
+    # Their data have not changed: one packet a node.
+    assert summary["packets"]["published"] == summary["nodes"]
+    assert summary["pairs"]["useful"] > 0
+    assert summary["gain"]["network"]["over_self_taught"] != 0.0
+
+
 def test_the_public_set_is_nobodys(tmp_path) -> None:
     words = ["distill=reference_logits", "distill.samples=64", "synthesis=reference_kd",
              "partition.samples_per_node=100", "partition.unlabelled_per_node=10"]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from qsynth.distill import Evidence
 from qsynth.distill.reference_logits import ReferenceAnswers, reference_digest
-from qsynth.node.study import _answers_of
+from qsynth.node.received import answers_of
 from qsynth.packet import Statistics
 from qsynth.synthesis import class_kd, reference_kd
 from qsynth.synthesis.config import Lesson
@@ -68,7 +68,7 @@ def test_answers_to_another_set_do_not_teach(rng) -> None:
         )
 
     packets = {b"a": said(mine), b"b": said(other), b"c": said(mine, same[:2])}
-    assert list(_answers_of(packets | {b"d": Evidence(support([1, 1, 1, 1]))}, mine)) == [b"a"]
+    assert list(answers_of(packets | {b"d": Evidence(support([1, 1, 1, 1]))}, mine)) == [b"a"]
 
 
 def test_a_reference_lesson_is_the_mean_answer_and_nothing_without_authors() -> None:
