@@ -87,7 +87,7 @@ class Participant:
                  "likelihood": self.synthesis.likelihood}
             )  # fmt: skip
         self.port.note(records)
-        teaching = self.study.teaching(self.synthesis, self.packets, period)
+        teaching = self.study.teaching(self.synthesis, self.packets, period, network)
         release()
         return teaching
 

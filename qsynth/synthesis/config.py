@@ -28,6 +28,10 @@ class Teach(Lesson):
         "which inputs the head labels",
         choices=("own_mix", "unlabelled", "generated", "none"),
     )
+    schedule: str = setting(
+        "fixed", "of the weight: as it is, or times the odds, on validation samples, that the head "
+        "knows better than the network", choices=("fixed", "validation"),
+    )  # fmt: skip
     prior: str = setting(
         "own", "label shares that the head's answers follow, and so the network's",
         choices=("own", "uniform"),
