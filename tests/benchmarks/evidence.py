@@ -73,6 +73,18 @@ ROWS = (
                              "gossip", "pens", "fedavg_head", "fedavg_head_oracle", "pooled"),
         SEEDS, 8, {}, ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
                            "fleet.broad.count=0"), "one architecture"),
+    Row("fmnist_rotations", ("best_alone", "fedavg_head_oracle"), SEEDS, 4, {},
+        ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
+         "fleet.broad.count=0", "trainer.period_steps=25"), "rounds of 25 steps"),
+    Row("digits_skew", ("best_alone", "fedavg"), SEEDS, 2, {}, ("trainer.period_steps=25",),
+        "rounds of 25 steps"),
+    Row("digits_skew", ("best_alone", "fedavg"), SEEDS, 2, {}, ("trainer.period_steps=300",),
+        "rounds of 300 steps"),
+    Row("digits_skew", ("best_alone", "fedavg"), SEEDS, 3, {},
+        ("trainer.period_steps=25", "trainer.max_steps=6000"), "240 rounds of 25 steps"),
+    Row("fmnist_rotations", ARMS, SEEDS, 5, {},
+        ("distill=mosaic", "synthesis=replay", "synthesis.d=320", "synthesis.head_weight=null"),
+        "averaged images"),
     Row("fmnist_rotations", ARMS, SEEDS, 5, {},
         ("distill=class_logits", "distill.max_bytes=512", "synthesis=class_kd",
          "synthesis.head_weight=null"), "mean logits of each class in 512 bytes"),
@@ -87,7 +99,7 @@ ROWS = (
         ("--trust=scipy_sentences.WordNetwork", "--trust=scipy_sentences.sentence_encoder"),
         "in docs/examples, with the extra `text`"),
     Row("newcomer", (*ARMS, "oracle"), SEEDS, 8, {"newcomer_gain": 8}),
-    Row("cifar_mesh", ARMS, SEEDS, 60, {"network over alone": 4}, ("synthesis.network=hybrid",),
+    Row("cifar_mesh", ARMS, (0, 1), 30, {"network over alone": 4}, ("synthesis.network=hybrid",),
         "hybrid"),
 )  # fmt: skip
 
@@ -184,6 +196,12 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
     ]
     if late:
         told += f" Newcomers alone, own accuracy: {', '.join(late)}."
+    for entry in rows:
+        if entry["curve"]:
+            points = ", ".join(
+                f"{sent / 1024:.0f}: {100 * own:.1f}" for sent, own in entry["curve"]
+            )
+            told += f"\n\n`{entry['arm']}`, own accuracy after KiB a node: {points}."
     title = row.recipe + (f", {row.said}" if row.said else "")
     parts = [f"## {title}", f"`{command}`", "\n".join(lines), told]
     return "\n\n".join([*parts, "\n".join(judged)] if judged else parts)
