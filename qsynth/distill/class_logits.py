@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qsynth.distill.means import code_means, decode_means, mean_shapes
+from qsynth.errors import PacketError
 from qsynth.packet import Payload, class_statistics
 from qsynth.types import Floats, Ints
 
+# Share of a row's largest number that its 4-bit numbers reach: of many classes one stands out.
+LEAST_REACH = 0.8
 PREFIX = "l_"  # every byte counts in 512
 
 
@@ -33,7 +36,7 @@ def code_logits(logits: Floats, labels: Ints, classes: int) -> Payload:
     centred = logits - logits.mean(axis=1, keepdims=True)
     if classes % 2:
         centred = np.pad(centred, ((0, 0), (0, 1)))
-    payload = code_means(class_statistics(centred, labels, classes))
+    payload = code_means(class_statistics(centred, labels, classes), LEAST_REACH)
     del payload["counts"]
     return {PREFIX + key: array for key, array in payload.items()}
 
@@ -49,5 +52,7 @@ def decode_logits(payload: Mapping[str, npt.NDArray[np.generic]]) -> Floats:
         arrays["counts"] = payload["counts"]
     means = decode_means(arrays).means()
     classes = len(means)
+    if means.shape[1] != classes + classes % 2:
+        raise PacketError("schema", f"{PREFIX}mean_codes of {classes} classes and {means.shape[1]}")
     square: Floats = means[:, :classes]
     return square

@@ -29,11 +29,15 @@ def mean_shapes(classes: int, d: int) -> dict[str, tuple[tuple[int, ...], type[n
     }
 
 
-def code_means(statistics: Statistics) -> Payload:
-    """Return counts and class means, each class with a step of its own (8 bits of the largest)."""
+def code_means(statistics: Statistics, reach: float = 0.0) -> Payload:
+    """Return counts and class means, each class with a step of its own (8 bits of the largest).
+
+    reach: share of a row's largest number that is not clipped.
+    """
     means = statistics.means()
     # The step that loses least is below the largest value: 4-bit numbers clip the tails.
-    ideal = np.sqrt(np.square(means).mean(axis=1)) * 2.7 / STEPS
+    wide_enough = reach * np.abs(means).max(axis=1, initial=0.0)
+    ideal = np.maximum(np.sqrt(np.square(means).mean(axis=1)) * 2.7, wide_enough) / STEPS
     step = np.float32(max(float(ideal.max(initial=0.0)), 1e-12))
     steps = np.clip(np.ceil(ideal / float(step) * LARGEST), 1, LARGEST).astype(np.uint8)
     wide = (steps / LARGEST * float(step))[:, None]

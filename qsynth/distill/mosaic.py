@@ -21,7 +21,9 @@ from qsynth.packet import Payload
 from qsynth.types import Floats32, Ints
 
 MAX_IMAGES = 1024
-MAX_PIXELS = 64 * 64 * 3  # of one image: a hostile packet asks for no more
+MAX_PIXELS = 64 * 64 * 3  # numbers in one image
+MAX_NUMBERS = 1 << 20  # in all images of a packet: a hostile one gets no more unpacked
+MAX_CLASSES = 256  # of labels in a byte
 STEPS = tuple(float(s) for s in np.geomspace(0.01, 4.0, 40))  # of the lowest frequency
 SLOPE = 0.1  # how steps grow with each frequency
 FILTERS = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16, "lc": 0, "lp": 0, "pb": 0}]
@@ -100,6 +102,8 @@ def decode_mosaic(payload: Mapping[str, npt.NDArray[Any]], classes: int) -> Mosa
     if not 0 < len(labels) <= MAX_IMAGES or labels.max() >= classes:
         raise PacketError("range", "mosaic_labels hold no image, too many, or no class")
     size = len(labels) * int(np.prod(shape))
+    if size > MAX_NUMBERS:
+        raise PacketError("range", f"mosaic_code of {size} numbers")
     try:
         unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=FILTERS)
         plain = unpacker.decompress(payload["mosaic_code"].tobytes(), max_length=size)

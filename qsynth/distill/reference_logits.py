@@ -71,6 +71,6 @@ def decode_answers(
     values = codes.astype(np.float64)
     totals = values.sum(axis=1, keepdims=True)
     # Rounding moves a sum by half a step a class.
-    if np.abs(totals - 255.0).max() > classes / 2 + 1:
+    if np.abs(totals - 255.0).max() > classes / 2 + 1 or totals.min() <= 0.0:
         raise PacketError("range", "reference_codes are no distributions")
     return ReferenceAnswers(values / totals, digest.tobytes())

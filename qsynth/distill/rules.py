@@ -15,8 +15,17 @@ from qsynth.distill.class_logits import PREFIX, code_logits, decode_logits, logi
 from qsynth.distill.config import Analytic, ClassLogits, ModelRule, ReferenceLogits
 from qsynth.distill.config import Mosaic as MosaicRule
 from qsynth.distill.means import mean_shapes
-from qsynth.distill.mosaic import Mosaic, averaged_images, code_mosaic, decode_mosaic
+from qsynth.distill.mosaic import (
+    MAX_CLASSES,
+    MAX_NUMBERS,
+    MAX_PIXELS,
+    Mosaic,
+    averaged_images,
+    code_mosaic,
+    decode_mosaic,
+)
 from qsynth.distill.reference_logits import (
+    MAX_INPUTS,
     ReferenceAnswers,
     code_answers,
     decode_answers,
@@ -47,15 +56,20 @@ class Evidence:
     mosaic: Mosaic | None = None
 
 
-def read_evidence(payload: Payload) -> Evidence:
-    """Return what a payload says.  Raises PacketError where it is malformed."""
+def read_evidence(payload: Payload, images: bool = True) -> Evidence:
+    """Return what a payload says.  Raises PacketError where it is malformed.
+
+    images: whether to unpack them: a node whose rule makes nothing of them leaves them packed.
+    """
     features = analytic.payload_statistics(payload)
     return Evidence(
         features,
         analytic.payload_statistics(payload, "input_") if "input_means" in payload else None,
         decode_logits(payload) if f"{PREFIX}mean_codes" in payload else None,
         decode_answers(payload, len(features.counts)) if "reference_codes" in payload else None,
-        decode_mosaic(payload, len(features.counts)) if "mosaic_code" in payload else None,
+        decode_mosaic(payload, len(features.counts))
+        if images and "mosaic_code" in payload
+        else None,
     )
 
 
@@ -92,7 +106,10 @@ def check_size(
     elif isinstance(config, MosaicRule):
         shapes |= {"mosaic_code": ((LEAST_CODE,), np.uint8)}
     else:
-        shapes |= reference_shapes(references or config.samples, classes)
+        count = references or config.samples
+        if count > MAX_INPUTS:
+            raise ConfigError(f"distill: a public set of {count} inputs; at most {MAX_INPUTS}")
+        shapes |= reference_shapes(count, classes)
     needed = packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
     if needed > config.max_bytes:
         raise ConfigError(
@@ -104,8 +121,20 @@ def check_size(
 
 def check_layout(config: Any, task: Task) -> None:
     """Raise ConfigError where a rule cannot say anything of inputs of this layout."""
-    if isinstance(config, MosaicRule) and task.layout != "image":
+    if not isinstance(config, MosaicRule):
+        return
+    size = math.prod(task.shape)
+    if task.layout != "image":
         raise ConfigError(f"distill.name=mosaic: needs images, the data are {task.layout} inputs")
+    if size > MAX_PIXELS or task.classes > MAX_CLASSES:
+        raise ConfigError(
+            f"distill.name=mosaic: for images of at most {MAX_PIXELS} numbers and {MAX_CLASSES} "
+            f"classes, the data have {size} and {task.classes}"
+        )
+    if config.images * size > MAX_NUMBERS:
+        raise ConfigError(
+            f"distill.images={config.images}: must be <= {MAX_NUMBERS // size} of {size} numbers"
+        )
 
 
 def mosaic_arrays(
@@ -143,4 +172,6 @@ def model_arrays(
             raise ConfigError("distill.name=reference_logits: the node has no public set")
         return code_answers(answer(reference), reference_digest(reference))
     kept = np.bincount(labels, minlength=classes)[labels] >= config.min_support
-    return code_logits(answer(inputs[kept]), labels[kept], classes)
+    # No network is asked about nothing: many cannot take an empty batch.
+    logits = answer(inputs[kept]) if kept.any() else np.zeros((0, classes))
+    return code_logits(logits, labels[kept], classes)

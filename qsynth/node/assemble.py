@@ -14,6 +14,7 @@ from qsynth.node.node import Node
 from qsynth.node.study import Rules
 from qsynth.peers import make_peers
 from qsynth.similarity import fingerprint, fingerprint_size, likeness
+from qsynth.synthesis.config import Replay
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import NodeId, Task
@@ -35,7 +36,7 @@ def assemble(
         task=task,
         task_digest=task.digest(),
         encoder_digest=encoder_digest,
-        read=read_evidence,
+        read=partial(read_evidence, images=isinstance(rules.synthesis, Replay)),
         sketch=partial(fingerprint, rules.similarity),
     )
     return Node(

@@ -185,6 +185,8 @@ def _checked_inputs(task: Task, inputs: npt.ArrayLike) -> Any:
     x = np.ascontiguousarray(np.asarray(inputs), dtype=np.float32)
     if x.shape[1:] != task.shape:
         raise ShapeError(f"inputs must be (n, {', '.join(map(str, task.shape))}), got {x.shape}")
+    if not np.isfinite(x).all():
+        raise ShapeError("inputs must be finite numbers")
     return x
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from qsynth.errors import ConfigError
 from qsynth.synthesis.teach import Teaching
 
 # Called at the start of a fit (0) and at the end of every period: the teaching for the next.
@@ -34,11 +35,12 @@ class TrainerLearner(pl.Callback):
         self.teaching: Teaching | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._hook: RemovableHandle | None = None
+        self._offsets = 0
         self._teaches = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exchange before the first step: what a node's data say needs no training."""
-        self._hook = pl_module.register_forward_hook(self._with_offset)
+        self._hook = pl_module.register_forward_hook(self._with_offset, with_kwargs=True)
         self.teaching = self.exchange(0, pl_module)
 
     def on_train_batch_end(
@@ -50,6 +52,7 @@ class TrainerLearner(pl.Callback):
         if step == self.last_step or step % self.period_steps or step >= trainer.max_steps > 0:
             return
         self.last_step = step
+        self._check_offsets()
         self.period += 1
         self.teaching = self.exchange(self.period, pl_module)
 
@@ -57,15 +60,29 @@ class TrainerLearner(pl.Callback):
         """Exchange once more: the last period may be shorter."""
         if self._hook is not None:
             self._hook.remove()
+        if trainer.global_step > self.last_step:
+            self._check_offsets()
         self.period += 1
         self.teaching = self.exchange(self.period, pl_module)
 
-    def _with_offset(self, module: nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> Tensor:
+    def _with_offset(
+        self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], logits: Tensor
+    ) -> Tensor:
         """Add the offset to the logits of a training step; the network itself is what it was."""
         teaching = self.teaching
-        if teaching is None or teaching.offset is None or not module.training:
+        if teaching is None or teaching.offset is None or not module.training or self._teaches:
             return logits
-        return logits + teaching.offset(inputs[0]) if not self._teaches else logits
+        self._offsets += 1
+        return logits + teaching.offset(inputs[0] if inputs else next(iter(named.values())))
+
+    def _check_offsets(self) -> None:
+        """Raise ConfigError where a period's steps have gone past the offset."""
+        if self.teaching is not None and self.teaching.offset is not None and not self._offsets:
+            raise ConfigError(
+                "synthesis.network: boost and hybrid need a module whose training_step gets its "
+                "logits by self(x); use synthesis.network=apart"
+            )
+        self._offsets = 0
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any

@@ -317,7 +317,9 @@ class Study:
     def network_log_prior(self, synthesis: Synthesis) -> Floats:
         """Return the (C,) log label shares that the network's answers follow."""
         teach = self.rules.synthesis.teach
-        taught = isinstance(self.rules.synthesis, AnalyticHead) and teach.inputs != "none"
+        rule = self.rules.synthesis
+        taught = isinstance(rule, AnalyticHead) and teach.inputs != "none"
+        taught = taught and rule.network != "boost"
         if not taught or teach.weight == 0.0 or teach.prior == "own":
             return synthesis.log_prior
         return np.full_like(synthesis.log_prior, -np.log(len(synthesis.log_prior)))

@@ -266,6 +266,11 @@ def _spread(config: Any, allowed: Any, samples: int) -> Ints:
 def _in_shares(config: Any, allowed: Any, samples: int) -> Ints:
     """Return (nodes, C): every node's samples in the shares wanted, by largest remainders."""
     wanted: Floats = allowed * np.array(config.label_shares)
+    if (wanted.sum(axis=1) <= 0.0).any():
+        raise ConfigError(
+            f"partition.label_shares={list(config.label_shares)}: some group has no share of any "
+            "of its labels"
+        )
     exact = samples * wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1e-12)
     counts: Ints = np.floor(exact + 1e-9).astype(np.int64)
     for node, row in enumerate(exact - counts):

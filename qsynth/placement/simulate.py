@@ -242,11 +242,14 @@ def wanted_authors(plan: Plan) -> dict[str, list[NodeId]]:
             wanted[node.name] = [ids[mates[i].name] for i in sorted(drawn)]
     elif isinstance(plan.peers, Central):
         studies = {node.name: make_study(plan, node) for node in plan.nodes}
-        prints = {name: study.distil().fingerprint for name, study in studies.items()}
+        outcomes = {name: study.distil() for name, study in studies.items()}
+        # Who publishes nothing is nobody to learn from.
+        prints = {name: o.fingerprint for name, o in outcomes.items() if o.support}
         for name, study in studies.items():
             floor = plan.peers.min_similarity * study.self_similarity()
             others = [other for other in prints if other != name]
-            alike = sorted((-study.alike(prints[name], prints[o]), ids[o]) for o in others)
+            query = outcomes[name].query
+            alike = sorted((-study.alike(query, prints[o]), ids[o]) for o in others)
             wanted[name] = [i for score, i in alike[: plan.peers.k] if -score >= floor]
     return wanted
 

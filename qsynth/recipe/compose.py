@@ -56,7 +56,8 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     forced = [f"++{key}={value}" for _, key, value in assignments]
     values = _compose([f"+recipe={name}", *choices, *forced]) if forced else base
     values["recipe"] = recipe
-    _drop_other_options(values, choices, {key for _, key, _ in assignments})
+    assigned = {name for _, key, value in assignments for name in _assigned(key, value)}
+    _drop_other_options(values, choices, assigned)
     return Composed(validate(values), values, tuple(arguments), path)
 
 
@@ -95,6 +96,19 @@ def _check_syntax(argument: str) -> None:
         OverridesParser.create().parse_override(argument)
     except HydraException as error:
         raise ConfigError(f"{argument}: {_first_line(error)}") from None
+
+
+def _assigned(key: str, value: str) -> list[str]:
+    """Return the keys that an assignment sets: those of a mapping, one by one."""
+
+    def names(path: str, given: Any) -> list[str]:
+        if isinstance(given, dict) and given:
+            return [
+                name for part, inner in given.items() for name in names(f"{path}.{part}", inner)
+            ]
+        return [path]
+
+    return names(key, OverridesParser.create().parse_override(f"{key}={value}").value())
 
 
 def _check_fleet(base: dict[str, Any], assignments: list[tuple[str, str, str]]) -> None:
@@ -144,7 +158,7 @@ def _drop_unknown(place: dict[str, Any], schema: type, path: str, assigned: set[
         if name in hints:
             if is_dataclass(hints[name]) and isinstance(place[name], dict):
                 _drop_unknown(place[name], hints[name], key, assigned)
-        elif not any(a == key or a.startswith(key + ".") for a in assigned):
+        elif not any(a == key or a.startswith(f"{key}.") for a in assigned):
             del place[name]
 
 

@@ -22,7 +22,7 @@ from qsynth.placement.simulate import simulate
 from qsynth.run.baselines import Features
 from qsynth.run.build import build
 from qsynth.run.config import UNGATED, RunConfig, find_arm
-from qsynth.run.evaluate import Evaluator
+from qsynth.run.evaluate import Evaluator, is_balanced
 from qsynth.run.summary import mesh_scores, read_results
 from qsynth.schema import changes
 from qsynth.similarity import fingerprint_size
@@ -92,6 +92,8 @@ def arm_values(config: RunConfig, name: str) -> dict[str, Any]:
     else:
         values = changes(config)
         unused += ["peers", "trust", "dht", "mesh", "similarity", "synthesis"]
+    if is_balanced(config.synthesis):
+        values["judged"] = "balanced"
     for key in unused:
         values.pop(key, None)
     return values

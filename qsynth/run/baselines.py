@@ -27,13 +27,14 @@ import numpy as np
 import torch
 
 from qsynth.encoder.projection import cache_folder
+from qsynth.errors import ConfigError
 from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_participant, no_exchange, quietly, single_threaded
-from qsynth.run.evaluate import Evaluator, Score
+from qsynth.run.evaluate import Evaluator, Score, is_balanced
 from qsynth.schema import changes
-from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.config import AnalyticHead, Teach
 from qsynth.types import Floats32, config_digest
 
 RULES_VERSION = 4  # raise it when training, synthesis or evaluation changes: kept arms expire
@@ -100,7 +101,7 @@ def _run(plan: Plan, arm: str, features: Features | None) -> dict[str, Any]:
         for label, score in scores.items():
             settings.setdefault(label, {})[node.name] = asdict(score)
     return {
-        "scores": next(iter(settings.values())),
+        "scores": next(iter(settings.values()), {}),
         "settings": settings,
         "cpu_s": sum(r[1] for r in results),
     }
@@ -123,7 +124,12 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
         plan = pooled(plan, node)
     learner = plan.nodes[node.index]
     participant = make_participant(plan, learner, Lonely())
-    network = quietly(lambda: fit(plan, learner, participant.exchange))
+    try:
+        network = quietly(lambda: fit(plan, learner, participant.exchange))
+    except ConfigError:
+        if arm != "boosted":
+            raise
+        return {}, time.process_time() - began  # a module that cannot be boosted
     predictor = participant.predictor(network)
     cpu = time.process_time() - began
     if arm in ("alone", "pooled"):
@@ -149,7 +155,10 @@ def untaught(plan: Plan) -> Plan:
 def boosted(plan: Plan) -> Plan:
     """Return the plan with networks that learn what their own heads lack."""
     synthesis = plan.rules.synthesis
-    changed = AnalyticHead(d=synthesis.d, head_weight=synthesis.head_weight, network="boost")
+    if isinstance(synthesis, AnalyticHead):
+        changed = replace(synthesis, network="boost", teach=Teach())
+    else:
+        changed = AnalyticHead(d=synthesis.d, head_weight=synthesis.head_weight, network="boost")
     return replace(plan, rules=replace(plan.rules, synthesis=changed))
 
 
@@ -209,4 +218,6 @@ def _digest(plan: Plan, arm: str) -> bytes:
         values["encoder"] = plan.encoder.digest.hex()
         rules = plan.rules
         values["pipeline"] = [changes(rules.distill), changes(rules.synthesis)]
+    if arm == "boosted" and is_balanced(plan.rules.synthesis):
+        values["judged"] = "balanced"
     return config_digest(values)

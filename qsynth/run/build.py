@@ -12,7 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from qsynth.data import DataSet, load_data
-from qsynth.distill import check_size, dimensions
+from qsynth.distill import check_layout, check_size, dimensions
 from qsynth.distill.config import ReferenceLogits
 from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError, DataError, nearest_spelling
@@ -23,6 +23,7 @@ from qsynth.partition import deal, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
+from qsynth.synthesis.teach import check_teaching
 from qsynth.types import Floats32
 
 # Arguments of Lightning's Trainer that other settings or qsynth itself decide.
@@ -137,6 +138,8 @@ def _check_packets(
     config: RunConfig, data: DataSet, encoder_dimensions: int, nodes: tuple[NodePlan, ...],
     reference: Floats32 | None,
 ) -> None:  # fmt: skip
+    check_layout(config.distill, data.task)
+    check_teaching(config.synthesis, data.task)
     largest = max(len(node.share.train) for node in nodes)
     size, classes = math.prod(data.task.shape), data.task.classes
     d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
@@ -152,14 +155,13 @@ def public_set(
     """
     if config.file is not None:
         try:
-            inputs = np.load(config.file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            given: Floats32 = np.load(config.file, allow_pickle=False).astype(np.float32)
+        except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
             raise DataError(f"distill.file={config.file}: cannot be read ({error})") from None
         shape = data.task.shape
-        if not isinstance(inputs, np.ndarray) or inputs.shape[1:] != shape or not len(inputs):
-            raise DataError(f"distill.file={config.file}: must hold inputs (n, {shape})")
-        given: Floats32 = np.ascontiguousarray(inputs, np.float32)
-        return given
+        if given.shape[1:] != shape or not len(given) or not np.isfinite(given).all():
+            raise DataError(f"distill.file={config.file}: must hold finite inputs (n, {shape})")
+        return np.ascontiguousarray(given)
     shares = [node.share for node in nodes]
     chosen = held_by_nobody(shares, len(data.train_y), config.samples, seed)
     if len(chosen) < config.samples:

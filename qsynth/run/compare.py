@@ -148,6 +148,8 @@ def _job(job: tuple[str, int], name: str) -> dict[str, Any]:
 
 
 def _line(arm: str, seed: int, result: dict[str, Any]) -> str:
+    if not result["scores"]:
+        return f"seed {seed}: {arm}: these networks cannot be"
     own = np.mean([score["own"] for score in result["scores"].values()])
     spent = "kept" if result["cached"] else f"{result['wall_s']:.0f} s"
     return f"seed {seed}: {arm}: {100 * own:.1f} ({spent})"

@@ -70,8 +70,9 @@ class AnalyticHead(Headed):
         "come, or every class alike, where some are rare", choices=("own", "balanced"),
     )  # fmt: skip
     network: str = setting(
-        "apart", "how the network learns: apart from the head; what the head's scores lack; or "
-        "that, and taught by the head as well", choices=("apart", "boost", "hybrid"),
+        "apart", "how the network learns: apart from the head, and taught by it; what the head's "
+        "scores lack, untaught (boost); or that and taught (hybrid)",
+        choices=("apart", "boost", "hybrid"),
     )  # fmt: skip
     teach: Teach = field(default_factory=Teach, metadata={"doc": "teaching the network"})
 

@@ -90,6 +90,9 @@ class Admission:
         if counts is None or counts.shape != (self.task.classes,):
             raise PacketError("schema", "counts of other classes")
         size = math.prod(self.task.shape)
+        images = payload.get("mosaic_shape")
+        if images is not None and tuple(int(n) for n in images.ravel()) != self.task.shape:
+            raise PacketError("schema", "images of another shape")
         if inputs is not None and inputs.shape != (self.task.classes, size):
             raise PacketError("schema", f"inputs of shape {inputs.shape}")
 

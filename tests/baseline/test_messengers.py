@@ -54,7 +54,8 @@ def test_neighbours_are_good_and_similar() -> None:
         assert len(alike) == (2 if node < 6 else 3)
 
 
-def test_networks_move_to_the_answers_of_their_neighbours(plan) -> None:
+def test_networks_move_to_the_answers_of_their_neighbours(plan, monkeypatch) -> None:
+    monkeypatch.setattr("qsynth.baseline.messengers.WEIGHT", 100.0)
     heads = Messengers(plan)
     seen = []
 

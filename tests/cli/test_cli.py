@@ -146,6 +146,16 @@ def test_new_node_groups_can_be_added() -> None:
     assert changed.fleet["mlp"].model.name == "cnn"
 
 
+def test_a_nested_setting_of_the_first_option_is_left_out_and_a_mistyped_one_is_not() -> None:
+    # The recipe sets synthesis.teach.inputs, which the other rules do not have.
+    assert (
+        compose(["distill=class_logits", "synthesis=class_kd"]).config.synthesis.teach.weight == 3
+    )
+    for word in ("synthesis.teach={wieght:5}", "synthesis.teach.wieght=5"):
+        with pytest.raises(ConfigError, match="did you mean weight"):
+            compose(["distill=class_logits", "synthesis=class_kd", word])
+
+
 def test_a_recipe_can_be_a_file(tmp_path) -> None:
     text = (shipped("recipes") / "digits_mesh.yaml").read_text().replace("alpha: 0.3", "alpha: 0.7")
     (tmp_path / "mine.yaml").write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,29 @@ def test_only_images_have_mosaics() -> None:
     check_layout(Rule(), Task("t", 1, ("a", "b"), "image", (1, 4, 4), "", 0.0, 1.0))
     with pytest.raises(ConfigError, match="needs images"):
         check_layout(Rule(), Task("t", 1, ("a", "b"), "vector", (4,), "", 0.0, 1.0))
+    large = Task("t", 1, ("a", "b"), "image", (3, 96, 96), "", 0.0, 1.0)
+    with pytest.raises(ConfigError, match="at most 12288 numbers"):
+        check_layout(Rule(), large)
+    many = Task("t", 1, tuple(map(str, range(300))), "image", (1, 4, 4), "", 0.0, 1.0)
+    with pytest.raises(ConfigError, match="256 classes"):
+        check_layout(Rule(), many)
+    with pytest.raises(ConfigError, match="must be <= 85"):
+        check_layout(Rule(), replace(large, shape=(3, 64, 64)))
+    check_layout(Rule(images=85), replace(large, shape=(3, 64, 64)))
+
+
+def test_what_nobody_makes_anything_of_stays_packed(rng) -> None:
+    rule = Rule(max_bytes=4096)
+    labels = np.arange(120) % 10
+    features = rng.standard_normal((120, 24)).astype(np.float32)
+    payload = distil(statistics_rule(rule), 20, features, None, labels, 10)
+    payload |= mosaic_arrays(rule, payload, photographs(rng, 120), labels, 10, rng)
+    assert read_evidence(payload, images=False).mosaic is None
+    # A kilobyte that claims two hundred megabytes is refused before it is unpacked.
+    payload["mosaic_labels"] = np.zeros(1024, np.uint8)
+    payload["mosaic_shape"] = np.array([3, 64, 64], np.uint32)
+    with pytest.raises(PacketError, match="range"):
+        read_evidence(payload)
 
 
 def damaged(payload, what):

@@ -120,3 +120,46 @@ def test_any_numbers_are_read_or_refused(data) -> None:
         assert np.isfinite(got.logits).all()
         assert got.answers is not None
         assert np.isfinite(got.answers.probabilities).all()
+
+
+@pytest.mark.parametrize("columns", [0, 2, 5])
+def test_mean_logits_of_another_width_are_refused(rng, columns) -> None:
+    payload = code_logits(rng.standard_normal((60, 4)), np.arange(60) % 4, 4)
+    payload["counts"] = np.full(4, 15, np.uint32)
+    payload["l_mean_codes"] = np.full((4, columns), 119, np.uint8)
+    if columns == 2:
+        assert decode_logits(payload).shape == (4, 4)
+        return
+    with pytest.raises(PacketError, match="schema"):
+        decode_logits(payload)
+
+
+@pytest.mark.parametrize("classes", [4, 10, 100])
+def test_the_label_that_stands_out_is_not_clipped(rng, classes) -> None:
+    y = np.arange(5 * classes) % classes
+    logits = rng.standard_normal((len(y), classes)) + 10 * np.eye(classes)[y]
+    payload = code_logits(logits, y, classes)
+    payload["counts"] = np.full(classes, 5, np.uint32)
+    got = decode_logits(payload)
+    shares = np.exp(got - got.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    assert np.diag(shares).min() > 0.6
+
+
+def test_a_network_is_not_asked_about_nothing(rng) -> None:
+    def never(inputs):
+        raise AssertionError("asked")
+
+    x, y = rng.standard_normal((6, 20)).astype(np.float32), np.arange(6) % 3
+    payload = model_arrays(ClassLogits(min_support=5), never, x, y, 3, None)
+    payload["counts"] = np.zeros(3, np.uint32)
+    assert not decode_logits(payload).any()
+
+
+def test_answers_of_nothing_and_public_sets_beyond_all_bounds_are_refused() -> None:
+    nothing = {"reference_codes": np.zeros((2, 600), np.uint8)}
+    nothing["reference_digest"] = np.zeros(8, np.uint8)
+    with pytest.raises(PacketError, match="range"):
+        decode_answers(nothing, 600)
+    with pytest.raises(ConfigError, match="at most 4096"):
+        check_size(ReferenceLogits(max_bytes=32768), 20, 2, 196, references=5000)

@@ -6,6 +6,7 @@ import pytest
 from qsynth.errors import ConfigError
 from qsynth.partition import deal, newcomers
 from qsynth.partition.config import Dirichlet, Iid, LabelGroups, LabelSwap, Natural, Rotations
+from qsynth.partition.deal import _in_shares
 
 LABELS = np.tile(np.arange(10), 120)
 SITE = np.arange(1200) % 6
@@ -216,3 +217,11 @@ def test_newcomers_are_the_last_nodes_and_have_few_samples() -> None:
 def test_shares_that_cannot_be_are_one_clear_error(config, said) -> None:
     with pytest.raises(ConfigError, match=said):
         deal(config, LABELS, 10, 4, 0, None, SHAPE)
+
+
+def test_a_group_without_a_share_of_its_labels_is_refused() -> None:
+    config = LabelGroups(samples_per_node=20, label_shares=(0.5, 0.5, 0.0, 0.0))
+    allowed = np.array([[True, True, False, False], [False, True, True, False]])
+    assert _in_shares(config, allowed, 20).tolist() == [[10, 10, 0, 0], [0, 20, 0, 0]]
+    with pytest.raises(ConfigError, match="no share of any"):
+        _in_shares(config, ~allowed, 20)

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededFourier
+from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.config import MLP
 from qsynth.node.learner import TrainerLearner
@@ -120,6 +121,48 @@ def test_a_boosted_networks_sum_beats_its_logits_alone(place) -> None:
     apart.set_head(made.head, made.log_prior, 0.0, 1.0)
     alone = apart(torch.from_numpy(x)).detach().numpy()
     assert (answers.argmax(1) == y).mean() > (alone.argmax(1) == y).mean()
+
+
+class _Aside(pl.LightningModule):
+    """Gets its logits without calling itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.Linear(6, 3)
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self.layers(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class _Named(_Aside):
+    """Calls itself by a name."""
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self(inputs=batch[0]), batch[1])
+
+
+def test_a_module_that_goes_past_the_offset_is_told_so(place) -> None:
+    _, x, y, _, _ = place
+    loader = DataLoader(TensorDataset(torch.from_numpy(x), torch.from_numpy(y)), batch_size=20)
+
+    def fit(module, steps) -> None:
+        learner = TrainerLearner(4, lambda *_: offset_alone(offset_of(place)), 0)
+        trainer = pl.Trainer(
+            max_steps=steps, callbacks=[learner], logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+        )  # fmt: skip
+        quietly(lambda: trainer.fit(module, loader))
+
+    for steps in (9, 2):  # in the middle, and where there is no whole period
+        with pytest.raises(ConfigError, match=r"self\(x\)"):
+            fit(_Aside(), steps)
+    fit(_Named(), 9)
 
 
 def test_a_hybrids_pool_carries_the_heads_scores(place) -> None:

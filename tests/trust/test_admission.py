@@ -25,6 +25,14 @@ ADMISSION = Admission(
 )  # fmt: skip
 
 
+def test_images_of_another_shape_are_refused_before_they_are_unpacked() -> None:
+    made = payload() | {"mosaic_shape": np.array([3, 64, 64], np.uint32)}
+    with pytest.raises(PacketError, match="schema"):
+        ADMISSION._check_shapes(made)
+    square = replace(ADMISSION, task=replace(TASK, layout="image", shape=(3, 64, 64)))
+    square._check_shapes(made)
+
+
 def payload(classes: int = 3) -> dict:
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((60, 12)).astype(np.float32), np.arange(60) % classes
