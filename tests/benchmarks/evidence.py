@@ -1,6 +1,9 @@
 """Run the comparisons behind docs/explanation/evidence.md, and write that page.
 
-python tests/benchmarks/evidence.py [--only RECIPE ...] [--write]
+python tests/benchmarks/evidence.py [--only TITLE ...] [--write]
+
+TITLE: a recipe, for all its rows, or the title of one row.  With --only and --write the other
+sections of the page stay as they are.
 
 Finished arms are kept, so an interrupted run goes on where it stopped.  It says beforehand how
 long it takes.  No part of CI.
@@ -46,6 +49,10 @@ class Row:
     must: dict[str, float]
     overrides: tuple[str, ...] = ()
     said: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.recipe + (f", {self.said}" if self.said else "")
 
 
 ROWS = (
@@ -202,8 +209,7 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any]) -> str:
                 f"{sent / 1024:.0f}: {100 * own:.1f}" for sent, own in entry["curve"]
             )
             told += f"\n\n`{entry['arm']}`, own accuracy after KiB a node: {points}."
-    title = row.recipe + (f", {row.said}" if row.said else "")
-    parts = [f"## {title}", f"`{command}`", "\n".join(lines), told]
+    parts = [f"## {row.title}", f"`{command}`", "\n".join(lines), told]
     return "\n\n".join([*parts, "\n".join(judged)] if judged else parts)
 
 
@@ -228,20 +234,25 @@ def main() -> int:
     parser.add_argument("--data", default=None)
     parser.add_argument("--write", action="store_true", help="write the page")
     options = parser.parse_args()
-    chosen = [row for row in ROWS if not options.only or row.recipe in options.only]
+    names = {name for row in ROWS for name in (row.recipe, row.title)}
     for name in options.only:
-        if name not in {row.recipe for row in ROWS}:
-            parser.error(f"--only {name}: no such recipe on the page")
+        if name not in names:
+            parser.error(f"--only {name}: no such row on the page")
+    wanted = set(options.only) or names
+    chosen = [row for row in ROWS if {row.recipe, row.title} & wanted]
     total = sum(row.minutes for row in chosen)
     print(f"about {total // 60} h {total % 60} min on two cores, less what is kept", flush=True)
-    sections = []
+    sections = {}
+    if options.only and PAGE.exists():
+        for part in PAGE.read_text(encoding="utf-8").split("\n\n## ")[1:]:
+            sections[part.partition("\n")[0]] = f"## {part.strip()}"
     for row in chosen:
         rows, audit = compare(row, options.data), audited(row, options.data)
-        sections.append(section(row, rows, audit))
-        print(sections[-1] + "\n", flush=True)
-    if options.write:
-        PAGE.write_text(INTRO + "\n" + "\n\n".join(sections) + "\n", encoding="utf-8")
-        print(f"wrote {PAGE}")
+        sections[row.title] = section(row, rows, audit)
+        print(sections[row.title] + "\n", flush=True)
+        if options.write:
+            page = [sections[row.title] for row in ROWS if row.title in sections]
+            PAGE.write_text(INTRO + "\n" + "\n\n".join(page) + "\n", encoding="utf-8")
     return 0
 
 
