@@ -29,7 +29,7 @@ def small(name: str) -> list[str]:
         words += IMAGES
     if config.synthesis.d is not None:
         words.append("synthesis.d=48")
-    if name == "fmnist_crowd":
+    if name.endswith("crowd"):
         words += [f"fleet.{group}.count=4" for group in config.fleet]
     if config.partition.unlabelled_per_node:
         words.append("partition.unlabelled_per_node=20")
