@@ -97,6 +97,10 @@ def _check_together(config: RunConfig) -> None:
             "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; "
             "set partition.unlabelled_per_node=1200"
         )
+    if config.peers.name == "sums" and config.distill.name != "analytic":
+        raise ConfigError(
+            f"peers.name=sums: adds statistics; needs distill=analytic, not {config.distill.name}"
+        )
     _check_sizes(config)
     if config.placement.name == "processes" and config.mesh.name == "memory":
         raise ConfigError(

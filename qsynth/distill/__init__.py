@@ -16,9 +16,13 @@ if TYPE_CHECKING:
         read_evidence,
         statistics_rule,
     )
+    from qsynth.distill.sums import Part, add, agrees
 
 __all__ = [
     "Evidence",
+    "Part",
+    "add",
+    "agrees",
     "check_layout",
     "check_size",
     "dimensions",
@@ -30,13 +34,13 @@ __all__ = [
     "statistics_rule",
 ]
 
-_ANALYTIC = ("distil", "payload_statistics")
+_HOMES = {"distil": "analytic", "payload_statistics": "analytic", "Part": "sums", "add": "sums",
+          "agrees": "sums"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        home = "analytic" if name in _ANALYTIC else "rules"
-        return getattr(import_module(f"qsynth.distill.{home}"), name)
+        return getattr(import_module(f"qsynth.distill.{_HOMES.get(name, 'rules')}"), name)
     raise AttributeError(name)

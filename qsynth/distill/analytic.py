@@ -60,10 +60,12 @@ def distil(
     statistics = class_statistics(views, np.tile(labels, many), classes, many)
     if config.coding == "means":
         return code_means(statistics)
-    payload = _code(statistics, _rank(config), "")
+    payload = code_statistics(statistics, _rank(config), "")
     if config.input_rank is not None and inputs is not None:
         flat = inputs[kept].reshape(len(labels), math.prod(inputs.shape[1:]))
-        payload |= _code(class_statistics(flat, labels, classes), config.input_rank, "input_")
+        payload |= code_statistics(
+            class_statistics(flat, labels, classes), config.input_rank, "input_"
+        )
         del payload["input_counts"]  # the same as `counts`
     return payload
 
@@ -158,7 +160,8 @@ def _shapes(
     }
 
 
-def _code(statistics: Statistics, rank: int, prefix: str) -> Payload:
+def code_statistics(statistics: Statistics, rank: int, prefix: str) -> Payload:
+    """Return the arrays of statistics: `prefix` is "" for features, "input_" for inputs."""
     means, mean_scales = _to_int8(statistics.means(), axis=1)
     rank = min(rank, statistics.dimensions)
     values, vectors = np.linalg.eigh(statistics.scatter)

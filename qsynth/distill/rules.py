@@ -24,6 +24,7 @@ from qsynth.distill.mosaic import (
     code_mosaic,
     decode_mosaic,
 )
+from qsynth.distill.receipts import Receipts, decode_receipts
 from qsynth.distill.reference_logits import (
     MAX_INPUTS,
     ReferenceAnswers,
@@ -46,7 +47,7 @@ class Evidence:
 
     features: of the encoder.  inputs: of inputs themselves, where they were sent.  logits: (C, C)
     mean answers of the author's network by class.  answers: to a public set.  mosaic: averaged
-    images.
+    images.  receipts: of the authors behind a sum.
     """
 
     features: Statistics
@@ -54,6 +55,7 @@ class Evidence:
     logits: Floats | None = None
     answers: ReferenceAnswers | None = None
     mosaic: Mosaic | None = None
+    receipts: Receipts | None = None
 
 
 def read_evidence(payload: Payload, images: bool = True) -> Evidence:
@@ -70,6 +72,7 @@ def read_evidence(payload: Payload, images: bool = True) -> Evidence:
         decode_mosaic(payload, len(features.counts))
         if images and "mosaic_code" in payload
         else None,
+        decode_receipts(payload) if "leaves" in payload else None,
     )
 
 

@@ -12,7 +12,9 @@ from qsynth.identity import Identity
 from qsynth.mesh.config import Shared
 from qsynth.node.node import Node
 from qsynth.node.study import Rules
+from qsynth.node.sums import SumTree
 from qsynth.peers import make_peers
+from qsynth.peers.config import Sums
 from qsynth.similarity import fingerprint, fingerprint_size, likeness
 from qsynth.synthesis.config import Replay
 from qsynth.trust import Admission
@@ -39,7 +41,7 @@ def assemble(
         read=partial(read_evidence, images=isinstance(rules.synthesis, Replay)),
         sketch=partial(fingerprint, rules.similarity),
     )
-    return Node(
+    node = Node(
         identity,
         address,
         fingerprint_size(rules.similarity, task.classes),
@@ -52,3 +54,9 @@ def assemble(
         seed,
         rpc_seed,
     )
+    if isinstance(peers, Sums):
+        rank = rules.distill.rank if peers.rank is None else peers.rank
+        alike = partial(likeness, rules.similarity)
+        inputs = rules.distill.input_rank or 0
+        node.tree = SumTree(node, peers, alike, rank, inputs, rules.distill.max_bytes, seed)
+    return node

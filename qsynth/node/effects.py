@@ -24,7 +24,8 @@ class Effects:
 
 @dataclass(frozen=True)
 class Errand:
-    """Why a node was asked: who it is, and for which lookup."""
+    """Why a node was asked: who it is, and for which lookup, or which job of the sums."""
 
     contact: Contact
     lookup: int | None
+    job: Any = None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.dht import Contact, Lookup, Table
+from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.errors import PacketError
 from qsynth.identity import Identity
@@ -20,8 +20,10 @@ from qsynth.mesh import Answer, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.study import Outcome, is_new
+from qsynth.node.sums import SumTree
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest
 from qsynth.peers import Peers
 from qsynth.trust import Admission, Admitted
@@ -56,17 +58,14 @@ class Node:
         self.finished = False
         self.own_packet: tuple[OutcomePacket, bytes] | None = None
         self.query: Fingerprint = self.table.own  # whom to look for
-        self._same, self._sequence = 0.0, 0
-        self._lookups: dict[int, tuple[Lookup, float, str]] = {}
-        self._number = 0
+        self.same, self.sequence = 0.0, 0  # how alike the same data would look; own packets
         self._bootstrap: list[str] = []
         self._dead: dict[NodeId, int] = {}
-        self._fetching: set[NodeId] = set()
         self.joined = False
-        self._again = False
+        self.tree: SumTree | None = None  # set by whoever puts a node of sums together
+        self._now = 0.0
         self._last_refusal = ""
-        self._last_found: tuple[tuple[NodeId, int], ...] = ()
-        self._pause = self._quiet = 0  # periods without a lookup: after an answer, and still left
+        self.searches = Searches(self)
         self._retry_at: float | None = None
         self._rng = np.random.default_rng([seed, 9])
 
@@ -74,14 +73,14 @@ class Node:
 
     def start(self, now: float, addresses: Sequence[str]) -> Effects:
         """Join through any live node among these addresses; call again with more to retry."""
-        effects = Effects()
+        effects, self._now = Effects(), now
         self._bootstrap = [a for a in addresses if a != self.address]
         self._hello(now, effects)
         return effects
 
     def message(self, now: float, address: str, payload: bytes) -> Effects:
         """Take a message that came; `address` is where its answer goes."""
-        effects = Effects()
+        effects, self._now = Effects(), now
         received = self.rpc.receive(address, payload)
         if isinstance(received, Request):
             answer, heard = serve(self, received)
@@ -93,7 +92,7 @@ class Node:
 
     def timer(self, now: float) -> Effects:
         """Do what is due."""
-        effects = Effects()
+        effects, self._now = Effects(), now
         again, failures = self.rpc.due(now)
         effects.sends += again
         for failure in failures:
@@ -107,20 +106,19 @@ class Node:
 
         same: how alike a node of the same data would look.
         """
-        effects, self._same = Effects(), same
+        effects, self.same, self._now = Effects(), same, now
         self.query = self.query if outcome is None else outcome.query
-        for author in [a for a, h in self.held.items() if h.packet.expired(self._wall(now))]:
+        for author in [a for a, h in self.held.items() if h.packet.expired(self.wall_s())]:
             del self.held[author]
             effects.record("expired", author=author.hex())
         if outcome is not None and is_new(
-            outcome, self.own_packet and self.own_packet[0], self._wall(now)
+            outcome, self.own_packet and self.own_packet[0], self.wall_s()
         ):
             self._publish(now, period, outcome, effects)
-        self._quiet -= 1
-        if self._quiet <= 0:
-            target = self.peers.target(self.query)
-            if target is not None and not self.finished:
-                self._begin_lookup(now, target, effects)
+        if not self.finished:
+            self.searches.period(now, effects)
+            if self.tree is not None:
+                self.tree.period(now, effects)
         return effects
 
     def finish(self, now: float) -> Effects:
@@ -130,7 +128,7 @@ class Node:
         for contact in list(self.table.contacts.values()):
             if contact.finished and not first:
                 continue
-            self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
+            self.ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
         return effects
 
     # -- views -----------------------------------------------------------------------------
@@ -154,113 +152,47 @@ class Node:
     def contact(self) -> Contact:
         """Return who I am now."""
         own = self.table.own.tobytes()
-        return Contact(self.me, self.address, own, self._sequence, self.finished)
+        return Contact(self.me, self.address, own, self.sequence, self.finished)
 
     def authors(self) -> dict[NodeId, Admitted]:
         """Return the admitted packets to learn from now, by author."""
         prints = {author: held.fingerprint for author, held in self.held.items()}
-        chosen = self.peers.authors(prints, self.query, self._same)
+        chosen = self.peers.authors(prints, self.query, self.same)
         return {author: self.held[author] for author in chosen}
 
     # -- publishing ------------------------------------------------------------------------
 
-    def _wall(self, now: float) -> float:
-        return self.epoch_s + now
+    def wall_s(self) -> float:
+        """Return seconds since the epoch at the newest entry."""
+        return self.epoch_s + self._now
 
     def _publish(self, now: float, period: int, outcome: Outcome, effects: Effects) -> None:
         # From the clock, so that a node that has lost its state is not behind its own past.
-        self._sequence = max(self._sequence + 1, int(self._wall(now)))
+        self.sequence = max(self.sequence + 1, int(self.wall_s()))
         packet = OutcomePacket(
             task=self.admission.task_digest,
             encoder=self.admission.encoder_digest,
             author=self.identity.public_key,
-            sequence=self._sequence,
-            created_s=self._wall(now),
+            sequence=self.sequence,
+            created_s=self.wall_s(),
             ttl_s=int(self.ttl_s),
             support=outcome.support,
             payload=outcome.payload,
         )
         data = encode_packet(packet, self.identity)
         self.own_packet = (packet, data)
-        self._quiet = self._pause = 0  # what one has changed: look for peers at once
+        self.searches.changed()
         self.table.set_own(outcome.fingerprint)
         effects.record(
             "publish",
             period=period,
-            version=self._sequence,
+            version=self.sequence,
             bytes=len(data),
             digest=packet_digest(data).hex(),
             fingerprint=outcome.fingerprint.tobytes().hex(),
         )
         for contact in self.table.alike(outcome.fingerprint, NOTICES):
-            self._ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
-
-    # -- looking up ------------------------------------------------------------------------
-
-    def _begin_lookup(self, now: float, target: Fingerprint | NodeId, effects: Effects) -> None:
-        if self._lookups:
-            self._again = True  # one at a time: look once more when this one has ended
-            return
-        self._again = False
-        if isinstance(target, bytes):
-            start, kind = self.table.nearest(target, self.dht.ef), wire.NEAREST
-        else:
-            start, kind = self.table.alike(target, self.dht.ef), wire.SIMILAR
-        self._number += 1
-        lookup = Lookup(target, max(self.peers.k, 1), self.me, start, self.dht)
-        self._lookups[self._number] = (lookup, now, kind)
-        self._advance(now, self._number, effects)
-
-    def _advance(self, now: float, number: int, effects: Effects) -> None:
-        entry = self._lookups.get(number)
-        if entry is None:
-            return
-        lookup, began, kind = entry
-        late = now - began > self.dht.lookup_s
-        target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
-        body = wire.Search(self.contact(), target, self.dht.reply_contacts)
-        # Again until somebody is waited for: a request may be shed, and nobody would wake us.
-        while not late and (chosen := lookup.next()):
-            for contact in chosen:
-                if not self._ask(now, contact, kind, body, effects, number):
-                    lookup.failed(contact.id)
-        if late or lookup.done:
-            del self._lookups[number]
-            self._end_lookup(now, lookup, began, kind, effects)
-
-    def _end_lookup(
-        self, now: float, lookup: Lookup, began: float, kind: str, effects: Effects
-    ) -> None:
-        result = lookup.result()
-        effects.record(
-            "lookup",
-            kind=kind,
-            began=self._wall(began),
-            rpcs=result.rpcs,
-            rounds=result.rounds,
-            version=self._sequence,
-            found=[[c.id.hex(), c.version] for c in result.contacts],
-        )
-        found = tuple((contact.id, contact.version) for contact in result.contacts)
-        # The same answer again: look less often, up to every `quiet_periods`.
-        self._pause = min(2 * self._pause + 1, self.dht.quiet_periods) if self._is_old(found) else 0
-        self._quiet = 1 + self._pause
-        for contact in self.peers.found(result.contacts, self.query, self._same):
-            held = self.held.get(contact.id)
-            after = held.packet.sequence if held else 0
-            if contact.version > after and contact.id not in self._fetching:
-                body = wire.Fetch(self.contact(), contact.id, after)
-                if self._ask(now, contact, wire.FETCH, body, effects):
-                    self._fetching.add(contact.id)
-
-        if self._again or self.peers.hurry:
-            target = self.peers.target(self.query)
-            if target is not None:
-                self._begin_lookup(now, target, effects)
-
-    def _is_old(self, found: tuple[tuple[NodeId, int], ...]) -> bool:
-        before, self._last_found = self._last_found, found
-        return bool(found) and before == found
+            self.ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
 
     # -- asking ----------------------------------------------------------------------------
 
@@ -275,12 +207,13 @@ class Node:
             address = self._bootstrap[int(row)]
             effects.sends += self.rpc.request(now, address, wire.HELLO, wire.pack(body), None)
 
-    def _ask(
+    def ask(
         self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        lookup: int | None = None,
+        errand: Errand | None = None,
     ) -> bool:  # fmt: skip
-        errand = Errand(contact, lookup)
-        sends = self.rpc.request(now, contact.address, kind, wire.pack(body), errand)
+        """Ask a contact; return whether the request was sent."""
+        tag = errand or Errand(contact, None)
+        sends = self.rpc.request(now, contact.address, kind, wire.pack(body), tag)
         effects.sends += sends
         return bool(sends)
 
@@ -288,10 +221,14 @@ class Node:
         errand: Errand | None = answer.tag
         contacts: list[Contact] | None = None
         if errand is not None and answer.kind == wire.FETCH:
-            self._fetching.discard(errand.contact.id)
+            self.searches.fetching.discard(errand.contact.id)
         if errand is not None and answer.sender != errand.contact.id:
             self.counts["impostor"] += 1  # another node answers at this address now
             self._drop(errand.contact.id)
+            if errand.job is not None and self.tree is not None:
+                self.tree.failed(now, answer.kind, errand, effects)
+        elif errand is not None and errand.job is not None:
+            self._job_answered(now, answer, errand, effects)
         elif answer.refused:
             refusal = wire.unpack(answer.body, wire.Refusal)
             reason = refusal.reason[:200] if refusal else "malformed"
@@ -310,30 +247,23 @@ class Node:
                 contacts = self._learn([found.contact, *found.contacts[: wire.MAX_CONTACTS]])
             if answer.kind == wire.HELLO and contacts:
                 self._hello_answered(now, answer, effects)
-        self._return(now, errand, contacts, effects)
+        self.searches.returned(now, errand, contacts, effects)
 
-    def _return(
-        self, now: float, errand: Errand | None, contacts: list[Contact] | None, effects: Effects
-    ) -> None:
-        """Tell the lookup behind an errand what came of it; None is a failure."""
-        if errand is None or errand.lookup is None or errand.lookup not in self._lookups:
-            return
-        lookup = self._lookups[errand.lookup][0]
-        if contacts is None:
-            lookup.failed(errand.contact.id)
+    def _job_answered(self, now: float, answer: Answer, errand: Errand, effects: Effects) -> None:
+        assert self.tree is not None
+        if answer.refused:
+            self.tree.failed(now, answer.kind, errand, effects)
         else:
-            lookup.answered(errand.contact.id, contacts)
-        self._advance(now, errand.lookup, effects)
+            self.tree.answered(now, answer.kind, answer.body, errand, effects)
 
     def _hello_answered(self, now: float, answer: Answer, effects: Effects) -> None:
         self._retry_at = None
         if not self.joined:
             self.joined = True
             effects.record("joined", through=answer.sender.hex(), known=len(self.table))
-        target = self.peers.target(self.query) if self._sequence else None
-        if target is not None:
+        if self.sequence:
             # Whoever is asked on the way learns of us: this is how a node becomes known.
-            self._begin_lookup(now, target, effects)
+            self.searches.begin(now, effects)
 
     def _failed(self, now: float, failure: Failure, effects: Effects) -> None:
         effects.forget.append(failure.address)
@@ -344,15 +274,19 @@ class Node:
             return
         effects.record("dead", node=errand.contact.id.hex(), kind=failure.kind)
         if failure.kind == wire.FETCH:
-            self._fetching.discard(errand.contact.id)
+            self.searches.fetching.discard(errand.contact.id)
         self._drop(errand.contact.id)
-        self._return(now, errand, None, effects)
+        if errand.job is not None and self.tree is not None:
+            self.tree.failed(now, failure.kind, errand, effects)
+        self.searches.returned(now, errand, None, effects)
 
     def _drop(self, node: NodeId) -> None:
         contact = self.table.contacts.get(node)
         # Others may still tell of it: remember which version is dead, until a newer one speaks.
         self._dead[node] = contact.version if contact else self._dead.get(node, 0)
         self.table.remove(node)
+        if self.tree is not None:
+            self.tree.dead(node)
 
     def _learn(self, contacts: Sequence[Contact], heard: bool = False) -> list[Contact]:
         kept = [c for c in contacts if c.valid(self.size) and c.id != self.me]
@@ -366,6 +300,8 @@ class Node:
             if contact.id not in self._dead:
                 alive.append(contact)
                 self.table.add(contact)
+        if self.tree is not None:
+            self.tree.heard(alive)
         return alive
 
     def _fetched(self, now: float, answer: Answer, claimed: Contact, effects: Effects) -> None:
@@ -378,7 +314,7 @@ class Node:
         effects.record("fetch", author=claimed.id.hex(), bytes=len(body.data))
         try:
             admitted = self.admission.admit(
-                body.data, claimed.id, after, claimed.vector(), claimed.version, self._wall(now)
+                body.data, claimed.id, after, claimed.vector(), claimed.version, self.wall_s()
             )
         except PacketError as error:
             self.counts[f"rejected_{error.reason}"] += 1
@@ -391,7 +327,7 @@ class Node:
     def _bound_held(self, effects: Effects) -> None:
         while len(self.held) > self.admission.config.max_authors:
             prints = {author: held.fingerprint for author, held in self.held.items()}
-            wanted = set(self.peers.authors(prints, self.query, self._same))
+            wanted = set(self.peers.authors(prints, self.query, self.same))
             author = min(self.held, key=lambda a: (a in wanted, self.held[a].packet.created_s))
             del self.held[author]
             effects.record("dropped", author=author.hex(), reason="max_authors")

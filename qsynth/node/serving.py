@@ -12,6 +12,7 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
+from qsynth.node.sums import SumTree, serve_sums
 from qsynth.packet import OutcomePacket
 from qsynth.trust import Admission
 from qsynth.types import NodeId
@@ -22,6 +23,8 @@ BODIES: dict[str, type] = {
     wire.NEAREST: wire.Search,
     wire.FETCH: wire.Fetch,
     wire.NOTICE: wire.Notice,
+    wire.SUM: wire.SumQuery,
+    wire.PIECE: wire.PieceQuery,
 }
 
 
@@ -36,6 +39,7 @@ class Server(Protocol):
     counts: Counter[str]
     admission: Admission
     own_packet: tuple[OutcomePacket, bytes] | None
+    tree: SumTree | None
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -64,7 +68,9 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
         own = node.own_packet
         newer = own is not None and body.author == node.me and own[0].sequence > body.after
         return wire.Packet(own[1] if own is not None and newer else b"")
-    return wire.Notice(node.contact())
+    if isinstance(body, wire.Notice):
+        return wire.Notice(node.contact())
+    return serve_sums(node.tree, body) if node.tree else wire.Refusal("no_sums")
 
 
 def _hello(node: Server, body: wire.Hello) -> Any:

@@ -9,6 +9,7 @@ import msgspec
 from qsynth.dht import Contact
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
+SUM, PIECE = "sum", "piece"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -36,6 +37,50 @@ class Fetch(msgspec.Struct, frozen=True, array_like=True):
     contact: Contact
     author: bytes
     after: int
+
+
+class SumQuery(msgspec.Struct, frozen=True, array_like=True):
+    """Ask what a node has summed over authors that share the first `bits` bits of its id.
+
+    leaves: authors at least.  have: digest of what the asker holds.  without: first 16 bytes of
+    the ids of authors that must not be in it.  count: contacts wanted, whose ids are near the
+    asker's.
+    """
+
+    contact: Contact
+    bits: int
+    leaves: int
+    have: bytes
+    without: list[bytes]
+    count: int
+
+
+class SumOffer(msgspec.Struct, frozen=True, array_like=True):
+    """Answer sum: 16-byte digest, size and authors of a packet; size 0 where there is none.
+
+    contacts: alike nodes whose ids are near the asker's.
+    """
+
+    contact: Contact
+    digest: bytes
+    size: int
+    leaves: int
+    contacts: list[Contact]
+
+
+class PieceQuery(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for the bytes of a packet of this digest from an offset on."""
+
+    contact: Contact
+    digest: bytes
+    offset: int
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """Answer piece: size of the whole, and at most `distill.max_bytes` of it; 0 where not held."""
+
+    size: int
+    data: bytes
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):

@@ -1,10 +1,13 @@
 """Outcome packets: small, signed, canonical bytes."""
 
-from qsynth.packet.codec import decode_packet, encode_packet, packet_bytes, packet_digest
-from qsynth.packet.packet import OutcomePacket, Payload
+from qsynth.packet.codec import MAX_BYTES, decode_packet, encode_packet, packet_bytes, packet_digest
+from qsynth.packet.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, Payload
 from qsynth.packet.statistics import Statistics, class_statistics, merge, restricted
 
 __all__ = [
+    "KIND_AUTHOR",
+    "KIND_SUM",
+    "MAX_BYTES",
     "OutcomePacket",
     "Payload",
     "Statistics",

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from qsynth.errors import PacketError
 from qsynth.identity import Identity, verify
 from qsynth.identity.keys import SIGNATURE_BYTES
-from qsynth.packet.packet import KIND_AUTHOR, OutcomePacket, Payload
+from qsynth.packet.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, Payload
 
 MAGIC = b"QSYP"
 VERSION = 1
@@ -92,7 +92,7 @@ def _decode_header(data: bytes) -> tuple[Any, ...]:
     if not HEADER.size + 1 + SIGNATURE_BYTES <= len(data) <= MAX_BYTES:
         raise PacketError("size", f"{len(data)} bytes")
     fields = HEADER.unpack_from(data)
-    if fields[0] != MAGIC or fields[1] != VERSION or fields[2] != KIND_AUTHOR:
+    if fields[0] != MAGIC or fields[1] != VERSION or fields[2] not in (KIND_AUTHOR, KIND_SUM):
         raise PacketError("header", "unknown magic, version or kind")
     if HEADER.size + fields[10] + SIGNATURE_BYTES != len(data):
         raise PacketError("header", "payload size does not match")

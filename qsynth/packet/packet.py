@@ -9,16 +9,17 @@ import numpy.typing as npt
 
 Payload: TypeAlias = dict[str, npt.NDArray[Any]]
 
-KIND_AUTHOR = 1  # one author's own evidence; sums over authors may come later
+KIND_AUTHOR = 1  # one author's own evidence
+KIND_SUM = 2  # a sum over authors, with a receipt of each
 
 
 @dataclass(frozen=True)
 class OutcomePacket:
-    """Hold one node's outcome.
+    """Hold one node's outcome, or a sum of several that one node vouches for.
 
-    task, encoder: 16-byte digests.  author: the public key.  sequence: grows with each packet
-    of an author.  created_s: seconds since the epoch.  ttl_s: whole seconds until it expires.
-    support: own samples behind the payload.  payload: arrays by name.
+    task, encoder: 16-byte digests.  author: the public key.  sequence: grows with each packet of
+    an author and kind.  created_s: seconds since the epoch.  ttl_s: whole seconds until it
+    expires.  support: samples behind the payload.  payload: arrays by name.
     """
 
     task: bytes

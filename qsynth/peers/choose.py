@@ -8,7 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from qsynth.dht import Contact
-from qsynth.peers.config import AllPeers, Central, Dissimilar, Oracle, RandomPeers, Semantic
+from qsynth.peers.config import (
+    AllPeers,
+    Central,
+    Dissimilar,
+    Oracle,
+    RandomPeers,
+    Semantic,
+    Sums,
+)
 from qsynth.similarity import cosine
 from qsynth.types import Fingerprint, NodeId
 
@@ -76,6 +84,21 @@ class SemanticPeers:
         floor = self._floor(same)
         scored = sorted((-self.alike(own, print_), node) for node, print_ in held.items())
         return sorted(node for score, node in scored[: self.k] if -score >= floor)
+
+
+class SumPeers(SemanticPeers):
+    """Choose every sum over authors that are alike; lookups only make others known."""
+
+    def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
+        """Return nobody: sums are asked for, not single packets."""
+        return []
+
+    def authors(
+        self, held: Mapping[NodeId, Fingerprint], own: Fingerprint, same: float
+    ) -> list[NodeId]:
+        """Return whoever holds a sum, or a packet, above the floor."""
+        floor = self._floor(same)
+        return sorted(node for node, print_ in held.items() if self.alike(own, print_) >= floor)
 
 
 class DissimilarPeers:
@@ -186,6 +209,8 @@ def make_peers(
     rng = np.random.default_rng([seed, 8])
     if isinstance(config, (Oracle, Central)):
         return DrawnPeers(config.k, rng, wanted or ())
+    if isinstance(config, Sums):
+        return SumPeers(config.k, config.min_similarity, alike)
     if isinstance(config, Semantic):
         return SemanticPeers(config.k, config.min_similarity, alike)
     if isinstance(config, AllPeers):

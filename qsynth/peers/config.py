@@ -61,6 +61,24 @@ class Central(Semantic):
 
 
 @dataclass(frozen=True)
+class Sums(Semantic):
+    """Learn from all that are alike, by sums over groups of them: one packet for each doubling."""
+
+    name: str = setting("sums", "the option's name", choices=("sums",))
+    k: int = setting(8, "contacts that a lookup finds", low=1, high=256)
+    rank: int | None = setting(
+        None, "low-rank factors of a sum's scatter; null: as many as of a packet's", low=0, high=256
+    )
+    max_leaves: int = setting(256, "authors in a sum at most", low=2, high=512)
+    audit_share: float = setting(
+        0.05, "of received sums whose parts are fetched and added again", low=0.0, high=1.0
+    )
+    refresh_periods: int = setting(
+        16, "until a sum is asked for anew though no larger one is offered", low=1
+    )
+
+
+@dataclass(frozen=True)
 class NoPeers:
     """Learn from nobody: the pipeline alone."""
 
@@ -74,5 +92,6 @@ OPTIONS: dict[str, type] = {
     "all": AllPeers,
     "oracle": Oracle,
     "central": Central,
+    "sums": Sums,
     "none": NoPeers,
 }

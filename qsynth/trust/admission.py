@@ -11,7 +11,7 @@ import numpy as np
 
 from qsynth.errors import ConfigError, PacketError
 from qsynth.identity import node_id
-from qsynth.packet import OutcomePacket, Payload, decode_packet
+from qsynth.packet import KIND_AUTHOR, OutcomePacket, Payload, decode_packet
 from qsynth.trust.config import Checks
 from qsynth.types import Fingerprint, NodeId, Task
 
@@ -32,8 +32,8 @@ class Admitted:
 class Admission:
     """Admit packets of one task and encoder.
 
-    read: gives what a payload says, with statistics `.features` and `.inputs`, or raises
-    PacketError.
+    read: gives what a payload says, with statistics `.features` and `.inputs` and, of a sum, its
+    `.receipts`, or raises PacketError.
     sketch: gives the fingerprint of counts and sums.
     """
 
@@ -46,17 +46,40 @@ class Admission:
 
     def admit(
         self, data: bytes, author: NodeId, after: int, claimed: Fingerprint | None,
-        claimed_version: int, now_s: float,
+        claimed_version: int, now_s: float, kinds: tuple[int, ...] = (KIND_AUTHOR,),
     ) -> Admitted:  # fmt: skip
         """Return the admitted packet.
 
         author: whom it was asked for.  after: the sequence number already held.  claimed: the
-        fingerprint announced for `claimed_version`.  now_s: seconds since the epoch.
+        fingerprint announced for `claimed_version`.  now_s: seconds since the epoch.  kinds: of
+        packets that were asked for.
         Raises PacketError with the reason: size, header, signature, schema, author, task,
         encoder, replay, expired, future, range, support or fingerprint.
         """
         packet = decode_packet(data)
+        if packet.kind not in kinds:
+            raise PacketError("header", f"kind {packet.kind} was not asked for")
         self._check_header(packet, author, after, now_s)
+        admitted = self._opened(packet)
+        own = admitted.fingerprint
+        if claimed is not None and claimed_version == packet.sequence:
+            if claimed.shape != own.shape:
+                raise PacketError("fingerprint", f"{claimed.shape} instead of {own.shape}")
+            apart = np.abs(claimed.astype(np.int64) - own.astype(np.int64))
+            if int(apart.max()) > FINGERPRINT_STEPS:
+                raise PacketError("fingerprint", f"{int(apart.max())} steps apart")
+        return admitted
+
+    def opened(self, data: bytes, now_s: float) -> Admitted:
+        """Return a part of a sum: a packet of any author and age that is not expired.
+
+        Raises PacketError as `admit` does.
+        """
+        packet = decode_packet(data)
+        self._check_header(packet, node_id(packet.author), -1, now_s)
+        return self._opened(packet)
+
+    def _opened(self, packet: OutcomePacket) -> Admitted:
         self._check_shapes(packet.payload)
         evidence = self.read(packet.payload)
         counts = evidence.features.counts
@@ -69,19 +92,17 @@ class Admission:
             raise PacketError(
                 "schema", f"inputs of {evidence.inputs.dimensions} values, not {size}"
             )
-        total = int(counts.sum())
-        if packet.support != total or not 0 < total <= self.config.max_support:
+        total, authors = int(counts.sum()), 1
+        if (evidence.receipts is None) != (packet.kind == KIND_AUTHOR):
+            raise PacketError("schema", "receipts belong to sums, and sums have them")
+        if evidence.receipts is not None:
+            authors = len(evidence.receipts.leaves)
+        if packet.support != total or not 0 < total <= authors * self.config.max_support:
             raise PacketError("support", f"claims {packet.support}, carries {total}")
         try:
             own = self.sketch(counts, evidence.features.sums)
         except ConfigError as error:  # a metric of the user's own cannot take these numbers
             raise PacketError("range", str(error)) from None
-        if claimed is not None and claimed_version == packet.sequence:
-            if claimed.shape != own.shape:
-                raise PacketError("fingerprint", f"{claimed.shape} instead of {own.shape}")
-            apart = np.abs(claimed.astype(np.int64) - own.astype(np.int64))
-            if int(apart.max()) > FINGERPRINT_STEPS:
-                raise PacketError("fingerprint", f"{int(apart.max())} steps apart")
         return Admitted(packet, evidence, own)
 
     def _check_shapes(self, payload: Payload) -> None:

@@ -1,0 +1,96 @@
+"""Packets by digest, piece by piece: none is larger than a message may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from qsynth.dht import Contact, Table
+from qsynth.identity import Identity
+from qsynth.node import wire
+from qsynth.node.effects import Effects, Errand
+from qsynth.node.store import Store
+from qsynth.packet import MAX_BYTES, OutcomePacket, packet_digest
+from qsynth.trust import Admission, Admitted
+from qsynth.types import Fingerprint, NodeId
+
+
+class SumNode(Protocol):
+    """What sums need of a node."""
+
+    me: NodeId
+    identity: Identity
+    admission: Admission
+    own_packet: tuple[OutcomePacket, bytes] | None
+    held: dict[NodeId, Admitted]
+    counts: Counter[str]
+    table: Table
+    query: Fingerprint
+    same: float
+
+    def contact(self) -> Contact:
+        """Return who the node is now."""
+
+    def wall_s(self) -> float:
+        """Return seconds since the epoch."""
+
+    def ask(
+        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
+        errand: Errand | None = None,
+    ) -> bool:  # fmt: skip
+        """Ask a contact; return whether the request was sent."""
+
+
+@dataclass
+class Download:
+    """Hold what has come of a packet so far.
+
+    purpose: what it is for.  size: said beforehand, or 0 until the first piece tells.
+    """
+
+    digest: bytes
+    contact: Contact
+    purpose: Any
+    size: int = 0
+    data: bytearray = field(default_factory=bytearray)
+    failed: bool = False
+
+
+class Downloads:
+    """Fetch packets in pieces, and serve them so.  piece_bytes: of a piece at most."""
+
+    def __init__(self, node: SumNode, store: Store, piece_bytes: int) -> None:
+        self.node, self.store, self.piece_bytes = node, store, piece_bytes
+
+    def begin(self, now: float, download: Download, effects: Effects) -> bool:
+        """Ask for the next piece; return whether the request was sent."""
+        if download.size > MAX_BYTES or len(download.digest) != 16:
+            return False
+        body = wire.PieceQuery(self.node.contact(), download.digest, len(download.data))
+        errand = Errand(download.contact, None, download)
+        return self.node.ask(now, download.contact, wire.PIECE, body, effects, errand)
+
+    def answered(
+        self, now: float, body: bytes, download: Download, effects: Effects
+    ) -> Download | None:
+        """Take a piece; return the download when it has ended, well or not."""
+        piece = wire.unpack(body, wire.Piece)
+        if piece is None or not piece.data or not 0 < piece.size <= MAX_BYTES:
+            download.failed = True
+            return download
+        download.size = download.size or piece.size
+        download.data += piece.data
+        if len(download.data) < download.size:
+            download.failed = not self.begin(now, download, effects)
+            return download if download.failed else None
+        whole = len(download.data) == download.size
+        download.failed = not whole or packet_digest(bytes(download.data)) != download.digest
+        return download
+
+    def piece(self, query: wire.PieceQuery) -> wire.Piece:
+        """Return a piece of a packet that is kept."""
+        data = self.store.get(query.digest)
+        if not 0 <= query.offset < len(data):
+            return wire.Piece(0, b"")
+        return wire.Piece(len(data), data[query.offset : query.offset + self.piece_bytes])

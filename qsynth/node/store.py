@@ -1,0 +1,31 @@
+"""Packets as bytes, by digest: what a node can show of what it has added."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from qsynth.packet import packet_digest
+
+
+class Store:
+    """Keep the bytes of the packets used last.  most: packets at most."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def put(self, data: bytes) -> bytes:
+        """Keep a packet's bytes; return their digest."""
+        digest = packet_digest(data)
+        self._kept[digest] = data
+        self._kept.move_to_end(digest)
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
+        return digest
+
+    def get(self, digest: bytes) -> bytes:
+        """Return a packet's bytes, empty where it is not kept."""
+        data = self._kept.get(digest, b"")
+        if data:
+            self._kept.move_to_end(digest)
+        return data

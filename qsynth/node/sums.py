@@ -1,0 +1,383 @@
+"""Sums: how the evidence of a whole group of M nodes reaches each of them in O(log M) packets.
+
+Every node keeps, for each depth d, one packet over those that are alike, share the first d bits of
+its id, and differ in the next: what a node on that side has summed so far.  Its own packet and
+those of depth d and more add up to what it offers the nodes on the other side of depth d - 1.
+Author sets of different depths are disjoint because ids are.  A sum starts deep, where one author
+stands alone, and doubles with every depth: binomial aggregation as in SanFermin (Cappos & Hartman
+2008, section 3), without its sessions: whoever asks gets what there is by now.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from qsynth.dht import Contact
+from qsynth.dht.lookup import xor_distance
+from qsynth.distill import Part, add
+from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
+from qsynth.errors import PacketError
+from qsynth.node import wire
+from qsynth.node.auditing import Audit, Audits
+from qsynth.node.downloads import Download, Downloads, SumNode
+from qsynth.node.effects import Effects, Errand
+from qsynth.node.store import Store
+from qsynth.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, encode_packet
+from qsynth.peers.choose import Alike
+from qsynth.peers.config import Sums
+from qsynth.trust import Admitted
+from qsynth.types import Fingerprint, NodeId
+
+DEEPEST = 24  # bits: beyond it two of a million ids hardly ever agree
+MAX_MEMBERS = 512  # alike nodes remembered
+MAX_PACKETS = 96  # kept as bytes, to be served and audited
+GROWTH = 1.25  # a larger sum is worth its bytes from this many times the authors on
+TRIES = 2  # offers of nothing from a depth, until shallower ones no longer wait for it
+MAX_WITHOUT = 16  # forgotten authors named in a request
+ACQUAINTANCES = 4  # contacts in an offer
+STRANGE = 4  # offers without a stranger, until no more contacts are asked for
+
+
+@dataclass
+class Depth:
+    """Hold what is known of one depth: its sum, who holds it, and when to ask again."""
+
+    part: Part | None = None
+    author: NodeId = b""
+    asking: bool = False
+    barren: int = 0  # offers in a row that were of no use
+    wait: int = 0  # periods
+    age: int = 0  # periods since the part was fetched
+    asked: Counter[NodeId] = field(default_factory=Counter)
+
+
+class SumTree:
+    """Build and serve the sums of one node.
+
+    alike: how alike two fingerprints are.  rank, input_rank: low-rank factors of a sum.
+    piece_bytes: of an answer at most.
+    """
+
+    def __init__(
+        self, node: SumNode, config: Sums, alike: Alike, rank: int, input_rank: int,
+        piece_bytes: int, seed: int,
+    ) -> None:  # fmt: skip
+        self.node, self.config, self.rank, self.input_rank = node, config, rank, input_rank
+        self.alike = alike
+        self.members: dict[NodeId, Contact] = {}
+        self.store = Store(MAX_PACKETS)
+        self.downloads = Downloads(node, self.store, piece_bytes)
+        self.audits = Audits(node, self.downloads)
+        self.forgotten: set[bytes] = set()  # first bytes of ids
+        self._depths: dict[int, Depth] = {}
+        self._made: dict[tuple[bytes, ...], tuple[Part, int]] = {}
+        self._own: tuple[OutcomePacket, Part] | None = None
+        self._sequence = 0
+        self._strange = STRANGE
+        self._rng = np.random.default_rng([seed, 22])
+
+    # -- what the node tells ---------------------------------------------------------------
+
+    def heard(self, contacts: Sequence[Contact]) -> None:
+        """Remember nodes that are alike, of which the most alike where there are too many."""
+        for contact in contacts:
+            if contact.version > 0 and self._alike_enough(contact.vector()):
+                self.members[contact.id] = contact
+            else:
+                self.members.pop(contact.id, None)
+        if len(self.members) > MAX_MEMBERS:
+            rank = {i: -self.alike(self.node.query, c.vector()) for i, c in self.members.items()}
+            kept = sorted(rank, key=lambda i: (rank[i], i))[:MAX_MEMBERS]
+            self.members = {node: self.members[node] for node in kept}
+
+    def dead(self, node: NodeId) -> None:
+        """Forget a contact that does not answer."""
+        self.members.pop(node, None)
+
+    def period(self, now: float, effects: Effects) -> None:
+        """Ask for what is missing, deepest first: a sum is worth asking for when it is full."""
+        self._expire()
+        if self.node.own_packet is None or self.node.same <= 0.0:
+            return
+        self.heard(list(self.node.table.contacts.values()))
+        known = self._by_depth()
+        for depth in sorted(known, reverse=True):
+            state = self._depths.setdefault(depth, Depth())
+            state.wait -= 1
+            state.age += 1
+            if not state.asking and state.wait <= 0:
+                self._query(now, depth, state, known[depth], effects)
+            if state.part is None and state.barren < TRIES:
+                return
+
+    def forget(self, author: NodeId) -> int:
+        """Drop every sum that holds an author's evidence, for good.
+
+        Return how many other authors' evidence went with it, until it is summed anew without.
+        """
+        short = author[:AUTHOR_BYTES]
+        self.forgotten.add(short)
+        lost = 0
+        for depth, state in self._depths.items():
+            if state.part and short in map(leaf_author, state.part.leaves):
+                lost += len(state.part.leaves) - 1
+                self._drop(depth)
+        return lost
+
+    def parts(self) -> dict[NodeId, Part]:
+        """Return the sums and packets held, by who gave them."""
+        return {s.author: s.part for s in self._depths.values() if s.part is not None}
+
+    # -- serving ---------------------------------------------------------------------------
+
+    def offer(self, query: wire.SumQuery) -> wire.SumOffer:
+        """Return what there is for whoever asks."""
+        me, near = self.node.contact(), self._near(query)
+        if not 0 <= query.bits <= DEEPEST or self.node.own_packet is None:
+            return wire.SumOffer(me, b"", 0, 0, near)
+        part, size = self._chain(query.bits, frozenset(query.without[:MAX_WITHOUT]))
+        if len(part.leaves) < query.leaves or part.digest == query.have:
+            return wire.SumOffer(me, b"", 0, len(part.leaves), near)
+        return wire.SumOffer(me, part.digest, size, len(part.leaves), near)
+
+    def _near(self, query: wire.SumQuery) -> list[Contact]:
+        """Return alike nodes whom the asker will want for its deep sums."""
+        asker, count = query.contact.id, max(0, min(query.count, ACQUAINTANCES))
+        others = [node for node in self.members if node != asker]
+        return [
+            self.members[n] for n in heapq.nsmallest(count, others, partial(xor_distance, asker))
+        ]
+
+    def _chain(self, bits: int, without: frozenset[bytes]) -> tuple[Part, int]:
+        """Return the sum over one's own prefix of `bits` bits, and its size in bytes."""
+        parts = [self._own_part()]
+        count = 1
+        for depth in sorted((d for d in self._depths if d >= bits), reverse=True):
+            part = self._depths[depth].part
+            if part is None or without.intersection(map(leaf_author, part.leaves)):
+                continue
+            if count + len(part.leaves) > self.config.max_leaves:
+                break
+            parts.append(part)
+            count += len(part.leaves)
+        key = tuple(part.digest for part in parts)
+        made = self._made.get(key)
+        if made is None or not self.store.get(made[0].digest):
+            made = self._make(parts)
+            self._made = {k: v for k, v in self._made.items() if self.store.get(v[0].digest)}
+            self._made[key] = made
+        return made
+
+    def _make(self, parts: Sequence[Part]) -> tuple[Part, int]:
+        data = self.node.own_packet[1] if self.node.own_packet else b""
+        if len(parts) == 1:
+            self.store.put(data)
+            return parts[0], len(data)
+        now_s, held = self.node.wall_s(), self.node.held
+        added = {part.digest for part in parts}
+        states = [s for s in self._depths.values() if s.part and s.part.digest in added]
+        packets = [held[state.author].packet for state in states]
+        packets += [self.node.own_packet[0]] if self.node.own_packet else []
+        payload = add(self.rank, self.input_rank, parts)
+        self._sequence = max(self._sequence + 1, int(1000 * now_s))
+        packet = OutcomePacket(
+            task=self.node.admission.task_digest,
+            encoder=self.node.admission.encoder_digest,
+            author=self.node.identity.public_key,
+            sequence=self._sequence,
+            created_s=now_s,
+            # No longer than the first of its parts to expire.
+            ttl_s=max(int(min(p.created_s + p.ttl_s for p in packets) - now_s), 1),
+            support=int(payload["counts"].sum()),
+            payload=payload,
+            kind=KIND_SUM,
+        )
+        try:
+            data = encode_packet(packet, self.node.identity)
+        except PacketError:  # too many classes and authors for 32 KiB: a smaller sum
+            return self._make(parts[:-1])
+        evidence = self.node.admission.read(payload)
+        return Part(self.store.put(data), evidence.receipts.leaves, evidence), len(data)
+
+    def _own_part(self) -> Part:
+        packet, data = self.node.own_packet  # type: ignore[misc]
+        if self._own is None or self._own[0] is not packet:
+            digest = self.store.put(data)
+            evidence = self.node.admission.read(packet.payload)
+            self._own = packet, Part(digest, (leaf(self.node.me, digest),), evidence)
+        return self._own[1]
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def _query(
+        self, now: float, depth: int, state: Depth, members: list[Contact], effects: Effects
+    ) -> None:
+        have = len(state.part.leaves) if state.part else 0
+        stale = state.age >= self.config.refresh_periods
+        least = 1 if stale or not have else max(have + 1, int(np.ceil(GROWTH * have)))
+        fewest = min(state.asked[c.id] for c in members)
+        fresh = [c for c in members if state.asked[c.id] == fewest]
+        contact = fresh[int(self._rng.integers(len(fresh)))]
+        body = wire.SumQuery(
+            self.node.contact(), depth + 1, least, state.part.digest if state.part else b"",
+            sorted(self.forgotten)[:MAX_WITHOUT], ACQUAINTANCES if self._strange > 0 else 0,
+        )  # fmt: skip
+        errand = Errand(contact, None, depth)
+        if self.node.ask(now, contact, wire.SUM, body, effects, errand):
+            state.asking = True
+            state.asked[contact.id] += 1
+
+    def answered(
+        self, now: float, kind: str, body: bytes, errand: Errand, effects: Effects
+    ) -> None:
+        """Take an answer to a request of the sums."""
+        if kind == wire.SUM:
+            offer = wire.unpack(body, wire.SumOffer)
+            state = self._depths[errand.job]
+            if offer is not None:
+                self._meet(offer.contacts)
+            if offer is None or not offer.size > 0 or offer.leaves < 1:
+                self._useless(state)
+                return
+            download = Download(offer.digest, errand.contact, errand.job, offer.size)
+            if not self.downloads.begin(now, download, effects):
+                self._useless(state)
+            return
+        done = self.downloads.answered(now, body, errand.job, effects)
+        if done is not None:
+            self._ended(now, done, effects)
+
+    def _meet(self, contacts: Sequence[Contact]) -> None:
+        size = len(self.node.query)
+        valid = [c for c in contacts[:ACQUAINTANCES] if c.valid(size) and c.id != self.node.me]
+        known = len(self.members)
+        self.heard([c for c in valid if c.id not in self.members])
+        # While strangers turn up, more are asked for.
+        self._strange = STRANGE if len(self.members) > known else self._strange - 1
+
+    def failed(self, now: float, kind: str, errand: Errand, effects: Effects) -> None:
+        """Note that a request of the sums has not been answered, or was refused."""
+        if kind == wire.SUM:
+            self._useless(self._depths[errand.job])
+        else:
+            errand.job.failed = True
+            self._ended(now, errand.job, effects)
+
+    def _useless(self, state: Depth) -> None:
+        state.asking = False
+        state.barren += 1
+        state.wait = min(2 ** (state.barren - 1), self.config.refresh_periods)
+        if state.age >= self.config.refresh_periods:
+            state.age = 0
+
+    def _ended(self, now: float, download: Download, effects: Effects) -> None:
+        """Take a packet that has come whole, or has not come."""
+        if isinstance(download.purpose, Audit):
+            bad = self.audits.ended(now, download.purpose, download, self.members, effects)
+            if bad is not None:
+                self._distrust(bad, download.purpose, effects)
+            return
+        depth: int = download.purpose
+        state = self._depths[depth]
+        if download.failed:
+            self._useless(state)
+            return
+        data = bytes(download.data)
+        effects.record("fetch", author=download.contact.id.hex(), bytes=len(data))
+        try:
+            admitted, part = self._admit(depth, download, data)
+        except PacketError as error:
+            self.node.counts[f"rejected_{error.reason}"] += 1
+            effects.record("reject", author=download.contact.id.hex(), reason=error.reason)
+            self._useless(state)
+            return
+        if state.author != download.contact.id:
+            self.node.held.pop(state.author, None)
+        self.node.held[download.contact.id] = admitted
+        self.store.put(data)
+        state.part, state.author, state.asking = part, download.contact.id, False
+        state.barren = state.age = 0
+        state.wait = 1
+        effects.record(
+            "admit", author=download.contact.id.hex(), version=admitted.packet.sequence,
+            depth=depth, leaves=len(part.leaves), loss=part.loss,
+        )  # fmt: skip
+        if part.evidence.receipts and self._rng.random() < self.config.audit_share:
+            subject = Audit(part, admitted.packet.payload, download.contact, depth)
+            self.audits.begin(now, subject, effects)
+
+    def _admit(self, depth: int, download: Download, data: bytes) -> tuple[Admitted, Part]:
+        node, author = self.node, download.contact.id
+        held = node.held.get(author)
+        after = held.packet.sequence if held else 0
+        admitted = node.admission.admit(
+            data, author, after, None, 0, node.wall_s(), (KIND_AUTHOR, KIND_SUM)
+        )
+        receipts = admitted.evidence.receipts
+        leaves = receipts.leaves if receipts else (leaf(author, download.digest),)
+        short = node.me[:AUTHOR_BYTES]
+        if any(common_bits(leaf_author(entry), short) != depth for entry in leaves):
+            raise PacketError("leaves", "authors of another prefix")
+        if len(leaves) > self.config.max_leaves:
+            raise PacketError("leaves", f"{len(leaves)} authors")
+        if self.forgotten.intersection(map(leaf_author, leaves)):
+            raise PacketError("forgotten")
+        if not self._alike_enough(admitted.fingerprint):
+            raise PacketError("unalike")
+        return admitted, Part(download.digest, leaves, admitted.evidence)
+
+    def _distrust(self, bad: bytes, audit: Audit, effects: Effects) -> None:
+        """Drop a sum that did not pass its audit; bad: who signed it, or empty if unanswered."""
+        self.node.counts["bad_sum" if bad else "unaudited_sum"] += 1
+        effects.record(
+            "reject", author=audit.contact.id.hex(), reason="sum" if bad else "unaudited"
+        )
+        state = self._depths.get(audit.depth)
+        if state and state.part and state.part.digest == audit.root:
+            self._drop(audit.depth)
+        if bad:
+            self.forgotten.add(bad[:AUTHOR_BYTES])
+            self.members.pop(bad, None)
+
+    def _alike_enough(self, other: Fingerprint) -> bool:
+        floor = self.config.min_similarity * self.node.same
+        return self.alike(self.node.query, other) >= floor
+
+    def _drop(self, depth: int) -> None:
+        state = self._depths[depth]
+        self.node.held.pop(state.author, None)
+        self._depths[depth] = Depth(asking=state.asking, asked=state.asked)
+
+    def _expire(self) -> None:
+        for depth, state in self._depths.items():
+            if state.part is not None and state.author not in self.node.held:
+                self._depths[depth] = Depth(asking=state.asking, asked=state.asked)
+
+    def _by_depth(self) -> dict[int, list[Contact]]:
+        known: dict[int, list[Contact]] = {}
+        for node in sorted(self.members):
+            depth = common_bits(node, self.node.me)
+            if depth < DEEPEST and node[:AUTHOR_BYTES] not in self.forgotten:
+                known.setdefault(depth, []).append(self.members[node])
+        return known
+
+
+def common_bits(one: bytes, other: bytes) -> int:
+    """Return how many leading bits two ids share."""
+    size = min(len(one), len(other))
+    apart = int.from_bytes(one[:size], "big") ^ int.from_bytes(other[:size], "big")
+    return 8 * size - apart.bit_length()
+
+
+def serve_sums(tree: SumTree, body: Any) -> Any:
+    """Return the answer to a request of the sums."""
+    if isinstance(body, wire.SumQuery):
+        return tree.offer(body)
+    return tree.downloads.piece(body)
