@@ -17,6 +17,7 @@ Bytes8: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Fingerprint: TypeAlias = npt.NDArray[np.int8]  # (fingerprint_dim,), a unit vector times 127
 
+CLASSES, LABELS, VALUES = "classes", "labels", "values"  # what is told of an input: kinds of task
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")
 
 
@@ -25,6 +26,9 @@ class Task:
     """Say what is learned, in the same words on every node.
 
     labels: ordered names; a class index means the same on every node.
+    kind: what is told of an input: one of the classes, for each label whether it holds (labels,
+    multi-label), or a number for each (values, regression).
+    target_location, target_scale: of each value, fixed here and never fitted on a node.
     layout: image (channels, height, width), series (channels, length), vector (features,) or
     tokens (length,), whole numbers of a vocabulary.
     low, high: the range of inputs in `units`.  location, scale: of each feature of a vector,
@@ -43,15 +47,37 @@ class Task:
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     invariances: tuple[str, ...] = ()
+    kind: str = CLASSES
+    target_location: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
+
+    @property
+    def classified(self) -> bool:
+        """Return whether an input has one of the classes."""
+        return self.kind == CLASSES
+
+    @property
+    def sketched(self) -> int:
+        """Return the rows that a fingerprint is made of: classes, or two sides of each target."""
+        return len(self.labels) * (1 if self.classified else 2)
+
+    @property
+    def counted(self) -> int:
+        """Return the length of a packet's counts: by class, or of all samples together."""
+        return len(self.labels) if self.classified else 1
 
     @property
     def classes(self) -> int:
-        """Return the number of classes."""
+        """Return the number of classes, or of targets."""
         return len(self.labels)
 
     def canonical(self) -> bytes:
         """Return the one JSON text that the hash is taken of."""
-        return _canonical(asdict(self))
+        # What came later is left out where it says nothing: older hashes stay what they are.
+        later = ("kind", "target_location", "target_scale")
+        defaults = {f.name: f.default for f in fields(self) if f.name in later}
+        values = asdict(self)
+        return _canonical({k: v for k, v in values.items() if defaults.get(k, ...) != v})
 
     def digest(self) -> bytes:
         """Return the 16 bytes that stand for this task in every packet."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from qsynth.data.dataset import (
     class_indices,
     label_names,
     split_test,
+    targets,
 )
 from qsynth.errors import DataError
-from qsynth.types import Floats32, Ints, Task
+from qsynth.types import CLASSES, VALUES, Floats32, Ints, Task
 
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
@@ -29,7 +32,8 @@ def load(config: Arrays) -> DataSet:
     """Return the samples of an .npz with x, y and, optionally, node, x_test, y_test, node_test.
 
     x: (n, features), (n, channels, length) or (n, channels, height, width).  y: (n,) class
-    indices.  node: (n,) whole numbers, whose sample it is.
+    indices, or (n, K) labels or values, as `kind` says.  node: (n,) whole numbers, whose sample
+    it is.
     """
     path = Path(config.path).expanduser()
     if not config.path or not path.is_file():
@@ -56,28 +60,60 @@ def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -
         if layout != "vector" or not np.array_equal(arrays["x"], np.rint(arrays["x"])):
             raise DataError(f"{source}: data.tokens needs x (n, length) of whole numbers")
         layout = "tokens"
-    labels, nodes = class_indices(arrays["y"], source), _nodes(arrays, "node", source)
+    kind = getattr(config, "kind", CLASSES)
+    told, nodes = partial(_told, kind=kind), _nodes(arrays, "node", source)
+    labels = told(arrays["y"], source=source)
     names = label_names(tuple(config.labels), labels, source)
     task = _task(arrays["x"], layout, names, config, source)
+    if kind == VALUES:
+        # One place and spread for each, from all that the file has: never from a node.
+        spread = labels.std(axis=0).astype(np.float64)
+        task = replace(
+            task, target_location=tuple(labels.mean(axis=0).astype(np.float64).tolist()),
+            target_scale=tuple(np.where(spread > 0, spread, 1.0).tolist()),
+        )  # fmt: skip
+    task = replace(task, kind=kind)
     inputs = arrays["x"].astype(np.float32)
     check_inputs(inputs, source)
     _same_length(inputs, labels, nodes, source)
     if "x_test" in arrays and "y_test" in arrays:
         test_x, test_y = (
             arrays["x_test"].astype(np.float32),
-            class_indices(arrays["y_test"], source),
+            told(arrays["y_test"], source=source),
         )
         test_node = _nodes(arrays, "node_test", source)
         check_inputs(test_x, source)
         _same_length(test_x, test_y, test_node, source)
-        if test_x.shape[1:] != task.shape or int(test_y.max(initial=0)) >= task.classes:
+        fits = test_y.shape[1:] == labels.shape[1:]
+        if kind == CLASSES:
+            fits = int(test_y.max(initial=0)) < task.classes
+        if test_x.shape[1:] != task.shape or not fits:
             raise DataError(f"{source}: x_test and y_test do not fit x and y")
-        return DataSet(task, inputs, labels, test_x, test_y, nodes, test_node)
-    train, test = split_test(labels, nodes, config.test_share)
+        whole = DataSet(task, inputs, labels, test_x, test_y, nodes, test_node)
+        return in_units(whole)
+    strata = labels if kind == CLASSES else np.zeros(len(labels), np.int64)
+    train, test = split_test(strata, nodes, config.test_share)
     train_node, test_node = (None, None) if nodes is None else (nodes[train], nodes[test])
-    return DataSet(
-        task, inputs[train], labels[train], inputs[test], labels[test], train_node, test_node
+    return in_units(
+        DataSet(
+            task, inputs[train], labels[train], inputs[test], labels[test], train_node, test_node
+        )
     )
+
+
+def in_units(data: DataSet) -> DataSet:
+    """Return values less the task's target location, in units of its target scale."""
+    if data.task.kind != VALUES:
+        return data
+    place = np.array(data.task.target_location or (0.0,), np.float32)
+    spread = np.array(data.task.target_scale or (1.0,), np.float32)
+    return replace(
+        data, train_y=(data.train_y - place) / spread, test_y=(data.test_y - place) / spread
+    )
+
+
+def _told(values: npt.NDArray[Any], kind: str, source: str) -> Any:
+    return class_indices(values, source) if kind == CLASSES else targets(values, kind, source)
 
 
 def _task(

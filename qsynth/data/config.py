@@ -7,7 +7,8 @@ from typing import Any
 
 from qsynth.schema import setting
 
-KINDS = ("flip_horizontal", "flip_vertical", "shift")  # types.INVARIANCES, without NumPy
+INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")  # types.INVARIANCES, without NumPy
+KINDS = ("classes", "labels", "values")  # of types.Task
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Arrays:
     name: str = setting("arrays", "the option's name", choices=("arrays",))
     path: str = setting("", "of the .npz file")
     labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
+    kind: str = setting(
+        "classes", "of y: a class index, 0 or 1 for each of several labels, or numbers",
+        choices=KINDS,
+    )  # fmt: skip
     tokens: bool = setting(False, "x (n, length) holds whole numbers of a vocabulary: text")
     low: float | None = setting(None, "of inputs' range; null: 0 for images, else the data's")
     high: float | None = setting(None, "of inputs' range; null: 255 for uint8, else the data's")
@@ -89,7 +94,9 @@ class FromData:
 
     name: str = setting("from_data", "the option's name", choices=("from_data",))
     version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
-    invariances: tuple[str, ...] = setting([], "that leave labels what they are", choices=KINDS)
+    invariances: tuple[str, ...] = setting(
+        [], "that leave labels what they are", choices=INVARIANCES
+    )
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,12 @@ class Declared:
     high: float = setting(1.0, "of inputs' range")
     location: tuple[float, ...] = setting([], "of each feature of a vector; empty: 0")
     scale: tuple[float, ...] = setting([], "of each feature of a vector; empty: 1")
-    invariances: tuple[str, ...] = setting([], "that leave labels what they are", choices=KINDS)
+    kind: str = setting("classes", "of what is told of an input", choices=KINDS)
+    target_location: tuple[float, ...] = setting([], "of each value; empty: 0")
+    target_scale: tuple[float, ...] = setting([], "of each value; empty: 1")
+    invariances: tuple[str, ...] = setting(
+        [], "that leave labels what they are", choices=INVARIANCES
+    )
 
 
 TASK_OPTIONS: dict[str, type] = {"from_data": FromData, "declared": Declared}

@@ -10,22 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from qsynth.errors import DataError
-from qsynth.types import Floats32, Ints, Task
+from qsynth.types import LABELS, Floats32, Ints, Task
 
 
 @dataclass(frozen=True)
 class DataSet:
     """Hold training and test samples of a task.
 
-    train_x, test_x: (n, *task.shape) float32.  train_y, test_y: (n,) class indices.
+    train_x, test_x: (n, *task.shape) float32.  train_y, test_y: (n,) class indices, or (n, K)
+    float32: 0 and 1 for K labels, or K values in units of the task's target scale.
     train_node, test_node: (n,) whose sample it is, where the data say so.
     """
 
     task: Task
     train_x: Floats32
-    train_y: Ints
+    train_y: Any
     test_x: Floats32
-    test_y: Ints
+    test_y: Any
     train_node: Ints | None = None
     test_node: Ints | None = None
 
@@ -57,14 +58,33 @@ def class_indices(labels: npt.NDArray[Any], source: str) -> Ints:
     return indices
 
 
+def targets(values: npt.NDArray[Any], kind: str, source: str) -> Floats32:
+    """Return (n, K) targets.  Raises DataError unless they are finite, or 0 and 1 for labels."""
+    if values.ndim not in (1, 2) or values.dtype.kind not in "iufb" or not values[:1].size:
+        raise DataError(f"{source}: y must hold numbers (n, K) for data.kind={kind}")
+    made = values.reshape(len(values), -1).astype(np.float32)
+    if not np.isfinite(made).all():
+        raise DataError(f"{source}: y holds values that are not finite")
+    if kind == LABELS and not np.isin(made, (0.0, 1.0)).all():
+        raise DataError(f"{source}: y must hold 0 and 1 for data.kind=labels")
+    return made
+
+
 def check_inputs(inputs: Floats32, source: str) -> None:
     """Raise DataError where an input is not a finite number."""
     if not np.isfinite(inputs).all():
         raise DataError(f"{source}: x holds values that are not finite")
 
 
-def label_names(given: tuple[str, ...], labels: Ints, source: str) -> tuple[str, ...]:
-    """Return the label names, or 0, 1, ... where none are given."""
+def label_names(given: tuple[str, ...], labels: Any, source: str) -> tuple[str, ...]:
+    """Return the label names, or 0, 1, ... where none are given.
+
+    labels: (n,) class indices, or (n, K) targets, which need one name each.
+    """
+    if labels.ndim == 2:
+        if given and len(given) != labels.shape[1]:
+            raise DataError(f"{source}: y has {labels.shape[1]} columns, {len(given)} labels named")
+        return given or tuple(str(k) for k in range(labels.shape[1]))
     needed = int(labels.max(initial=-1)) + 1
     if given and len(given) < needed:
         raise DataError(f"{source}: y holds class {needed - 1}, but only {len(given)} labels named")

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from qsynth.data import arrays, cifar10, digits, fmnist, module
+from qsynth.data.arrays import in_units
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
 from qsynth.data.dataset import DataSet
 from qsynth.errors import ConfigError, nearest_spelling
-from qsynth.types import Task
+from qsynth.types import VALUES, Task
 
 
 def load_data(config: Any, task: FromData | Declared) -> DataSet:
@@ -25,9 +26,29 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
         named = replace(data.task, version=task.version, invariances=tuple(task.invariances))
     else:
         named = declared(task, data)
+        if named.kind == VALUES:
+            data = in_units(replace(_in_own_units(data), task=named))
     if named.invariances and named.layout != "image":
         raise ConfigError(f"task.invariances: for images, the data are {named.layout} inputs")
     return replace(data, task=named)
+
+
+def _in_own_units(data: DataSet) -> DataSet:
+    place = np.array(data.task.target_location or (0.0,), np.float32)
+    spread = np.array(data.task.target_scale or (1.0,), np.float32)
+    return replace(data, train_y=data.train_y * spread + place, test_y=data.test_y * spread + place)
+
+
+def _declared_targets(task: Task, data: DataSet) -> Task:
+    count = data.train_y.shape[1]
+    if len(task.labels) != count:
+        raise ConfigError(f"task.labels={list(task.labels)}: the data have {count} targets")
+    for key in ("target_location", "target_scale"):
+        if len(getattr(task, key)) not in (0, count):
+            raise ConfigError(f"task.{key}: needs one number a target, {count} in all")
+    if any(value <= 0 for value in task.target_scale):
+        raise ConfigError(f"task.target_scale={list(task.target_scale)}: must be positive")
+    return task
 
 
 def against_the_rest(data: DataSet, positives: tuple[str, ...]) -> DataSet:
@@ -62,6 +83,9 @@ def declared(config: Declared, data: DataSet) -> Task:
         location=tuple(config.location),
         scale=tuple(config.scale),
         invariances=tuple(config.invariances),
+        kind=config.kind,
+        target_location=tuple(config.target_location),
+        target_scale=tuple(config.target_scale),
     )
     if task.shape != data.task.shape:
         raise ConfigError(f"task.shape={list(task.shape)}: the data have {list(data.task.shape)}")
@@ -69,6 +93,10 @@ def declared(config: Declared, data: DataSet) -> Task:
         raise ConfigError(f"task.layout={task.layout}: the data are {data.task.layout} inputs")
     if not task.low < task.high:
         raise ConfigError(f"task.high={task.high}: must be above task.low={task.low}")
+    if task.kind != data.task.kind:
+        raise ConfigError(f"task.kind={task.kind}: the data hold {data.task.kind}")
+    if not task.classified:
+        return _declared_targets(task, data)
     highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))
     if len(task.labels) < 2 or highest >= task.classes:
         raise ConfigError(f"task.labels={list(task.labels)}: the data have class {highest}")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Evidence,
         check_layout,
         check_size,
+        check_target_size,
         dimensions,
         model_arrays,
         mosaic_arrays,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         statistics_rule,
     )
     from qsynth.distill.sums import Part, add, agrees
+    from qsynth.distill.targets import distil_targets
 
 __all__ = [
     "Evidence",
@@ -25,6 +27,8 @@ __all__ = [
     "agrees",
     "check_layout",
     "check_size",
+    "check_target_size",
+    "distil_targets",
     "dimensions",
     "distil",
     "model_arrays",
@@ -35,7 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {"distil": "analytic", "payload_statistics": "analytic", "Part": "sums", "add": "sums",
-          "agrees": "sums"}  # fmt: skip
+          "agrees": "sums", "distil_targets": "targets"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

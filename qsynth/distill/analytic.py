@@ -162,12 +162,12 @@ def _shapes(
 
 def code_statistics(statistics: Statistics, rank: int, prefix: str) -> Payload:
     """Return the arrays of statistics: `prefix` is "" for features, "input_" for inputs."""
-    means, mean_scales = _to_int8(statistics.means(), axis=1)
+    means, mean_scales = to_int8(statistics.means(), axis=1)
     rank = min(rank, statistics.dimensions)
     values, vectors = np.linalg.eigh(statistics.scatter)
     top = np.argsort(-values, kind="stable")[:rank]
     roots = np.sqrt(np.maximum(values[top], 0.0))
-    factors, factor_scales = _to_int8(vectors[:, top] * roots, axis=0)
+    factors, factor_scales = to_int8(vectors[:, top] * roots, axis=0)
     low_rank = factors.astype(np.float64) * factor_scales.astype(np.float64)
     rest = np.diag(statistics.scatter) - np.square(low_rank).sum(axis=1)
     diagonal, bounds = _to_log_uint8(rest, float(np.trace(statistics.scatter)))
@@ -199,7 +199,8 @@ def _decode(
     return Statistics(support, centre * support[:, None], low_rank @ low_rank.T + np.diag(rest))
 
 
-def _to_int8(values: Floats, axis: int) -> tuple[npt.NDArray[np.int8], Floats32]:
+def to_int8(values: Floats, axis: int) -> tuple[npt.NDArray[np.int8], Floats32]:
+    """Return 8-bit numbers, and the scale of each row (axis=1) or column (axis=0) of a matrix."""
     scales = (np.abs(values).max(axis=axis, initial=0.0) / 127.0).astype(np.float32)
     wide = np.expand_dims(np.where(scales > 0, scales, 1.0).astype(np.float64), axis)
     return np.clip(np.rint(values / wide), -127, 127).astype(np.int8), scales

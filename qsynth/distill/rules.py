@@ -33,6 +33,8 @@ from qsynth.distill.reference_logits import (
     reference_digest,
     reference_shapes,
 )
+from qsynth.distill.targets import PREFIX as TARGET
+from qsynth.distill.targets import decode_joint, sides, target_packet_size
 from qsynth.errors import ConfigError
 from qsynth.packet import Payload, Statistics, packet_bytes
 from qsynth.types import Floats, Floats32, Ints, Task
@@ -47,7 +49,8 @@ class Evidence:
 
     features: of the encoder.  inputs: of inputs themselves, where they were sent.  logits: (C, C)
     mean answers of the author's network by class.  answers: to a public set.  mosaic: averaged
-    images.  receipts: of the authors behind a sum.
+    images.  receipts: of the authors behind a sum.  joint: of targets and features together, in
+    tasks of labels or values.
     """
 
     features: Statistics
@@ -56,6 +59,13 @@ class Evidence:
     answers: ReferenceAnswers | None = None
     mosaic: Mosaic | None = None
     receipts: Receipts | None = None
+    joint: Statistics | None = None
+
+    def sketched(self) -> tuple[Any, Floats]:
+        """Return the counts and feature sums that a fingerprint is made of."""
+        if self.joint is None:
+            return self.features.counts, self.features.sums
+        return sides(self.joint, self.joint.dimensions - self.features.dimensions)
 
 
 def read_evidence(payload: Payload, images: bool = True) -> Evidence:
@@ -73,6 +83,7 @@ def read_evidence(payload: Payload, images: bool = True) -> Evidence:
         if images and "mosaic_code" in payload
         else None,
         decode_receipts(payload) if "leaves" in payload else None,
+        decode_joint(payload) if f"{TARGET}means" in payload else None,
     )
 
 
@@ -122,8 +133,26 @@ def check_size(
     return needed
 
 
+def check_target_size(config: Analytic, d: int, targets: int) -> int:
+    """Return the bytes of a packet of labels or values.  Raises ConfigError beyond `max_bytes`."""
+    needed = target_packet_size(config, d, targets)
+    if needed > config.max_bytes:
+        raise ConfigError(
+            f"distill.max_bytes={config.max_bytes}: d={d}, rank={config.rank} and {targets} "
+            f"targets need {needed} bytes; lower distill.d or distill.rank"
+        )
+    return needed
+
+
 def check_layout(config: Any, task: Task) -> None:
-    """Raise ConfigError where a rule cannot say anything of inputs of this layout."""
+    """Raise ConfigError where a rule cannot say anything of a task or inputs of this layout."""
+    if not task.classified and (
+        not isinstance(config, Analytic) or config.coding == "means" or config.input_rank
+    ):
+        raise ConfigError(
+            f"distill: a task of {task.kind} needs distill=analytic, coding low_rank or diagonal "
+            "and input_rank null"
+        )
     if not isinstance(config, MosaicRule):
         return
     size = math.prod(task.shape)

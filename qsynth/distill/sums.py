@@ -11,6 +11,7 @@ from qsynth.distill.analytic import code_statistics, payload_statistics
 from qsynth.distill.means import code_means
 from qsynth.distill.receipts import Receipts, code_receipts, disjoint
 from qsynth.distill.rules import Evidence, read_evidence
+from qsynth.distill.targets import code_joint
 from qsynth.errors import ShapeError
 from qsynth.packet import MAX_BYTES, Payload, Statistics, merge, packet_bytes
 
@@ -49,11 +50,15 @@ def add(rank: int, input_rank: int, parts: Sequence[Part]) -> Payload:
     digests = tuple(part.digest for part in parts)
     merged = merge([part.evidence.features for part in parts])
     bare = any(not part.evidence.features.scatter.any() for part in parts)
+    joints = [part.evidence.joint for part in parts if part.evidence.joint is not None]
+    joint = merge(joints) if len(joints) == len(parts) else None
     sent = [part.evidence.inputs for part in parts]
     inputs = None if None in sent else merge([part for part in sent if part is not None])
     payload: Payload = {}
     for tried in range(rank, -1, -1):
         payload = _code(merged, inputs, tried, min(input_rank, tried), bare)
+        if joint is not None:
+            payload = code_joint(joint, joint.dimensions - merged.dimensions, tried)
         supports = np.array([part.evidence.features.counts.sum() for part in parts])
         carried = float(supports @ [part.loss for part in parts] / max(supports.sum(), 1.0))
         loss = 0.0 if bare else carried + _error(payload, merged)
@@ -80,6 +85,10 @@ def agrees(claimed: Payload, parts: Sequence[Part]) -> bool:
     ):
         return False
     pairs = [(said.features, again.features)]
+    if (said.joint is None) != (again.joint is None):
+        return False
+    if said.joint is not None and again.joint is not None:
+        pairs = [(said.joint, again.joint)]
     if said.inputs is not None and again.inputs is not None:
         pairs.append((said.inputs, again.inputs))
     known = said.receipts.leaves == again.receipts.leaves

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qsynth.model.config import CNN, MLP, Linear, ResNet
-from qsynth.types import Task
+from qsynth.types import CLASSES, LABELS, VALUES, Task
 
 
 class Classifier(pl.LightningModule):
-    """Train a network by cross-entropy with AdamW.
+    """Train a network with AdamW: by cross-entropy, or as the task's kind of targets asks.
 
     Inputs (n, *task.shape) in the task's range are centred and scaled to [-1, 1]; vectors by
     the task's location and scale.
@@ -25,6 +26,7 @@ class Classifier(pl.LightningModule):
     def __init__(self, network: nn.Module, task: Task, config: Linear | MLP | CNN | ResNet) -> None:
         super().__init__()
         self.network = network
+        self.kind = task.kind
         self.learning_rate = config.learning_rate
         self.weight_decay = config.weight_decay
         self.schedule = config.schedule
@@ -48,7 +50,7 @@ class Classifier(pl.LightningModule):
         inputs, labels = batch
         if self.augment != "none":
             inputs = augmented(inputs, flip=self.augment == "shift_flip")
-        return F.cross_entropy(self(inputs), labels)
+        return task_loss(self.kind)(self(inputs), labels)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW over all parameters, and the schedule of its learning rate.
@@ -63,6 +65,16 @@ class Classifier(pl.LightningModule):
             return optimizer
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+
+
+def task_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of a kind of task: cross-entropy, of each label, or the squared error."""
+    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        CLASSES: F.cross_entropy,
+        LABELS: F.binary_cross_entropy_with_logits,
+        VALUES: F.mse_loss,
+    }
+    return losses[kind]
 
 
 def augmented(images: Tensor, flip: bool) -> Tensor:

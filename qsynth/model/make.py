@@ -57,8 +57,11 @@ def check_network(network: nn.Module, task: Task, path: str = "model") -> None:
         network.train(was_training)
     shape = tuple(getattr(logits, "shape", ()))
     if shape != (1, task.classes):
+        asked = "single-label classification needs logits"
+        if not task.classified:
+            asked = f"a task of {task.kind} needs outputs"
         raise ConfigError(
-            f"{path}: single-label classification needs logits of shape (n, {task.classes}), "
+            f"{path}: {asked} of shape (n, {task.classes}), "
             f"forward(x) gave {shape or type(logits).__name__}"
         )
 

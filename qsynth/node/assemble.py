@@ -44,7 +44,7 @@ def assemble(
     node = Node(
         identity,
         address,
-        fingerprint_size(rules.similarity, task.classes),
+        fingerprint_size(rules.similarity, task.sketched),
         admission,
         make_peers(peers, seed, wanted, partial(likeness, rules.similarity)),
         dht,

@@ -18,11 +18,13 @@ from qsynth.errors import DataError
 from qsynth.model import make_network
 from qsynth.schema import choose
 from qsynth.synthesis import Predictor
+from qsynth.synthesis.target_predictor import make_predictor
 from qsynth.types import Task
 
 UNREADABLE = (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ValueError,
               struct.error, pickle.UnpicklingError)  # fmt: skip
-TUPLES = ("labels", "shape", "location", "scale", "invariances")
+TUPLES = ("labels", "shape", "location", "scale", "invariances", "target_location",
+          "target_scale")  # fmt: skip
 
 
 def save_predictor(
@@ -63,6 +65,6 @@ def load_predictor(path: str | Path, network: nn.Module | None = None) -> Predic
     if encoder_values:
         encoder = make_encoder(choose(ENCODERS, encoder_values, "encoder"), task)
         state = state | {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
-    predictor = Predictor(network, encoder, task)
+    predictor = make_predictor(network, encoder, task)
     predictor.load_state_dict(state)
     return predictor.eval()

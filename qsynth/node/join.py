@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 
+from qsynth.data.dataset import targets
 from qsynth.dht.config import Rings
-from qsynth.distill import check_size
+from qsynth.distill import check_size, check_target_size
 from qsynth.distill.config import Analytic, ReferenceLogits
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededConv, SeededConv1d, SeededFourier
@@ -36,6 +37,7 @@ from qsynth.node.node import Node
 from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
 from qsynth.node.study import Rules, Samples, Study
+from qsynth.node.target_study import TargetStudy, make_study
 from qsynth.peers.config import Semantic
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
@@ -98,14 +100,17 @@ class JoinMesh(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the socket and join."""
         check_network(pl_module, self.task, "forward")
-        study = Study(
+        study = make_study(
             self.task, make_encoder(self.encoder_config, self.task), self.rules, self.samples,
             self.seed,
         )  # fmt: skip
         size = int(np.prod(self.task.shape))
         public = self.samples.reference_x
         count = None if public is None else len(public)
-        check_size(self.rules.distill, study.d, self.task.classes, size, count)
+        if self.task.classified:
+            check_size(self.rules.distill, study.d, self.task.classes, size, count)
+        else:
+            check_target_size(self.rules.distill, study.d, self.task.classes)
         transport = PynngTransport(self.listen, self.mesh.max_message_bytes)
         node = self._node(study, transport.address)
         self.host = MeshHost(node, transport, self.recorder, lambda: self.join)
@@ -157,7 +162,7 @@ class JoinMesh(pl.Callback):
         assert self._participant is not None
         return self._participant.exchange(period, network)
 
-    def _node(self, study: Study, address: str) -> Node:
+    def _node(self, study: Study | TargetStudy, address: str) -> Node:
         return assemble(
             self.task, study.encoder.digest, self.rules, trust=self.trust, peers=self.peers,
             dht=self.dht, mesh=self.mesh, identity=self.identity, address=address,
@@ -192,6 +197,14 @@ def _checked_inputs(task: Task, inputs: npt.ArrayLike) -> Any:
 
 def _checked(task: Task, pair: Pair) -> tuple[Any, Any]:
     x = np.ascontiguousarray(np.asarray(pair[0]), dtype=np.float32)
+    if not task.classified:
+        made = targets(np.asarray(pair[1]), task.kind, "samples")
+        if x.shape[1:] != task.shape or made.shape != (len(x), task.classes):
+            raise ShapeError(
+                f"samples of {task.kind} must be x (n, {', '.join(map(str, task.shape))}) and y "
+                f"(n, {task.classes}), got {x.shape} and {made.shape}"
+            )
+        return x, made
     y = np.asarray(pair[1]).astype(np.int64)
     if x.shape[1:] != task.shape or y.shape != x.shape[:1]:
         raise ShapeError(

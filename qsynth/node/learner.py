@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from qsynth.errors import ConfigError
 from qsynth.synthesis.teach import Teaching
+from qsynth.types import CLASSES, LABELS, VALUES
 
 # Called at the start of a fit (0) and at the end of every period: the teaching for the next.
 Exchange = Callable[[int, nn.Module], Teaching | None]
@@ -99,7 +100,8 @@ class TrainerLearner(pl.Callback):
         self._teaches = False
         if teaching.offsets is not None:
             logits = logits + teaching.offsets[rows].to(pl_module.device)
-        loss = distillation_loss(logits, teaching.targets[rows].to(pl_module.device))
+        targets = teaching.targets[rows].to(pl_module.device)
+        loss = LOSSES[teaching.kind](logits, targets)
         (loss * (teaching.weight * teaching.every_steps)).backward()
 
 
@@ -109,3 +111,11 @@ def distillation_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Source: Hinton, Vinyals & Dean 2015, at temperature 1.
     """
     return F.cross_entropy(logits, targets)
+
+
+# Of targets that a head gives, by the task's kind.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    CLASSES: distillation_loss,
+    LABELS: F.binary_cross_entropy_with_logits,
+    VALUES: F.mse_loss,
+}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from torch import nn
 
 from qsynth.node.memory import release
-from qsynth.node.study import Outcome, Study, network_logits
+from qsynth.node.study import Outcome, Study
+from qsynth.node.target_study import TargetStudy
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admitted
@@ -49,7 +49,8 @@ class Participant:
     """
 
     def __init__(
-        self, study: Study, port: Port, later: Callable[[int], Study | None] = lambda _: None,
+        self, study: Study | TargetStudy, port: Port,
+        later: Callable[[int], Study | TargetStudy | None] = lambda _: None,
         silent: bool = False,
     ) -> None:  # fmt: skip
         self.study, self.port, self.later, self.silent = study, port, later, silent
@@ -108,11 +109,5 @@ class Participant:
         return self.study.predictor(network, self.synthesized())
 
     def _progress(self, period: int, network: nn.Module) -> dict[str, Any]:
-        samples = self.study.samples
-        accuracy = None
-        if len(samples.validation_y):
-            logits = network_logits(network, samples.validation_x)
-            if self.study.summed:
-                logits = logits + self.study.head_logits(self.synthesized(), samples.validation_x)
-            accuracy = float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
+        accuracy = self.study.validation_score(network, self.synthesized())
         return {"event": "period", "period": period, "validation_accuracy": accuracy}

@@ -354,6 +354,16 @@ class Study:
         )
         return predictor
 
+    def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
+        """Return the network's accuracy on validation samples."""
+        samples = self.samples
+        if not len(samples.validation_y):
+            return None
+        logits = network_logits(network, samples.validation_x)
+        if self.summed:
+            logits = logits + self.head_logits(synthesis, samples.validation_x)
+        return float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
+
     def _inputs(self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]) -> Statistics:
         if self._own_inputs is None:
             flat = self.samples.train_x.reshape(len(self.samples.train_y), -1)

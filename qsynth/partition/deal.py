@@ -53,8 +53,10 @@ class Share:
             return inputs
         return np.ascontiguousarray(np.rot90(inputs, self.quarter_turns, axes=(2, 3)))
 
-    def labels(self, labels: Ints) -> Ints:
-        """Return (n,) labels as this node names them."""
+    def labels(self, labels: Any) -> Any:
+        """Return (n,) labels as this node names them; (n, K) targets as they are."""
+        if labels.ndim == 2:
+            return labels
         named: Ints = self.label_map[labels]
         return named
 

@@ -17,11 +17,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from qsynth.identity import Identity
 from qsynth.model import make_network
+from qsynth.node import target_study
 from qsynth.node.assemble import assemble
 from qsynth.node.learner import Exchange, TrainerLearner
 from qsynth.node.node import Node
 from qsynth.node.participant import Participant, Port
 from qsynth.node.study import Study
+from qsynth.node.target_study import TargetStudy
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import NodeId
@@ -42,16 +44,18 @@ def single_threaded() -> None:
     threadpool_limits(limits=1)
 
 
-def make_study(plan: Plan, node: NodePlan) -> Study:
+def make_study(plan: Plan, node: NodePlan) -> Study | TargetStudy:
     """Return what a node does with its own data."""
-    return Study(plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed)
+    return target_study.make_study(
+        plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed
+    )
 
 
 def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
     """Return a node's learning, which drifts when the plan says so."""
     later = node.later
 
-    def drifted(period: int) -> Study | None:
+    def drifted(period: int) -> Study | TargetStudy | None:
         due = later is not None and period == plan.drift_period
         return make_study(plan, later) if due and later is not None else None
 

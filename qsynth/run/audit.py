@@ -52,6 +52,10 @@ def audit(plan: Plan) -> dict[str, Any]:
 
     Raises ConfigError where too few samples are left for an attacker.
     """
+    if not plan.data.task.classified:
+        raise ConfigError(
+            f"packet audit: its attacks are on packets of classes, not of {plan.data.task.kind}"
+        )
     free = _free_samples(plan)
     rows = [_audit_node(plan, node, free) for node in plan.nodes]
     keys = ("d", "bytes", "samples", "membership_auc", "scatter_auc", "fingerprint_auc",
@@ -86,6 +90,7 @@ def _free_samples(plan: Plan) -> tuple[Floats32, Ints]:
 
 def _audit_node(plan: Plan, node: NodePlan, free: tuple[Floats32, Ints]) -> dict[str, Any]:
     study = make_study(plan, node)
+    assert isinstance(study, Study)
     rng = np.random.default_rng([node.seed, 15])
     outcome = study.distil()
     packet = payload_statistics(outcome.payload)

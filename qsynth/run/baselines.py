@@ -119,6 +119,8 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
     if arm == "untaught":
         plan = untaught(plan)
     if arm == "boosted":
+        if not plan.data.task.classified:
+            return {}, 0.0  # what a map lacks is no offset of log-probabilities
         plan = boosted(plan)
     if arm == "pooled":
         plan = pooled(plan, node)

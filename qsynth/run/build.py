@@ -12,13 +12,14 @@ import numpy as np
 import pytorch_lightning as pl
 
 from qsynth.data import DataSet, load_data
-from qsynth.distill import check_layout, check_size, dimensions
+from qsynth.distill import check_layout, check_size, check_target_size, dimensions
 from qsynth.distill.config import ReferenceLogits
 from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
+from qsynth.node.target_study import check_rules_of_targets, target_dimensions
 from qsynth.partition import deal, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
@@ -91,10 +92,14 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         for group, entry in config.fleet.items()
         for number in range(entry.count)
     ]
+    task, strata, classes = data.task, data.train_y, data.task.classes
+    if not task.classified:
+        _check_partition(config.partition, task.kind)
+        strata, classes = np.zeros(len(data.train_y), np.int64), 1
     shares = deal(
         config.partition,
-        data.train_y,
-        data.task.classes,
+        strata,
+        classes,
         len(named),
         config.seed,
         data.train_node,
@@ -127,6 +132,17 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
     return tuple(nodes)
 
 
+def _check_partition(partition: Any, kind: str) -> None:
+    """Raise ConfigError where a partition deals by classes, and the task has none."""
+    by_classes = ("liar_share", "label_shares")
+    asked = [key for key in by_classes if getattr(partition, key, None)]
+    if partition.name not in ("iid", "rotations", "natural") or asked:
+        raise ConfigError(
+            f"partition.name={partition.name}{', ' + asked[0] if asked else ''}: deals by classes; "
+            f"a task of {kind} has iid, rotations and natural"
+        )
+
+
 def _check_networks(config: RunConfig, data: DataSet) -> None:
     for group, entry in config.fleet.items():
         if entry.count:
@@ -142,6 +158,12 @@ def _check_packets(
     check_teaching(config.synthesis, data.task)
     largest = max(len(node.share.train) for node in nodes)
     size, classes = math.prod(data.task.shape), data.task.classes
+    rules = Rules(config.distill, config.similarity, config.synthesis)
+    check_rules_of_targets(data.task, rules)
+    if not data.task.classified:
+        d = target_dimensions(rules, largest, encoder_dimensions, classes)
+        check_target_size(config.distill, d, classes)
+        return
     d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
     check_size(config.distill, d, classes, size, None if reference is None else len(reference))
 

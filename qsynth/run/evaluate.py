@@ -12,9 +12,10 @@ from torch import nn
 
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
+from qsynth.run.target_metrics import target_measures
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.head import log_prior
-from qsynth.types import Floats, Floats32, Ints
+from qsynth.types import LABELS, Floats, Floats32, Ints
 
 BATCH = 500
 
@@ -30,6 +31,7 @@ class Score:
     balanced: mean recall over own classes, with
     a uniform prior where that is the objective.
     auroc: mean over own classes, one against the rest.  ece: expected calibration error.
+    What these are for labels and values: `target_measures`.
     """
 
     own: float
@@ -68,8 +70,10 @@ class Evaluator:
         They differ in the head's weight and in temperatures alone.  own_shares: ask them for the
         node's own label shares, where they have been fitted to other ones.
         """
-        wanted = torch.from_numpy(self.own_shares(node)) if own_shares else "own"
         labels, logits = self.test_labels(node), self.network_logits(node, network)
+        if not self.plan.data.task.classified:
+            return self._target_scores(node, labels, logits, predictors)
+        wanted = torch.from_numpy(self.own_shares(node)) if own_shares else "own"
         head = next((p for p in predictors if p is not None), None)
         scores = None if head is None else self._head_scores(node, head)
         made = []
@@ -84,6 +88,28 @@ class Evaluator:
                 prior: Any = predictor.network_log_prior
                 alone = _network_answers(predictor, logits, scores)
                 made.append(self.score_answers(node, labels, own, uniform, alone, prior.numpy()))
+        return made
+
+    def _target_scores(
+        self, node: NodePlan, targets: Any, outputs: Floats, predictors: Sequence[Predictor | None]
+    ) -> list[Score]:
+        """Return the scores of predictors of labels or values."""
+        kind = self.plan.data.task.kind
+        plain = 1.0 / (1.0 + np.exp(-outputs)) if kind == LABELS else outputs
+        alone = target_measures(kind, plain, targets)["own"]
+        made = []
+        for predictor in predictors:
+            answers = plain
+            if predictor is not None:
+                scores = self._head_scores(node, predictor)
+                answers = _answers(predictor, outputs, scores, "own")
+            measures = target_measures(kind, answers, targets)
+            grouped = node.share.group is not None
+            group = measures["own"] if grouped else None
+            made.append(
+                Score(group=group, network_own=alone, network_group=alone if grouped else None,
+                      **measures)
+            )  # fmt: skip
         return made
 
     def score_answers(
@@ -111,8 +137,8 @@ class Evaluator:
         """Return (n, C) logits of a network on the node's test rows."""
         return _logits(network, node.share.inputs(self.plan.data.test_x[self._rows(node)]))
 
-    def test_labels(self, node: NodePlan) -> Ints:
-        """Return (n,) labels of the node's test rows, as it names them."""
+    def test_labels(self, node: NodePlan) -> Any:
+        """Return (n,) labels of the node's test rows, as it names them, or (n, K) targets."""
         return node.share.labels(self.plan.data.test_y[self._rows(node)])
 
     def test_features(self, node: NodePlan) -> Floats32:
@@ -191,6 +217,8 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def _group_labels(plan: Plan) -> dict[int | None, Any]:
     known: dict[int | None, Any] = {}
+    if not plan.data.task.classified:
+        return known
     for node in plan.nodes:
         if node.share.group is not None and node.share.honest:
             labels = node.share.labels(plan.data.train_y[node.share.train])

@@ -44,6 +44,8 @@ POOLED = (
 
 def check_rival(plan: Plan, name: str) -> None:
     """Raise ConfigError where the fleet or the partition cannot have this arm."""
+    if not plan.data.task.classified:
+        raise ConfigError(f"arms={name}: for classes, the data hold {plan.data.task.kind}")
     if "oracle" in name:
         true_groups(plan)
     if name == "fedproto":

@@ -39,6 +39,15 @@ class Teach(Lesson):
 
 
 @dataclass(frozen=True)
+class TargetLesson(Lesson):
+    """How a map to labels or values teaches the node's own network."""
+
+    inputs: str = setting(
+        "own_mix", "which inputs it labels", choices=("own_mix", "unlabelled", "none")
+    )
+
+
+@dataclass(frozen=True)
 class Headed:
     """What every rule has: a head, of own evidence at least, beside the network."""
 
@@ -115,16 +124,28 @@ class Replay(Headed):
     )
 
 
+@dataclass(frozen=True)
+class Ridge(Headed):
+    """For labels and values: merge joint statistics into a linear map, beside the network."""
+
+    name: str = setting("ridge", "the option's name", choices=("ridge",))
+    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
+    teach: TargetLesson = field(
+        default_factory=TargetLesson, metadata={"doc": "teaching the network"}
+    )
+
+
 OPTIONS: dict[str, type] = {
     "analytic_head": AnalyticHead,
     "class_kd": ClassKd,
     "reference_kd": ReferenceKd,
     "replay": Replay,
+    "ridge": Ridge,
 }
 
 # The rule of distillation whose packets each rule of synthesis learns from.
 NEEDS: dict[str, str] = {"class_kd": "class_logits", "reference_kd": "reference_logits",
-                         "replay": "mosaic"}  # fmt: skip
+                         "replay": "mosaic", "ridge": "analytic"}  # fmt: skip
 
 
 def check_rules(distill: Any, synthesis: Any) -> None:

@@ -68,12 +68,16 @@ def solve(statistics: Statistics, shrinkage: float, temperature: float = 1.0) ->
     target = np.diag((np.maximum(diagonal, 0.0) + spread) / 2.0)
     grand = statistics.sums.sum(axis=0) / total
     means = (statistics.sums + PSEUDO_COUNT * grand) / (counts + PSEUDO_COUNT)[:, None]
-    weights = _solve_spd((1.0 - shrinkage) * covariance + shrinkage * target, means.T, spread)
+    weights = solve_spd((1.0 - shrinkage) * covariance + shrinkage * target, means.T, spread)
     bias = -0.5 * np.einsum("dc,cd->c", weights, means)
     return Head(weights * temperature, np.where(seen, bias * temperature, UNSEEN))
 
 
-def _solve_spd(matrix: Floats, right: Floats, spread: float) -> Floats:
+def solve_spd(matrix: Floats, right: Floats, spread: float) -> Floats:
+    """Return matrix^-1 right; the matrix, nearly positive definite, is changed.
+
+    spread: the size of its diagonal.
+    """
     # Quantised factors and subtracted folds may leave a hair of negative curvature.
     jitter, diagonal = 1e-9 * spread, np.diag_indices(len(matrix))
     for _ in range(12):

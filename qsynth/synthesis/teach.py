@@ -18,9 +18,9 @@ from torch import Tensor
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
-from qsynth.synthesis.config import Teach
+from qsynth.synthesis.config import TargetLesson, Teach
 from qsynth.synthesis.head import Head, log_softmax
-from qsynth.types import Floats, Floats32, Task
+from qsynth.types import CLASSES, LABELS, Floats, Floats32, Task
 
 AS_IS, MIXUP = 0.25, 0.375  # shares of own_mix; the rest is cutmix (or mixup for vectors)
 JITTER = 0.15  # of contrast and brightness, as a share of the input range
@@ -31,7 +31,7 @@ class Teaching:
     """Hold a pool of inputs (m, *shape) with soft targets (m, C), for one period.
 
     offset: gives what is added to the logits of training inputs before the loss.  offsets: (m, C),
-    the same for the pool.
+    the same for the pool.  kind: of the task, which says what the loss is.
     """
 
     inputs: Tensor
@@ -41,6 +41,7 @@ class Teaching:
     every_steps: int
     offsets: Tensor | None = None
     offset: Callable[[Tensor], Tensor] | None = None
+    kind: str = CLASSES
 
 
 def offset_alone(offset: Callable[[Tensor], Tensor]) -> Teaching:
@@ -82,6 +83,30 @@ def make_pool(
         config.every_steps,
         None if offset is None else torch.from_numpy(logs.astype(np.float32)),
         offset,
+    )
+
+
+def target_pool(
+    config: TargetLesson, head: Head, encoder: Encoder, task: Task, own: Floats32,
+    rng: np.random.Generator,
+) -> Teaching | None:  # fmt: skip
+    """Return inputs with the targets that a map gives them, or None where nothing is taught.
+
+    own: (n, *shape) of the node's training inputs.
+    """
+    if config.inputs == "none" or config.weight == 0.0:
+        return None
+    made = own_mix(own, config.pool_size, task, rng)
+    targets = head.scores(encoder.encode(made, head.dimensions))
+    if task.kind == LABELS:
+        targets = np.clip(targets, 0.0, 1.0)
+    return Teaching(
+        torch.from_numpy(made),
+        torch.from_numpy(targets.astype(np.float32)),
+        config.weight,
+        config.batch_size,
+        config.every_steps,
+        kind=task.kind,
     )
 
 

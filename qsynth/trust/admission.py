@@ -83,8 +83,13 @@ class Admission:
         self._check_shapes(packet.payload)
         evidence = self.read(packet.payload)
         counts = evidence.features.counts
-        if len(counts) != self.task.classes:
+        if len(counts) != self.task.counted:
             raise PacketError("schema", f"{len(counts)} classes")
+        if (evidence.joint is None) != self.task.classified:
+            raise PacketError("schema", f"not of a task of {self.task.kind}")
+        told = 0 if evidence.joint is None else evidence.joint.dimensions
+        if told and told - evidence.features.dimensions != self.task.classes:
+            raise PacketError("schema", "of other targets")
         if evidence.features.dimensions < MIN_DIMENSIONS:
             raise PacketError("schema", f"{evidence.features.dimensions} features")
         size = math.prod(self.task.shape)
@@ -100,7 +105,7 @@ class Admission:
         if packet.support != total or not 0 < total <= authors * self.config.max_support:
             raise PacketError("support", f"claims {packet.support}, carries {total}")
         try:
-            own = self.sketch(counts, evidence.features.sums)
+            own = self.sketch(*evidence.sketched())
         except ConfigError as error:  # a metric of the user's own cannot take these numbers
             raise PacketError("range", str(error)) from None
         return Admitted(packet, evidence, own)
@@ -108,7 +113,7 @@ class Admission:
     def _check_shapes(self, payload: Payload) -> None:
         """Refuse sizes of another task before anything is made of them."""
         counts, inputs = payload.get("counts"), payload.get("input_means")
-        if counts is None or counts.shape != (self.task.classes,):
+        if counts is None or counts.shape != (self.task.counted,):
             raise PacketError("schema", "counts of other classes")
         size = math.prod(self.task.shape)
         images = payload.get("mosaic_shape")

@@ -1,0 +1,112 @@
+"""Statistics of inputs and targets together: what ridge regression needs, for labels and values.
+
+The joint statistics of (y, x) are those of one class over targets and features: they add, and can
+be taken out again, as class statistics do.  A packet sends the part between y and x, and that of y,
+whole; of the part of x alone low-rank factors and a diagonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.distill.analytic import code_statistics, payload_statistics, to_int8
+from qsynth.distill.config import Analytic
+from qsynth.distill.means import MAX_FEATURES
+from qsynth.errors import PacketError
+from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
+from qsynth.types import Floats, Floats32, Ints
+
+PREFIX = "target_"
+LARGEST = 1e6  # of a mean or a product of targets, which are in units of their spread
+
+
+def joint_statistics(features: Floats32 | Floats, targets: Floats32 | Floats) -> Statistics:
+    """Return the joint statistics of (n, K) targets and (n, d) features: one class, d = K + d."""
+    both = np.concatenate([targets, features], axis=1)
+    return class_statistics(both, np.zeros(len(both), np.int64), 1)
+
+
+def features_of(joint: Statistics, targets: int) -> Statistics:
+    """Return the part of the features alone.  targets: K."""
+    return Statistics(joint.counts, joint.sums[:, targets:], joint.scatter[targets:, targets:])
+
+
+def sides(joint: Statistics, targets: int) -> tuple[Ints, Floats]:
+    """Return counts (2 K,) and feature sums (2 K, d) as if each target had two classes.
+
+    The mean features above and below a target's mean, by its covariance with them: what a
+    fingerprint of classes is to a task of targets.
+    """
+    total = max(float(joint.counts[0]), 1.0)
+    mean = joint.sums[0, targets:] / total
+    spread = np.sqrt(np.maximum(np.diag(joint.scatter)[:targets], 1e-12))[:, None]
+    moved = joint.scatter[:targets, targets:] / spread / np.sqrt(total)
+    moved = np.where(spread > 1e-5, moved, 0.0)
+    rows = np.concatenate([mean + moved, mean - moved])
+    half = int(joint.counts[0]) // 2
+    return np.full(2 * targets, half), rows * half
+
+
+def distil_targets(config: Analytic, d: int, features: Floats32, targets: Floats32) -> Payload:
+    """Return the payload of (n, D >= d) features and (n, K) targets; nothing of too few samples."""
+    kept = slice(None) if len(targets) >= config.min_support else slice(0)
+    joint = joint_statistics(features[kept, :d], targets[kept])
+    return code_joint(joint, targets.shape[1], config.rank if config.coding == "low_rank" else 0)
+
+
+def code_joint(joint: Statistics, targets: int, rank: int) -> Payload:
+    """Return the arrays of joint statistics.  rank: low-rank factors of the features' scatter."""
+    cross, scales = to_int8(joint.scatter[:targets, targets:], axis=1)
+    means = joint.sums[0, :targets] / max(float(joint.counts[0]), 1.0)
+    return code_statistics(features_of(joint, targets), rank, "") | {
+        f"{PREFIX}means": means.astype(np.float32),
+        f"{PREFIX}scatter": joint.scatter[:targets, :targets].astype(np.float32),
+        f"{PREFIX}cross": cross,
+        f"{PREFIX}cross_scales": scales,
+    }
+
+
+def decode_joint(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
+    """Return the joint statistics of a payload.
+
+    Raises PacketError with reason `schema` or `range`.
+    """
+    features = payload_statistics(payload)
+    try:
+        means, scatter = payload[f"{PREFIX}means"], payload[f"{PREFIX}scatter"]
+        cross, scales = payload[f"{PREFIX}cross"], payload[f"{PREFIX}cross_scales"]
+    except KeyError as missing:
+        raise PacketError("schema", f"no array {missing}") from None
+    count, d = len(means) if means.ndim == 1 else 0, features.dimensions
+    shapes = {
+        "means": (means, (count,), np.float32), "scatter": (scatter, (count, count), np.float32),
+        "cross": (cross, (count, d), np.int8), "cross_scales": (scales, (count,), np.float32),
+    }  # fmt: skip
+    for name, (array, shape, dtype) in shapes.items():
+        if array.shape != shape or array.dtype != dtype:
+            raise PacketError("schema", f"{PREFIX}{name} must be {np.dtype(dtype)}{shape}")
+    if not 0 < count <= MAX_FEATURES or len(features.counts) != 1:
+        raise PacketError("schema", f"{count} targets, {len(features.counts)} classes")
+    numbers = np.concatenate([means, scatter.ravel(), scales])
+    most = LARGEST * max(float(features.counts[0]), 1.0)
+    if not np.isfinite(numbers).all() or np.abs(numbers).max(initial=0.0) > most:
+        raise PacketError("range", "targets must be finite")
+    if not np.array_equal(scatter, scatter.T) or np.diag(scatter).min() < 0.0:
+        raise PacketError("range", "target_scatter must be symmetric, its diagonal positive")
+    between = cross.astype(np.float64) * scales.astype(np.float64)[:, None]
+    total = float(features.counts[0])
+    sums = np.concatenate([means.astype(np.float64)[None] * total, features.sums], axis=1)
+    own = scatter.astype(np.float64)
+    return Statistics(
+        features.counts, sums, np.block([[own, between], [between.T, features.scatter]])
+    )
+
+
+def target_packet_size(config: Analytic, d: int, targets: int) -> int:
+    """Return the bytes of a packet with these settings, signature included."""
+    zeros = Statistics(np.zeros(1), np.zeros((1, targets + d)), np.zeros((targets + d,) * 2))
+    rank = config.rank if config.coding == "low_rank" else 0
+    return packet_bytes(code_joint(zeros, targets, rank))

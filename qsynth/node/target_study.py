@@ -1,0 +1,160 @@
+"""The study of tasks of labels and values: joint statistics, ridge regression, and its teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from qsynth.distill import Evidence, check_layout, distil_targets, read_evidence
+from qsynth.distill.analytic import MIN_AUTO
+from qsynth.distill.targets import target_packet_size
+from qsynth.encoder import Encoder
+from qsynth.errors import ConfigError
+from qsynth.node.study import Outcome, Rules, Samples, Study, network_logits
+from qsynth.similarity import fingerprint, likeness
+from qsynth.synthesis import Predictor, Synthesis
+from qsynth.synthesis.config import Ridge
+from qsynth.synthesis.ridge import TargetEvidence, synthesize_targets
+from qsynth.synthesis.target_predictor import fit_mean, make_predictor
+from qsynth.synthesis.teach import Teaching, target_pool
+from qsynth.types import LABELS, Fingerprint, Floats, NodeId, Task
+
+
+class TargetStudy:
+    """Turn own samples and admitted packets into outcomes, heads and teachings.
+
+    The same as `Study`, for tasks whose samples have K labels or values.
+    """
+
+    summed = False
+    follows_network = False
+
+    def __init__(
+        self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+    ) -> None:
+        check_rules_of_targets(task, rules)
+        check_layout(rules.distill, task)
+        self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
+        self.seed = seed
+        self.d = target_dimensions(rules, len(samples.train_y), encoder.dimensions, task.classes)
+        self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
+        features = encoder.encode(samples.train_x)
+        self.own = TargetEvidence.deal(features, samples.train_y.astype(np.float32), seed)
+        self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
+
+    def distil(self, network: nn.Module | None = None) -> Outcome:
+        """Return the node's own outcome; the network has no part in it."""
+        own = self.own
+        payload = distil_targets(self.rules.distill, self.d, own.features, own.targets)
+        evidence = read_evidence(payload)
+        print_ = fingerprint(self.rules.similarity, *evidence.sketched())
+        return Outcome(payload, print_, int(evidence.features.counts.sum()), print_)
+
+    def self_similarity(self) -> float:
+        """Return how alike another node of the same data would look, in [-1, 1].
+
+        From the likeness of the two folds, by the Spearman-Brown formula.
+        """
+        halves = [
+            read_evidence(
+                distil_targets(
+                    self.rules.distill, self.d, self.own.features[fold], self.own.targets[fold]
+                )
+            )
+            for fold in self.own.folds
+        ]
+        one, other = (fingerprint(self.rules.similarity, *h.sketched()) for h in halves)
+        half = likeness(self.rules.similarity, one, other)
+        return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0
+
+    def alike(self, one: Fingerprint, other: Fingerprint) -> float:
+        """Return how alike two nodes are, in [-1, 1]."""
+        return likeness(self.rules.similarity, one, other)
+
+    def synthesize(
+        self, packets: Mapping[NodeId, Evidence], versions: Mapping[NodeId, int],
+        alike: Mapping[NodeId, float] | None = None,
+    ) -> tuple[Synthesis, bool]:  # fmt: skip
+        """Return the synthesis of these packets, and whether it is a new one."""
+        key = tuple(sorted(versions.items()))
+        if self._solved is not None and self._solved[0] == key:
+            return self._solved[1], False
+        joint = {author: e.joint for author, e in packets.items() if e.joint is not None}
+        made = synthesize_targets(self.rules.synthesis, self.own, self.head_d, joint, alike)
+        self._solved = (key, made)
+        return made, True
+
+    def teaching(
+        self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int,
+        network: nn.Module | None = None,
+    ) -> Teaching | None:  # fmt: skip
+        """Return inputs with the head's targets for one period, or None."""
+        teach = self.rules.synthesis.teach
+        rng = np.random.default_rng([self.seed, 6, period])
+        own = self.samples.train_x
+        if teach.inputs == "unlabelled" and self.samples.unlabelled_x is not None:
+            own = np.concatenate([own, self.samples.unlabelled_x])
+        return target_pool(teach, synthesis.head, self.encoder, self.task, own, rng)
+
+    def predictor(
+        self, network: nn.Module, synthesis: Synthesis, head_weight: float | None = None
+    ) -> Predictor:
+        """Return the predictor: the network and the head, weighed on validation samples."""
+        if head_weight is None:
+            head_weight = self.rules.synthesis.head_weight
+        predictor = make_predictor(network, self.encoder, self.task)
+        inputs = self.samples.validation_x
+        outputs = network_logits(network, inputs).double().numpy()
+        scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
+        targets: Floats = self.samples.validation_y.astype(np.float64)
+        weight = fit_mean(outputs, scores, targets, self.task.kind == LABELS, head_weight)
+        predictor.set_head(synthesis.head, synthesis.log_prior, weight, 1.0)
+        return predictor
+
+    def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
+        """Return the network's share of right labels, or of variance explained."""
+        targets = self.samples.validation_y
+        if not len(targets):
+            return None
+        outputs = network_logits(network, self.samples.validation_x).numpy()
+        if self.task.kind == LABELS:
+            return float(np.mean((outputs > 0.0) == (targets > 0.5)))
+        spread = max(float(targets.var(axis=0).sum()), 1e-9)
+        return 1.0 - float(np.square(outputs - targets).mean(axis=0).sum()) / spread
+
+
+def make_study(
+    task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+) -> Study | TargetStudy:
+    """Return the study of a task's kind."""
+    kind = Study if task.classified else TargetStudy
+    return kind(task, encoder, rules, samples, seed)
+
+
+def target_dimensions(rules: Rules, samples: int, encoder_dimensions: int, targets: int) -> int:
+    """Return d: the setting; `auto`: half the samples, `fit`: all features; less by max_bytes."""
+    config = rules.distill
+    if config.d not in ("auto", "fit"):
+        return min(int(config.d), encoder_dimensions)
+    d = encoder_dimensions if config.d == "fit" else min(max(samples // 2, MIN_AUTO), 256)
+    d = min(d, encoder_dimensions)
+    while d > MIN_AUTO and target_packet_size(config, d, targets) > config.max_bytes:
+        d -= 1
+    return d
+
+
+def check_rules_of_targets(task: Task, rules: Rules) -> None:
+    """Raise ConfigError where a rule is not for the task's kind."""
+    if isinstance(rules.synthesis, Ridge) == task.classified:
+        fitting = "analytic_head" if task.classified else "ridge"
+        raise ConfigError(
+            f"synthesis.name={rules.synthesis.name}: not for a task of {task.kind}; "
+            f"use synthesis={fitting}"
+        )
+    if not task.classified and rules.similarity.name not in ("class_sketch", "sketch_mean"):
+        raise ConfigError(
+            f"similarity.name={rules.similarity.name}: for classes; a task of {task.kind} has "
+            "class_sketch and sketch_mean"
+        )

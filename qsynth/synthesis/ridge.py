@@ -1,0 +1,163 @@
+"""The rule `ridge`: for tasks of labels and values, by the same additive statistics.
+
+Own joint statistics of (targets, features) and admitted ones become one linear map.  The gate and
+the shrinkage go by the two-fold Gaussian likelihood of the node's own targets with their residual
+variance at its best: minus half the mean log of it, in nats a target.
+Source: Hoerl & Kennard 1970 (ridge); the target of the shrinkage is that of `analytic_head`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qsynth.packet import Statistics, class_statistics, merge
+from qsynth.synthesis.analytic_head import (
+    ALIKE,
+    GATE_GAIN,
+    GATE_MARGIN,
+    LEAST_LOG_SHARE,
+    Synthesis,
+)
+from qsynth.synthesis.config import Ridge
+from qsynth.synthesis.head import Head, solve_spd
+from qsynth.synthesis.lift import lifted
+from qsynth.types import Floats32, Ints, NodeId
+
+SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+GATE_SHRINKAGE = 0.3
+FLOOR = 1e-6  # of a residual variance, in units of the target's own
+
+
+@dataclass(frozen=True)
+class TargetEvidence:
+    """Hold a node's own training samples, dealt to two folds.
+
+    features: (n, D).  targets: (n, K).
+    """
+
+    features: Floats32
+    targets: Floats32
+    folds: tuple[Ints, Ints]
+
+    @classmethod
+    def deal(cls, features: Floats32, targets: Floats32, seed: int) -> TargetEvidence:
+        """Deal the samples to two folds, alternately in the order of their first target."""
+        rng = np.random.default_rng([seed, 3])
+        order = np.lexsort((rng.random(len(targets)), targets[:, 0]))
+        return cls(features, targets, (np.sort(order[0::2]), np.sort(order[1::2])))
+
+    def statistics(self, d: int, rows: Ints | slice = slice(None)) -> Statistics:
+        """Return the node's own joint statistics of its targets and the first d features."""
+        both = np.concatenate([self.targets[rows], self.features[rows, :d]], axis=1)
+        return class_statistics(both, np.zeros(len(both), np.int64), 1)
+
+
+def synthesize_targets(
+    config: Ridge, own: TargetEvidence, d: int, packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float] | None = None,
+) -> Synthesis:  # fmt: skip
+    """Return the map of one's own evidence and of the packets that the gate lets in.
+
+    d: features of it.  packets: joint statistics by author, of as many targets.  alike: how alike
+    each author's fingerprint is, as a share of how alike a node of the same data would look.
+    """
+    view = _View(own, own.statistics(d), tuple(own.statistics(d, f) for f in own.folds[::-1]))
+    packets = {author: packets[author] for author in sorted(packets)}
+    chosen = packets if config.gate == "none" else _greedy(view, packets, alike or {})
+    head, merged, likelihood, unseen = _tuned(view, chosen)
+    prior = np.zeros(own.targets.shape[1])
+    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
+
+
+def solve_targets(joint: Statistics, targets: int, shrinkage: float) -> Head:
+    """Return the linear map of joint statistics: (d, K) weights and (K,) intercepts."""
+    total = float(joint.counts[0])
+    d = joint.dimensions - targets
+    if total < 2.0:
+        return Head(np.zeros((d, targets)), np.zeros(targets))
+    covariance = joint.scatter[targets:, targets:] / total
+    diagonal = np.maximum(np.diag(covariance), 0.0)
+    spread = max(float(diagonal.mean()), 1e-9)
+    target = np.diag((diagonal + spread) / 2.0)
+    across = joint.scatter[targets:, :targets] / total
+    weights = solve_spd(covariance + shrinkage * target, across, spread)
+    means = joint.sums[0] / total
+    return Head(weights, means[:targets] - means[targets:] @ weights)
+
+
+@dataclass(frozen=True)
+class _View:
+    """Own evidence: whole, and without each fold."""
+
+    own: TargetEvidence
+    mine: Statistics
+    unseen: tuple[Statistics, ...]
+
+    def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
+        """Return own statistics with these packets: in author order, for the same bits."""
+        return merge([mine, *(lifted(chosen[author], mine) for author in sorted(chosen))])
+
+    def likelihood(self, heads: Sequence[Head]) -> float:
+        """Return how likely own targets are, each fold by a head that has not seen it."""
+        own = self.own
+        wrong = np.concatenate([
+            own.targets[fold] - head.scores(own.features[fold])
+            for fold, head in zip(own.folds, heads, strict=True)
+        ])  # fmt: skip
+        return float(-0.5 * np.log(np.maximum(np.square(wrong).mean(axis=0), FLOOR)).mean())
+
+
+def _greedy(
+    view: _View, packets: Mapping[NodeId, Statistics], alike: Mapping[NodeId, float]
+) -> dict[NodeId, Statistics]:
+    """Return the packets taken: best first, each while the likelihood does not fall too far."""
+    best = _reached(view, {})
+    ranked = sorted((-_reached(view, {author: packets[author]}), author) for author in packets)
+    chosen: dict[NodeId, Statistics] = {}
+    for _, author in ranked:
+        reached = _reached(view, chosen | {author: packets[author]})
+        forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
+        if reached > best - forgiven:
+            best = max(best, reached)
+            chosen[author] = packets[author]
+    return chosen
+
+
+def _reached(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
+    return view.likelihood(_fold_heads(view, chosen, GATE_SHRINKAGE))
+
+
+def _fold_heads(
+    view: _View, chosen: Mapping[NodeId, Statistics], shrinkage: float
+) -> tuple[Head, Head]:
+    count = view.own.targets.shape[1]
+    one, other = (
+        solve_targets(view.merged(part, chosen), count, shrinkage) for part in view.unseen
+    )
+    return one, other
+
+
+def _tuned(
+    view: _View, chosen: Mapping[NodeId, Statistics]
+) -> tuple[Head, Statistics, float, tuple[Head, Head]]:
+    """Return the mean head over shrinkages, what it is solved from, the likelihood, fold heads.
+
+    Each shrinkage counts by the likelihood of the node's own targets (Hoeting 1999).
+    """
+    own, merged = view.own, view.merged(view.mine, chosen)
+    count = own.targets.shape[1]
+    folded = [_fold_heads(view, chosen, shrinkage) for shrinkage in SHRINKAGES]
+    reached = np.array([view.likelihood(heads) for heads in folded])
+    shares = np.exp(np.maximum((reached - reached.max()) * len(own.targets), LEAST_LOG_SHARE))
+    shares /= shares.sum()
+    head = Head.mean([solve_targets(merged, count, s) for s in SHRINKAGES], shares)
+    one, other = (Head.mean([pair[side] for pair in folded], shares) for side in (0, 1))
+    return head, merged, float(reached.max()), (one, other)
+
+
+def cut(joint: Statistics, targets: int, d: int) -> Statistics:
+    """Return the joint statistics of the first d features."""
+    return replace(joint).prefix(min(targets + d, joint.dimensions))
