@@ -22,6 +22,8 @@ from qsynth.node.effects import Effects
 from qsynth.packet import OutcomePacket, Payload
 from qsynth.types import NodeId
 
+FORGED = ("size", "header", "signature", "schema", "range", "task", "encoder")
+
 
 @dataclass
 class Audit:
@@ -71,7 +73,8 @@ class Audits:
         try:
             opened = self.node.admission.opened(bytes(download.data), self.node.wall_s())
         except PacketError as error:
-            return b"" if error.reason == "expired" else audit.contact.id
+            # Clocks and limits differ between nodes: that convicts nobody.
+            return audit.contact.id if error.reason in FORGED else b""
         receipts, author = opened.evidence.receipts, node_id(opened.packet.author)
         leaves = receipts.leaves if receipts else (leaf(author, download.digest),)
         audit.got.append((Part(download.digest, leaves, opened.evidence), opened.packet))

@@ -87,6 +87,8 @@ class SumTree:
 
     def heard(self, contacts: Sequence[Contact]) -> None:
         """Remember nodes that are alike, of which the most alike where there are too many."""
+        if self.node.same <= 0.0:
+            return  # before one's own fingerprint nobody can be judged
         for contact in contacts:
             if contact.version > 0 and self._alike_enough(contact.vector()):
                 self.members[contact.id] = contact
@@ -325,6 +327,10 @@ class SumTree:
         short = node.me[:AUTHOR_BYTES]
         if any(common_bits(leaf_author(entry), short) != depth for entry in leaves):
             raise PacketError("leaves", "authors of another prefix")
+        state = self._depths[depth]
+        fresh = state.part is not None and state.age < self.config.refresh_periods
+        if state.part is not None and fresh and len(leaves) <= len(state.part.leaves):
+            raise PacketError("leaves", "fewer than were offered")
         if len(leaves) > self.config.max_leaves:
             raise PacketError("leaves", f"{len(leaves)} authors")
         if self.forgotten.intersection(map(leaf_author, leaves)):

@@ -58,6 +58,11 @@ def _head(config: RunConfig) -> RunConfig:
     return replace(config, trainer=trainer, synthesis=synthesis)
 
 
+def _untaught(config: RunConfig) -> RunConfig:
+    teach = replace(config.synthesis.teach, weight=0.0)
+    return replace(config, synthesis=replace(config.synthesis, teach=teach))
+
+
 def _silent(config: RunConfig) -> RunConfig:
     return replace(config, partition=replace(config.partition, liars_publish=False))
 
@@ -65,6 +70,7 @@ def _silent(config: RunConfig) -> RunConfig:
 # What makes each arm of the kind `mesh` of a recipe's config.
 CHANGES: dict[str, Change] = {
     "semantic": lambda config: config,
+    "semantic_untaught": _untaught,
     "head": _head,
     "silent": _silent,
     "random": _with_peers(lambda k: RandomPeers(k=k)),

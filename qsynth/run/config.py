@@ -28,6 +28,7 @@ ARMS: dict[str, Arm] = {
     "alone": Arm("lone", "the same pipeline with no peers"),
     "best_alone": Arm("lone", "the best setting of that pipeline with no peers"),
     "semantic": Arm("mesh", "the recipe as it is"),
+    "semantic_untaught": Arm("mesh", "the recipe with networks that nothing teaches"),
     "head": Arm("mesh", "the recipe's merged head, without a network"),
     "silent": Arm("mesh", "the recipe with its lying nodes silent"),
     "random": Arm("mesh", "k peers drawn at random"),
