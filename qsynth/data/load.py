@@ -95,15 +95,15 @@ def declared(config: Declared, data: DataSet) -> Task:
         raise ConfigError(f"task.high={task.high}: must be above task.low={task.low}")
     if task.kind != data.task.kind:
         raise ConfigError(f"task.kind={task.kind}: the data hold {data.task.kind}")
-    if not task.classified:
-        return _declared_targets(task, data)
-    highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))
-    if len(task.labels) < 2 or highest >= task.classes:
-        raise ConfigError(f"task.labels={list(task.labels)}: the data have class {highest}")
     for key in ("location", "scale"):
         length = len(getattr(task, key))
         if length not in (0, 1, int(np.prod(task.shape))):
             raise ConfigError(f"task.{key}: needs one number or one a feature, got {length}")
     if any(value <= 0 for value in task.scale):
         raise ConfigError("task.scale: must be above 0")
+    if not task.classified:
+        return _declared_targets(task, data)
+    highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))
+    if len(task.labels) < 2 or highest >= task.classes:
+        raise ConfigError(f"task.labels={list(task.labels)}: the data have class {highest}")
     return task

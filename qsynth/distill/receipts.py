@@ -15,7 +15,7 @@ from qsynth.types import NodeId
 AUTHOR_BYTES, DIGEST_BYTES, PART_BYTES = 16, 8, 16
 LEAF_BYTES = AUTHOR_BYTES + DIGEST_BYTES
 MAX_LEAVES = 512
-MAX_PARTS = 64
+MAX_PARTS = 25  # one for each bit of an id that sums go by, and one's own
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from qsynth.distill.means import code_means
 from qsynth.distill.receipts import Receipts, code_receipts, disjoint
 from qsynth.distill.rules import Evidence, read_evidence
 from qsynth.distill.targets import code_joint
-from qsynth.errors import ShapeError
+from qsynth.errors import PacketError, ShapeError
 from qsynth.packet import MAX_BYTES, Payload, Statistics, merge, packet_bytes
 
 TOLERANCE = 0.02  # relative, of a sum that another machine adds again: eigenvectors round anew
@@ -54,8 +54,8 @@ def add(rank: int, input_rank: int, parts: Sequence[Part]) -> Payload:
     joint = merge(joints) if len(joints) == len(parts) else None
     sent = [part.evidence.inputs for part in parts]
     inputs = None if None in sent else merge([part for part in sent if part is not None])
-    payload: Payload = {}
-    for tried in range(rank, -1, -1):
+    tried = min(rank, merged.dimensions)
+    while True:
         payload = _code(merged, inputs, tried, min(input_rank, tried), bare)
         if joint is not None:
             payload = code_joint(joint, joint.dimensions - merged.dimensions, tried)
@@ -63,9 +63,11 @@ def add(rank: int, input_rank: int, parts: Sequence[Part]) -> Payload:
         carried = float(supports @ [part.loss for part in parts] / max(supports.sum(), 1.0))
         loss = 0.0 if bare else carried + _error(payload, merged)
         payload |= code_receipts(Receipts(leaves, digests, loss))
-        if packet_bytes(payload) <= MAX_BYTES:
-            break
-    return payload
+        excess = packet_bytes(payload) - MAX_BYTES
+        if excess <= 0 or tried == 0:
+            return payload
+        # A factor takes a byte for each feature, and its scale.
+        tried = max(0, tried - max(1, -(-excess // (merged.dimensions + 4))))
 
 
 def agrees(claimed: Payload, parts: Sequence[Part]) -> bool:
@@ -73,11 +75,14 @@ def agrees(claimed: Payload, parts: Sequence[Part]) -> bool:
     rank, input_rank = (
         claimed[name].shape[1] if name in claimed else 0 for name in ("factors", "input_factors")
     )
+    said = read_evidence(claimed)
+    leaves = sorted(receipt for part in parts for receipt in part.leaves)
+    if said.receipts is None or list(said.receipts.leaves) != leaves:
+        return False
     try:
         again = read_evidence(add(rank, input_rank, parts))
-    except ShapeError:
+    except (ShapeError, PacketError):
         return False
-    said = read_evidence(claimed)
     if (
         again.receipts is None
         or said.receipts is None

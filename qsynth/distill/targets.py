@@ -17,7 +17,7 @@ from qsynth.distill.config import Analytic
 from qsynth.distill.means import MAX_FEATURES
 from qsynth.errors import PacketError
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
-from qsynth.types import Floats, Floats32, Ints
+from qsynth.types import LABELS, VALUES, Floats, Floats32, Ints
 
 PREFIX = "target_"
 LARGEST = 1e6  # of a mean or a product of targets, which are in units of their spread
@@ -50,9 +50,20 @@ def sides(joint: Statistics, targets: int) -> tuple[Ints, Floats]:
     return np.full(2 * targets, half), rows * half
 
 
-def distil_targets(config: Analytic, d: int, features: Floats32, targets: Floats32) -> Payload:
-    """Return the payload of (n, D >= d) features and (n, K) targets; nothing of too few samples."""
+def distil_targets(
+    config: Analytic, d: int, features: Floats32, targets: Floats32, kind: str = VALUES
+) -> Payload:
+    """Return the payload of (n, D >= d) features and (n, K) targets; nothing of too few samples.
+
+    kind: of the task.  Of a label that holds, or does not hold, for fewer than `min_support`
+    samples, it says that it never, or always, holds.
+    """
     kept = slice(None) if len(targets) >= config.min_support else slice(0)
+    if kind == LABELS:
+        positive = targets.sum(axis=0)
+        targets = np.where(positive < config.min_support, np.float32(0.0), targets)
+        rare = len(targets) - positive < config.min_support
+        targets = np.where(rare, np.float32(1.0), targets)
     joint = joint_statistics(features[kept, :d], targets[kept])
     return code_joint(joint, targets.shape[1], config.rank if config.coding == "low_rank" else 0)
 
@@ -90,9 +101,10 @@ def decode_joint(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
             raise PacketError("schema", f"{PREFIX}{name} must be {np.dtype(dtype)}{shape}")
     if not 0 < count <= MAX_FEATURES or len(features.counts) != 1:
         raise PacketError("schema", f"{count} targets, {len(features.counts)} classes")
-    numbers = np.concatenate([means, scatter.ravel(), scales])
+    numbers = np.concatenate([scatter.ravel(), scales])
     most = LARGEST * max(float(features.counts[0]), 1.0)
-    if not np.isfinite(numbers).all() or np.abs(numbers).max(initial=0.0) > most:
+    finite = np.isfinite(numbers).all() and np.isfinite(means).all()
+    if not finite or np.abs(numbers).max() > most or np.abs(means).max() > np.sqrt(LARGEST):
         raise PacketError("range", "targets must be finite")
     if not np.array_equal(scatter, scatter.T) or np.diag(scatter).min() < 0.0:
         raise PacketError("range", "target_scatter must be symmetric, its diagonal positive")

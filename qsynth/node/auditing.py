@@ -7,6 +7,7 @@ far as the makers on it are known: who passes a false sum on is not believed, bu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,11 +18,13 @@ from qsynth.distill import Part, agrees
 from qsynth.distill.receipts import leaf
 from qsynth.errors import PacketError
 from qsynth.identity import node_id
+from qsynth.node.chain import ends_s
 from qsynth.node.downloads import Download, Downloads, SumNode
 from qsynth.node.effects import Effects
-from qsynth.packet import OutcomePacket, Payload
+from qsynth.packet import OutcomePacket
 from qsynth.types import NodeId
 
+LATE_S = 2.0  # a sum may outlive its parts by the rounding of whole seconds
 FORGED = ("size", "header", "signature", "schema", "range", "task", "encoder")
 
 
@@ -33,7 +36,7 @@ class Audit:
     """
 
     part: Part
-    payload: Payload
+    packet: OutcomePacket
     contact: Contact
     depth: int
     root: bytes = b""
@@ -55,7 +58,8 @@ class Audits:
 
     def __init__(self, node: SumNode, downloads: Downloads) -> None:
         self.node, self.downloads = node, downloads
-        self._rng = np.random.default_rng(list(node.me[:8]))
+        secret = hashlib.sha256(node.identity.sign(b"descents")).digest()
+        self._rng = np.random.default_rng(list(secret[:8]))
 
     def begin(self, now: float, audit: Audit, effects: Effects) -> None:
         """Fetch the first part."""
@@ -80,7 +84,9 @@ class Audits:
         audit.got.append((Part(download.digest, leaves, opened.evidence), opened.packet))
         if len(audit.got) < len(audit.parts):
             return None if self._next(now, audit, effects) else b""
-        if not agrees(audit.payload, [part for part, _ in audit.got]):
+        ends = min(ends_s(packet) for _, packet in audit.got)
+        longer = ends_s(audit.packet) > ends + LATE_S
+        if longer or not agrees(audit.packet.payload, [part for part, _ in audit.got]):
             return audit.contact.id
         self.node.counts["audited_sums"] += 1
         self._descend(now, audit, members, effects)
@@ -99,5 +105,5 @@ class Audits:
         part, packet = sums[int(self._rng.integers(len(sums)))]
         contact = members.get(node_id(packet.author))
         if contact is not None and contact.id != self.node.me:
-            below = Audit(part, packet.payload, contact, audit.depth, audit.root, audit.level + 1)
+            below = Audit(part, packet, contact, audit.depth, audit.root, audit.level + 1)
             self.begin(now, below, effects)

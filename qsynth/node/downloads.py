@@ -10,7 +10,6 @@ from qsynth.dht import Contact, Table
 from qsynth.identity import Identity
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
-from qsynth.node.store import Store
 from qsynth.packet import MAX_BYTES, OutcomePacket, packet_digest
 from qsynth.trust import Admission, Admitted
 from qsynth.types import Fingerprint, NodeId
@@ -42,6 +41,9 @@ class SumNode(Protocol):
         """Ask a contact; return whether the request was sent."""
 
 
+LEAST_PIECE = 512  # the least that distill.max_bytes can be
+
+
 @dataclass
 class Download:
     """Hold what has come of a packet so far.
@@ -60,8 +62,8 @@ class Download:
 class Downloads:
     """Fetch packets in pieces, and serve them so.  piece_bytes: of a piece at most."""
 
-    def __init__(self, node: SumNode, store: Store, piece_bytes: int) -> None:
-        self.node, self.store, self.piece_bytes = node, store, piece_bytes
+    def __init__(self, node: SumNode, piece_bytes: int) -> None:
+        self.node, self.piece_bytes = node, piece_bytes
 
     def begin(self, now: float, download: Download, effects: Effects) -> bool:
         """Ask for the next piece; return whether the request was sent."""
@@ -76,7 +78,10 @@ class Downloads:
     ) -> Download | None:
         """Take a piece; return the download when it has ended, well or not."""
         piece = wire.unpack(body, wire.Piece)
-        if piece is None or not piece.data or not 0 < piece.size <= MAX_BYTES:
+        short = piece is None or len(download.data) + len(piece.data) < min(
+            piece.size, len(download.data) + LEAST_PIECE
+        )  # a packet in crumbs would keep us waiting
+        if piece is None or short or not 0 < piece.size <= MAX_BYTES:
             download.failed = True
             return download
         download.size = download.size or piece.size
@@ -88,9 +93,8 @@ class Downloads:
         download.failed = not whole or packet_digest(bytes(download.data)) != download.digest
         return download
 
-    def piece(self, query: wire.PieceQuery) -> wire.Piece:
-        """Return a piece of a packet that is kept."""
-        data = self.store.get(query.digest)
+    def piece(self, query: wire.PieceQuery, data: bytes) -> wire.Piece:
+        """Return a piece of a packet's bytes."""
         if not 0 <= query.offset < len(data):
             return wire.Piece(0, b"")
         return wire.Piece(len(data), data[query.offset : query.offset + self.piece_bytes])

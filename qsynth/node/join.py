@@ -38,10 +38,10 @@ from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
 from qsynth.node.study import Rules, Samples, Study
 from qsynth.node.target_study import TargetStudy, make_study
-from qsynth.peers.config import Semantic
+from qsynth.peers.config import Semantic, Sums
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
-from qsynth.synthesis.config import AnalyticHead, check_rules
+from qsynth.synthesis.config import AnalyticHead, Ridge, check_rules
 from qsynth.trust.config import Checks
 from qsynth.types import Task
 
@@ -76,11 +76,12 @@ class JoinMesh(pl.Callback):
         self.trust, self.dht = trust or Checks(), dht or Rings()
         fitting = {"image": SeededConv, "series": SeededConv1d}.get(task.layout, SeededFourier)
         self.encoder_config = encoder or fitting()
-        self.rules = Rules(
-            distill or Analytic(), similarity or ClassSketch(), synthesis or AnalyticHead()
-        )
+        rule = AnalyticHead() if task.classified else Ridge()
+        self.rules = Rules(distill or Analytic(), similarity or ClassSketch(), synthesis or rule)
         further = None if unlabelled is None else _checked_inputs(task, unlabelled)
         public = None if reference is None else _checked_inputs(task, reference)
+        if isinstance(self.peers, Sums) and not isinstance(self.rules.distill, Analytic):
+            raise ConfigError(f"peers: sums need distill analytic, not {self.rules.distill.name}")
         self.samples = Samples(*_checked(task, train), *_checked(task, validation), further, public)
         check_rules(self.rules.distill, self.rules.synthesis)
         if isinstance(self.rules.distill, ReferenceLogits) and public is None:

@@ -10,6 +10,7 @@ stands alone, and doubles with every depth: binomial aggregation as in SanFermin
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Sequence
@@ -21,15 +22,16 @@ import numpy as np
 
 from qsynth.dht import Contact
 from qsynth.dht.lookup import xor_distance
-from qsynth.distill import Part, add
+from qsynth.distill import Part
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
 from qsynth.errors import PacketError
 from qsynth.node import wire
 from qsynth.node.auditing import Audit, Audits
+from qsynth.node.chain import Chain, Held
 from qsynth.node.downloads import Download, Downloads, SumNode
 from qsynth.node.effects import Effects, Errand
 from qsynth.node.store import Store
-from qsynth.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, encode_packet
+from qsynth.packet import KIND_AUTHOR, KIND_SUM
 from qsynth.peers.choose import Alike
 from qsynth.peers.config import Sums
 from qsynth.trust import Admitted
@@ -39,8 +41,10 @@ DEEPEST = 24  # bits: beyond it two of a million ids hardly ever agree
 MAX_MEMBERS = 512  # alike nodes remembered
 MAX_PACKETS = 96  # kept as bytes, to be served and audited
 GROWTH = 1.25  # a larger sum is worth its bytes from this many times the authors on
+PATIENCE = 3  # periods that shallower depths wait for deeper ones
+MAX_UNANSWERED = 2  # audits, until whoever was asked is believed no more
 TRIES = 2  # offers of nothing from a depth, until shallower ones no longer wait for it
-MAX_WITHOUT = 16  # forgotten authors named in a request
+MAX_WITHOUT = 64  # forgotten authors named in a request
 ACQUAINTANCES = 4  # contacts in an offer
 STRANGE = 4  # offers without a stranger, until no more contacts are asked for
 
@@ -49,13 +53,19 @@ STRANGE = 4  # offers without a stranger, until no more contacts are asked for
 class Depth:
     """Hold what is known of one depth: its sum, who holds it, and when to ask again."""
 
-    part: Part | None = None
+    held: Held | None = None
     author: NodeId = b""
     asking: bool = False
+    least: int = 1  # authors that were asked for
     barren: int = 0  # offers in a row that were of no use
     wait: int = 0  # periods
     age: int = 0  # periods since the part was fetched
     asked: Counter[NodeId] = field(default_factory=Counter)
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """Return the receipts of what is held."""
+        return self.held.part.leaves if self.held else ()
 
 
 class SumTree:
@@ -69,25 +79,27 @@ class SumTree:
         self, node: SumNode, config: Sums, alike: Alike, rank: int, input_rank: int,
         piece_bytes: int, seed: int,
     ) -> None:  # fmt: skip
-        self.node, self.config, self.rank, self.input_rank = node, config, rank, input_rank
+        self.node, self.config = node, config
         self.alike = alike
         self.members: dict[NodeId, Contact] = {}
         self.store = Store(MAX_PACKETS)
-        self.downloads = Downloads(node, self.store, piece_bytes)
+        self.chain = Chain(node, self.store, rank, input_rank, config.max_leaves)
+        self.downloads = Downloads(node, piece_bytes)
         self.audits = Audits(node, self.downloads)
         self.forgotten: set[bytes] = set()  # first bytes of ids
         self._depths: dict[int, Depth] = {}
-        self._made: dict[tuple[bytes, ...], tuple[Part, int]] = {}
-        self._own: tuple[OutcomePacket, Part] | None = None
-        self._sequence = 0
+        self._unanswered: Counter[NodeId] = Counter()  # audits, by who should have answered
+        self._blocked = 0  # periods since shallower depths began to wait for a deeper one
         self._strange = STRANGE
-        self._rng = np.random.default_rng([seed, 22])
+        # From a signature: nobody else can tell which sums will be audited.
+        secret = hashlib.sha256(node.identity.sign(b"audits")).digest()
+        self._rng = np.random.default_rng([seed, *secret[:8]])
 
     # -- what the node tells ---------------------------------------------------------------
 
     def heard(self, contacts: Sequence[Contact]) -> None:
         """Remember nodes that are alike, of which the most alike where there are too many."""
-        if self.node.same <= 0.0:
+        if not self.node.query.any():
             return  # before one's own fingerprint nobody can be judged
         for contact in contacts:
             if contact.version > 0 and self._alike_enough(contact.vector()):
@@ -106,9 +118,10 @@ class SumTree:
     def period(self, now: float, effects: Effects) -> None:
         """Ask for what is missing, deepest first: a sum is worth asking for when it is full."""
         self._expire()
-        if self.node.own_packet is None or self.node.same <= 0.0:
+        self.chain.period()
+        if self.node.own_packet is None or not self.node.query.any():
             return
-        self.heard(list(self.node.table.contacts.values()))
+        self.heard([*self.members.values(), *self.node.table.contacts.values()])
         known = self._by_depth()
         for depth in sorted(known, reverse=True):
             state = self._depths.setdefault(depth, Depth())
@@ -116,7 +129,10 @@ class SumTree:
             state.age += 1
             if not state.asking and state.wait <= 0:
                 self._query(now, depth, state, known[depth], effects)
-            if state.part is None and state.barren < TRIES:
+            # Not for ever: nobody is to hold up the others by being slow.
+            waits = state.held is None and state.barren < TRIES and self._blocked < PATIENCE
+            if waits:
+                self._blocked += 1
                 return
 
     def forget(self, author: NodeId) -> int:
@@ -128,26 +144,37 @@ class SumTree:
         self.forgotten.add(short)
         lost = 0
         for depth, state in self._depths.items():
-            if state.part and short in map(leaf_author, state.part.leaves):
-                lost += len(state.part.leaves) - 1
+            if short in map(leaf_author, state.leaves):
+                lost += len(state.leaves) - 1
                 self._drop(depth)
         return lost
 
     def parts(self) -> dict[NodeId, Part]:
         """Return the sums and packets held, by who gave them."""
-        return {s.author: s.part for s in self._depths.values() if s.part is not None}
+        return {s.author: s.held.part for s in self._depths.values() if s.held is not None}
+
+    def bytes_of(self, digest: bytes) -> bytes:
+        """Return the bytes of a packet that is held, has been added, or is one's own."""
+        own = self.chain.own()
+        for held in (own, *(state.held for state in self._depths.values())):
+            if held is not None and held.part.digest == digest:
+                return held.data
+        return self.store.get(digest)
 
     # -- serving ---------------------------------------------------------------------------
 
     def offer(self, query: wire.SumQuery) -> wire.SumOffer:
         """Return what there is for whoever asks."""
-        me, near = self.node.contact(), self._near(query)
-        if not 0 <= query.bits <= DEEPEST or self.node.own_packet is None:
+        me, near, made = self.node.contact(), self._near(query), None
+        if 0 <= query.bits <= DEEPEST:
+            held = {depth: s.held for depth, s in self._depths.items() if s.held is not None}
+            made = self.chain.sum(query.bits, frozenset(query.without[:MAX_WITHOUT]), held)
+        if made is None:
             return wire.SumOffer(me, b"", 0, 0, near)
-        part, size = self._chain(query.bits, frozenset(query.without[:MAX_WITHOUT]))
-        if len(part.leaves) < query.leaves or part.digest == query.have:
-            return wire.SumOffer(me, b"", 0, len(part.leaves), near)
-        return wire.SumOffer(me, part.digest, size, len(part.leaves), near)
+        count = len(made.part.leaves)
+        if count < query.leaves or made.part.digest == query.have:
+            return wire.SumOffer(me, b"", 0, count, near)
+        return wire.SumOffer(me, made.part.digest, len(made.data), count, near)
 
     def _near(self, query: wire.SumQuery) -> list[Contact]:
         """Return alike nodes whom the asker will want for its deep sums."""
@@ -157,78 +184,22 @@ class SumTree:
             self.members[n] for n in heapq.nsmallest(count, others, partial(xor_distance, asker))
         ]
 
-    def _chain(self, bits: int, without: frozenset[bytes]) -> tuple[Part, int]:
-        """Return the sum over one's own prefix of `bits` bits, and its size in bytes."""
-        parts = [self._own_part()]
-        count = 1
-        for depth in sorted((d for d in self._depths if d >= bits), reverse=True):
-            part = self._depths[depth].part
-            if part is None or without.intersection(map(leaf_author, part.leaves)):
-                continue
-            if count + len(part.leaves) > self.config.max_leaves:
-                break
-            parts.append(part)
-            count += len(part.leaves)
-        key = tuple(part.digest for part in parts)
-        made = self._made.get(key)
-        if made is None or not self.store.get(made[0].digest):
-            made = self._make(parts)
-            self._made = {k: v for k, v in self._made.items() if self.store.get(v[0].digest)}
-            self._made[key] = made
-        return made
-
-    def _make(self, parts: Sequence[Part]) -> tuple[Part, int]:
-        data = self.node.own_packet[1] if self.node.own_packet else b""
-        if len(parts) == 1:
-            self.store.put(data)
-            return parts[0], len(data)
-        now_s, held = self.node.wall_s(), self.node.held
-        added = {part.digest for part in parts}
-        states = [s for s in self._depths.values() if s.part and s.part.digest in added]
-        packets = [held[state.author].packet for state in states]
-        packets += [self.node.own_packet[0]] if self.node.own_packet else []
-        payload = add(self.rank, self.input_rank, parts)
-        self._sequence = max(self._sequence + 1, int(1000 * now_s))
-        packet = OutcomePacket(
-            task=self.node.admission.task_digest,
-            encoder=self.node.admission.encoder_digest,
-            author=self.node.identity.public_key,
-            sequence=self._sequence,
-            created_s=now_s,
-            # No longer than the first of its parts to expire.
-            ttl_s=max(int(min(p.created_s + p.ttl_s for p in packets) - now_s), 1),
-            support=int(payload["counts"].sum()),
-            payload=payload,
-            kind=KIND_SUM,
-        )
-        try:
-            data = encode_packet(packet, self.node.identity)
-        except PacketError:  # too many classes and authors for 32 KiB: a smaller sum
-            return self._make(parts[:-1])
-        evidence = self.node.admission.read(payload)
-        return Part(self.store.put(data), evidence.receipts.leaves, evidence), len(data)
-
-    def _own_part(self) -> Part:
-        packet, data = self.node.own_packet  # type: ignore[misc]
-        if self._own is None or self._own[0] is not packet:
-            digest = self.store.put(data)
-            evidence = self.node.admission.read(packet.payload)
-            self._own = packet, Part(digest, (leaf(self.node.me, digest),), evidence)
-        return self._own[1]
-
     # -- asking ----------------------------------------------------------------------------
 
     def _query(
         self, now: float, depth: int, state: Depth, members: list[Contact], effects: Effects
     ) -> None:
-        have = len(state.part.leaves) if state.part else 0
-        stale = state.age >= self.config.refresh_periods
-        least = 1 if stale or not have else max(have + 1, int(np.ceil(GROWTH * have)))
+        have = len(state.leaves)
+        if state.age >= self.config.refresh_periods:
+            state.least = max(1, int(have / GROWTH))  # it may have shrunk, or be newer
+        else:
+            state.least = max(have + 1, int(np.ceil(GROWTH * have)))
         fewest = min(state.asked[c.id] for c in members)
         fresh = [c for c in members if state.asked[c.id] == fewest]
         contact = fresh[int(self._rng.integers(len(fresh)))]
         body = wire.SumQuery(
-            self.node.contact(), depth + 1, least, state.part.digest if state.part else b"",
+            self.node.contact(), depth + 1, state.least,
+            state.held.part.digest if state.held else b"",
             sorted(self.forgotten)[:MAX_WITHOUT], ACQUAINTANCES if self._strange > 0 else 0,
         )  # fmt: skip
         errand = Errand(contact, None, depth)
@@ -303,8 +274,8 @@ class SumTree:
         if state.author != download.contact.id:
             self.node.held.pop(state.author, None)
         self.node.held[download.contact.id] = admitted
-        self.store.put(data)
-        state.part, state.author, state.asking = part, download.contact.id, False
+        state.held, state.author = Held(part, admitted.packet, data), download.contact.id
+        state.asking, self._blocked = False, 0
         state.barren = state.age = 0
         state.wait = 1
         effects.record(
@@ -312,32 +283,35 @@ class SumTree:
             depth=depth, leaves=len(part.leaves), loss=part.loss,
         )  # fmt: skip
         if part.evidence.receipts and self._rng.random() < self.config.audit_share:
-            subject = Audit(part, admitted.packet.payload, download.contact, depth)
+            subject = Audit(part, admitted.packet, download.contact, depth)
             self.audits.begin(now, subject, effects)
 
     def _admit(self, depth: int, download: Download, data: bytes) -> tuple[Admitted, Part]:
         node, author = self.node, download.contact.id
-        held = node.held.get(author)
-        after = held.packet.sequence if held else 0
         admitted = node.admission.admit(
-            data, author, after, None, 0, node.wall_s(), (KIND_AUTHOR, KIND_SUM)
+            data, author, -1, None, 0, node.wall_s(), (KIND_AUTHOR, KIND_SUM)
         )
+        before = node.held.get(author)
+        # Packets and sums of one author count apart: a node may fall back on its packet alone.
+        same_kind = before is not None and before.packet.kind == admitted.packet.kind
+        if before and same_kind and admitted.packet.sequence <= before.packet.sequence:
+            raise PacketError("replay")
         receipts = admitted.evidence.receipts
         leaves = receipts.leaves if receipts else (leaf(author, download.digest),)
         short = node.me[:AUTHOR_BYTES]
         if any(common_bits(leaf_author(entry), short) != depth for entry in leaves):
             raise PacketError("leaves", "authors of another prefix")
-        state = self._depths[depth]
-        fresh = state.part is not None and state.age < self.config.refresh_periods
-        if state.part is not None and fresh and len(leaves) <= len(state.part.leaves):
-            raise PacketError("leaves", "fewer than were offered")
+        if len(leaves) < self._depths[depth].least:
+            raise PacketError("leaves", "fewer than were asked for")
         if len(leaves) > self.config.max_leaves:
             raise PacketError("leaves", f"{len(leaves)} authors")
         if self.forgotten.intersection(map(leaf_author, leaves)):
             raise PacketError("forgotten")
         if not self._alike_enough(admitted.fingerprint):
             raise PacketError("unalike")
-        return admitted, Part(download.digest, leaves, admitted.evidence)
+        part = Part(download.digest, leaves, admitted.evidence)
+        self.chain.check(part)
+        return admitted, part
 
     def _distrust(self, bad: bytes, audit: Audit, effects: Effects) -> None:
         """Drop a sum that did not pass its audit; bad: who signed it, or empty if unanswered."""
@@ -346,14 +320,17 @@ class SumTree:
             "reject", author=audit.contact.id.hex(), reason="sum" if bad else "unaudited"
         )
         state = self._depths.get(audit.depth)
-        if state and state.part and state.part.digest == audit.root:
+        if state and state.held and state.held.part.digest == audit.root:
             self._drop(audit.depth)
+        self._unanswered[audit.contact.id] += not bad
+        if self._unanswered[audit.contact.id] >= MAX_UNANSWERED:
+            bad = audit.contact.id  # who never shows parts is as little believed as who forges
         if bad:
             self.forgotten.add(bad[:AUTHOR_BYTES])
             self.members.pop(bad, None)
 
     def _alike_enough(self, other: Fingerprint) -> bool:
-        floor = self.config.min_similarity * self.node.same
+        floor = self.config.min_similarity * max(self.node.same, 0.0)
         return self.alike(self.node.query, other) >= floor
 
     def _drop(self, depth: int) -> None:
@@ -363,7 +340,12 @@ class SumTree:
 
     def _expire(self) -> None:
         for depth, state in self._depths.items():
-            if state.part is not None and state.author not in self.node.held:
+            held = self.node.held.get(state.author)
+            if state.held is None:
+                continue
+            # One's own data may have changed since: what is no longer alike is nobody's sum.
+            if held is None or not self._alike_enough(held.fingerprint):
+                self.node.held.pop(state.author, None)
                 self._depths[depth] = Depth(asking=state.asking, asked=state.asked)
 
     def _by_depth(self) -> dict[int, list[Contact]]:
@@ -386,4 +368,4 @@ def serve_sums(tree: SumTree, body: Any) -> Any:
     """Return the answer to a request of the sums."""
     if isinstance(body, wire.SumQuery):
         return tree.offer(body)
-    return tree.downloads.piece(body)
+    return tree.downloads.piece(body, tree.bytes_of(body.digest))

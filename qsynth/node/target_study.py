@@ -47,7 +47,9 @@ class TargetStudy:
     def distil(self, network: nn.Module | None = None) -> Outcome:
         """Return the node's own outcome; the network has no part in it."""
         own = self.own
-        payload = distil_targets(self.rules.distill, self.d, own.features, own.targets)
+        payload = distil_targets(
+            self.rules.distill, self.d, own.features, own.targets, self.task.kind
+        )
         evidence = read_evidence(payload)
         print_ = fingerprint(self.rules.similarity, *evidence.sketched())
         return Outcome(payload, print_, int(evidence.features.counts.sum()), print_)
@@ -60,7 +62,11 @@ class TargetStudy:
         halves = [
             read_evidence(
                 distil_targets(
-                    self.rules.distill, self.d, self.own.features[fold], self.own.targets[fold]
+                    self.rules.distill,
+                    self.d,
+                    self.own.features[fold],
+                    self.own.targets[fold],
+                    self.task.kind,
                 )
             )
             for fold in self.own.folds

@@ -41,6 +41,7 @@ def write_result(
         if key.startswith("rejected_")
     })  # fmt: skip
     own = machine.own_packet
+    sums = [] if machine.tree is None else list(machine.tree.parts().values())
     synthesis = participant.synthesis
     result = {
         "name": node.name,
@@ -55,6 +56,11 @@ def write_result(
         "authors": sorted(author.hex() for author in machine.authors()),
         "used": sorted(author.hex() for author in synthesis.authors) if synthesis else [],
         "ever_used": sorted(author.hex() for author in participant.used),
+        "sums": {
+            "packets": len(sums),
+            "authors": sum(len(part.leaves) for part in sums),
+            "loss": max((part.loss for part in sums), default=0.0),
+        },
         "traffic": recorder.traffic(),
         "counts": {**machine.counts, **{f"rpc_{k}": v for k, v in machine.rpc.counts.items()}},
         **more,

@@ -12,6 +12,7 @@ from qsynth.model import make_network
 from qsynth.model.config import Module
 from qsynth.node.export import load_predictor
 from qsynth.node.recorder import write_json
+from qsynth.peers.config import Sums
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
 from qsynth.run.evaluate import Evaluator, Score, summarise
@@ -143,6 +144,20 @@ def _mean_gain(mesh: list[Score], base: list[Score] | None, field: str) -> float
     return _mean(_differences(mesh, base, field) or []) if base else None
 
 
+def _sums(plan: Plan, results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what sums nodes hold in the end; None where peers are no sums."""
+    if not isinstance(plan.peers, Sums):
+        return None
+    held = [result["sums"] for result in results.values()]
+    return {
+        "packets_mean": _mean([entry["packets"] for entry in held]),
+        "authors_mean": _mean([entry["authors"] for entry in held]),
+        "loss_max": max((entry["loss"] for entry in held), default=0.0),
+        "audited": sum(r["counts"].get("audited_sums", 0) for r in results.values()),
+        "bad": sum(r["counts"].get("bad_sum", 0) for r in results.values()),
+    }
+
+
 def _counted(
     plan: Plan, results: dict[str, dict[str, Any]], events: list[dict[str, Any]]
 ) -> dict[str, Any]:
@@ -167,6 +182,7 @@ def _counted(
             "bytes_mean": _mean(sizes),
             "bytes_max": max(sizes, default=None),
         },
+        "sums": _sums(plan, results),
         "traffic": {
             "bytes_total": total,
             "bytes_per_node_per_period": total / periods if periods else None,

@@ -30,10 +30,8 @@ class TargetPredictor(Predictor):
         answers = self.combine(self.network(inputs), scores, prior)
         if self.task.kind == LABELS:
             return answers
-        spread = torch.tensor(self.task.target_scale or (1.0,), dtype=answers.dtype)
-        return answers * spread + torch.tensor(
-            self.task.target_location or (0.0,), dtype=answers.dtype
-        )
+        spread = answers.new_tensor(self.task.target_scale or (1.0,))
+        return answers * spread + answers.new_tensor(self.task.target_location or (0.0,))
 
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
         """Return (n, K) probabilities, or values in units of the task's target scale."""

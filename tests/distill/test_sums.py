@@ -119,7 +119,7 @@ def test_parts_of_different_d_add_at_the_smallest() -> None:
         lambda p: p.update(leaves=p["leaves"][:, :9].copy()),
         lambda p: p.update(loss=np.array([np.nan], np.float32)),
         lambda p: p.update(loss=np.array([0, 0], np.float32)),
-        lambda p: p.update(parts=np.zeros((65, 16), np.uint8)),
+        lambda p: p.update(parts=np.zeros((26, 16), np.uint8)),
     ],
 )
 def test_malformed_receipts_are_refused(change) -> None:

@@ -63,6 +63,18 @@ def test_too_few_samples_are_not_told() -> None:
     assert not payload["target_cross"].any()
 
 
+def test_a_label_of_few_samples_is_not_told() -> None:
+    x, _ = samples()
+    y = np.zeros((80, 3), np.float32)
+    y[0, 0] = 1.0  # the only one
+    y[3:, 1] = 1.0  # all but three
+    y[::2, 2] = 1.0
+    joint = read_evidence(distil_targets(Analytic(), 10, x, y, "labels")).joint
+    assert not joint.scatter[:2].any()
+    assert joint.sums[0, :2].tolist() == [0.0, 80.0]
+    assert joint.scatter[2, 3:].any()
+
+
 def test_sides_lie_where_the_target_is_high_and_low() -> None:
     x, y = samples(n=4000)
     counts, sums = sides(joint_statistics(x, y), 2)

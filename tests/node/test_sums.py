@@ -11,8 +11,9 @@ from qsynth.distill.receipts import AUTHOR_BYTES, leaf_author
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.node import wire
-from qsynth.node.sums import SumTree, common_bits
-from qsynth.packet import KIND_SUM, decode_packet, encode_packet, merge
+from qsynth.node.chain import MADE_A_PERIOD, Held
+from qsynth.node.sums import PATIENCE, Depth, SumTree, common_bits
+from qsynth.packet import KIND_SUM, encode_packet, merge, packet_digest
 from qsynth.peers.config import Sums
 from qsynth.similarity import cosine
 from tests.node.test_node import Peer, mesh, turn
@@ -58,6 +59,14 @@ def test_everybody_hears_of_the_whole_group_and_of_nobody_twice() -> None:
     assert np.mean(heard) > 0.9
 
 
+def test_before_its_own_fingerprint_a_node_takes_nobody_for_alike() -> None:
+    _, peers = sums_mesh(4)
+    tree = SumTree(peers[0].node, CONFIG, cosine, 16, 0, 8192, 0)
+    peers[0].node.query = np.zeros_like(peers[0].node.query)
+    tree.heard([peers[2].node.contact()])
+    assert tree.members == {}
+
+
 def test_a_sum_is_what_its_leaves_give() -> None:
     network, peers = sums_mesh(16)
     turn(network, peers, 12)
@@ -93,33 +102,41 @@ def test_honest_sums_pass_every_audit() -> None:
     assert np.mean([len(leaves_of(p)) for p in peers]) > 6
 
 
-def forge(peer):
-    """Let a peer claim twice the evidence that it has been given."""
-    tree, make = peer.node.tree, peer.node.tree._make
+def forge(peer, change, **header):
+    """Let a peer change the sums that it signs."""
+    chain, make = peer.node.tree.chain, peer.node.tree.chain._make
 
     def lying(parts):
-        made, size = make(parts)
-        packet = decode_packet(tree.store.get(made.digest))
-        if packet.kind != KIND_SUM:
-            return made, size
-        payload = dict(packet.payload)
-        payload["counts"] = payload["counts"] * np.uint32(2)
+        made = make(parts)
+        if made.packet.kind != KIND_SUM:
+            return made
+        payload = change(dict(made.packet.payload))
         support = int(payload["counts"].sum())
-        forged = encode_packet(
-            replace(packet, payload=payload, support=support), peer.node.identity
-        )
-        return replace(made, digest=tree.store.put(forged)), len(forged)
+        packet = replace(made.packet, payload=payload, support=support, **header)
+        data = encode_packet(packet, peer.node.identity)
+        part = replace(made.part, digest=packet_digest(data))
+        return Held(part, packet, data)
 
-    tree._make = lying
+    chain._make = lying
 
 
-def test_who_makes_a_false_sum_is_convicted_and_not_asked_again() -> None:
+def doubled(payload):
+    return payload | {"counts": payload["counts"] * np.uint32(2)}
+
+
+@pytest.mark.parametrize("how", ["twice the evidence", "for ever", "no such part"])
+def test_who_makes_a_false_sum_is_convicted_and_not_asked_again(how) -> None:
     network, peers = sums_mesh(16, replace(CONFIG, audit_share=1.0))
     liar = peers[4]
-    forge(liar)
+    if how == "twice the evidence":
+        forge(liar, doubled)
+    elif how == "for ever":
+        forge(liar, dict, ttl_s=2**31)
+    else:
+        forge(liar, lambda p: p | {"parts": p["parts"] ^ np.uint8(1)})
     turn(network, peers, 12)
     honest = [p for p in group(peers, 4) if p is not liar]
-    caught = [p for p in honest if p.node.counts["bad_sum"]]
+    caught = [p for p in honest if p.node.tree.forgotten]
     assert caught
     for peer in caught:
         assert liar.node.me[:AUTHOR_BYTES] in peer.node.tree.forgotten
@@ -177,12 +194,15 @@ def test_any_question_is_answered(bits) -> None:
     tree = peers[0].node.tree
     query = wire.SumQuery(peers[1].node.contact(), bits, 1, b"", [b"x"] * 100, 10**6)
     offer = tree.offer(query)
-    assert offer.size == 0 or tree.store.get(offer.digest)
-    assert tree.downloads.piece(wire.PieceQuery(query.contact, b"?", 0)).size == 0
+    data = tree.bytes_of(offer.digest)
+    assert len(data) == offer.size
+    assert tree.downloads.piece(wire.PieceQuery(query.contact, b"?", 0), b"").size == 0
     if offer.size:
-        assert tree.downloads.piece(wire.PieceQuery(query.contact, offer.digest, -1)).size == 0
+        assert (
+            tree.downloads.piece(wire.PieceQuery(query.contact, offer.digest, -1), data).size == 0
+        )
         past = wire.PieceQuery(query.contact, offer.digest, offer.size)
-        assert tree.downloads.piece(past).size == 0
+        assert tree.downloads.piece(past, data).size == 0
 
 
 def test_a_node_without_sums_refuses() -> None:
@@ -207,3 +227,86 @@ def test_identities_are_spread_so_that_depths_are_few() -> None:
     ids = [Identity.seeded("peer", n).id for n in range(64)]
     depths = [max(common_bits(a, b) for b in ids if b is not a) for a in ids]
     assert max(depths) < 16
+
+
+def test_a_part_that_cannot_be_added_is_refused_where_it_comes_in() -> None:
+    network, peers = sums_mesh(8)
+    liar = peers[2]
+    packet, _ = liar.node.own_packet
+    payload = dict(packet.payload)
+    payload["diagonal_bounds"] = np.array([59.9, 59.9], np.float32)
+    hostile = replace(packet, payload=payload)
+    liar.node.own_packet = hostile, encode_packet(hostile, liar.node.identity)
+    liar.outcome = replace(liar.outcome, payload=payload)
+    turn(network, peers, 10)
+    honest = [p for p in group(peers, 2) if p is not liar]
+    assert sum(p.node.counts["rejected_range"] for p in honest) > 0
+    for peer in honest:
+        assert liar.node.me[:AUTHOR_BYTES] not in leaves_of(peer)
+        assert leaves_of(peer)
+
+
+def test_a_packet_in_crumbs_is_given_up() -> None:
+    network, peers = sums_mesh(8)
+    slow = peers[2].node.tree.downloads
+    slow.piece = lambda query, data: wire.Piece(len(data), data[query.offset : query.offset + 1])
+    turn(network, peers, 10)
+    for peer in group(peers, 2):
+        assert not any(state.asking for state in peer.node.tree._depths.values())
+
+
+def test_who_does_not_answer_holds_up_the_others_for_a_while_only() -> None:
+    network, peers = sums_mesh(16)
+    tree = peers[0].node.tree
+    deepest = max(common_bits(p.node.me, peers[0].node.me) for p in group(peers, 0)[1:])
+    stuck = tree._depths.setdefault(deepest, Depth())
+    stuck.asking = True  # an answer that never comes
+    stuck.held = None
+    turn(network, peers, 3 * PATIENCE + 6)
+    assert len(tree.parts()) >= 1
+
+
+def test_after_a_change_of_its_data_a_node_offers_nothing_of_its_old_group() -> None:
+    network, peers = sums_mesh(16)
+    turn(network, peers, 12)
+    peer = peers[0]
+    assert len(leaves_of(peer)) > 3
+    peer.outcome = peers[1].outcome
+    peer.period()
+    peer.period()
+    assert leaves_of(peer) == []
+    query = wire.SumQuery(peers[2].node.contact(), 0, 1, b"", [], 0)
+    assert peer.node.tree.offer(query).leaves == 1
+
+
+def test_a_node_that_has_lost_its_parts_can_fall_back_on_its_packet() -> None:
+    network, peers = sums_mesh(16)
+    turn(network, peers, 12)
+    asker = peers[0]
+    state = max(asker.node.tree._depths.values(), key=lambda state: len(state.leaves))
+    giver = next(p for p in peers if p.node.me == state.author)
+    giver.node.tree._depths.clear()
+    giver.node.tree.members.clear()
+    state.age, state.wait = 10**6, 0
+    state.held = None
+    state.least = 1
+    for _ in range(8):
+        asker.period()
+        network.run_until(network.now + 1.0)
+    assert leaves_of(asker)
+    assert asker.node.counts["rejected_replay"] == 0
+
+
+def test_ever_other_questions_cost_a_bounded_number_of_sums() -> None:
+    network, peers = sums_mesh(16)
+    turn(network, peers, 12)
+    tree = max((p.node.tree for p in peers), key=lambda tree: len(tree.parts()))
+    held = [part.digest for part in tree.parts().values()]
+    authors = [leaf_author(r) for part in tree.parts().values() for r in part.leaves]
+    offers = 0
+    for number in range(4 * MADE_A_PERIOD):
+        without = [a for bit, a in enumerate(authors) if number >> bit & 1]
+        query = wire.SumQuery(peers[1].node.contact(), 0, 1, b"", without, 0)
+        offers += tree.offer(query).leaves > 1
+    assert offers <= MADE_A_PERIOD + 2
+    assert all(tree.bytes_of(digest) for digest in held)

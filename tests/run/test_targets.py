@@ -59,6 +59,26 @@ def test_a_run_of_targets(kind, tmp_path, capsys) -> None:
         (["data.labels=[one]"], "2 columns"),
         (["distill.max_bytes=512"], "targets need"),
         (["data.kind=value"], "did you mean values"),
+        (
+            [
+                "task=declared",
+                "task.labels=[a,b]",
+                "task.shape=[4]",
+                "task.kind=values",
+                "task.scale=[1.0,2.0]",
+            ],
+            "task.scale: needs one number",
+        ),
+        (
+            [
+                "task=declared",
+                "task.labels=[a,b]",
+                "task.shape=[4]",
+                "task.kind=values",
+                "task.scale=[0.0]",
+            ],
+            "task.scale: must be above 0",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(words, said, tmp_path, capsys) -> None:
