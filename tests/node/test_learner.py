@@ -11,12 +11,14 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import qsynth
-from qsynth.distill.config import ReferenceLogits
+from qsynth.distill.config import Analytic, ReferenceLogits
+from qsynth.encoder.config import SeededFourier
 from qsynth.errors import ConfigError, DataError, ShapeError
 from qsynth.model import check_network, make_network
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
 from qsynth.node.export import load_predictor, save_predictor
 from qsynth.node.learner import TrainerLearner, distillation_loss
+from qsynth.peers.config import Sums
 from qsynth.placement.train import quietly
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.config import ReferenceKd
@@ -150,6 +152,48 @@ def test_joining_with_samples_that_do_not_fit_is_one_clear_error(task) -> None:
         qsynth.JoinMesh(task, (x, y), (x, y), distill=ReferenceLogits(), synthesis=ReferenceKd())
     with pytest.raises(ConfigError, match="distill=reference_logits"):
         qsynth.JoinMesh(task, (x, y), (x, y), synthesis=ReferenceKd())
+
+
+class Line(pl.LightningModule):
+    """A regression of the user's own, in units of the task."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.mse_loss(self(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.02)
+
+
+@pytest.mark.slow
+def test_a_script_with_numbers_to_tell_joins_too(tmp_path) -> None:
+    values = Task("v", 1, ("a",), "vector", (4,), "", -3.0, 3.0, kind="values",
+                  target_location=(50.0,), target_scale=(10.0,))  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    y = x[:, :1]  # in units of the task: 50 + 10 y in the world's
+    with pytest.raises(ShapeError, match="samples of values"):
+        qsynth.JoinMesh(values, (x, x), (x, y))
+    with pytest.raises(ConfigError, match="sums need distill analytic"):
+        qsynth.JoinMesh(values, (x, y), (x, y), peers=Sums(), distill=ReferenceLogits())
+    mesh = qsynth.JoinMesh(values, (x[:40], y[:40]), (x[40:], y[40:]), period_steps=20,
+                           encoder=SeededFourier(dimensions=24, frequencies=48, fit_inputs=300),
+                           distill=Analytic(d=16))  # fmt: skip
+    loader = DataLoader(TensorDataset(torch.tensor(x[:40]), torch.tensor(y[:40])), batch_size=10)
+    network = Line()
+    pl.Trainer(max_steps=200, callbacks=[mesh], logger=False, enable_checkpointing=False,
+               enable_progress_bar=False, enable_model_summary=False,
+               accelerator="cpu", devices=1).fit(network, loader)  # fmt: skip
+    mesh.save(tmp_path / "p.pt")
+    predictor = qsynth.load_predictor(tmp_path / "p.pt", network=Line())
+    with torch.no_grad():
+        answers = predictor(torch.tensor(x)).numpy()
+    assert np.abs(answers - (50 + 10 * y)).mean() < 5
 
 
 @pytest.mark.slow
