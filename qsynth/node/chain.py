@@ -70,7 +70,7 @@ class Chain:
         own = self.own()
         if own is None:
             return None
-        parts, count = [own], 1
+        parts, count, shallowest = [own], 1, bits
         for depth in sorted((d for d in held if d >= bits), reverse=True):
             leaves = held[depth].part.leaves
             if without.intersection(map(leaf_author, leaves)):
@@ -79,10 +79,11 @@ class Chain:
                 break
             parts.append(held[depth])
             count += len(leaves)
+            shallowest = depth
         if len(parts) == 1:
             return own
         # By the shallowest depth that has a part: between two such depths the sums are the same.
-        place = (min(d for d in held if held[d] in parts), without)
+        place = (shallowest, without)
         digests = tuple(entry.part.digest for entry in parts)
         kept = self._made.get(place)
         if kept is None or kept[0] != digests:

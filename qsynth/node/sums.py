@@ -246,7 +246,7 @@ class SumTree:
     def _useless(self, state: Depth) -> None:
         state.asking = False
         state.barren += 1
-        state.wait = min(2 ** (state.barren - 1), self.config.refresh_periods)
+        state.wait = min(2 ** min(state.barren - 1, 10), self.config.refresh_periods)
         if state.age >= self.config.refresh_periods:
             state.age = 0
 
