@@ -50,6 +50,7 @@ class MyModule(pl.LightningModule):
 
 
 def node(number: int, folder: Path) -> None:
+    torch.set_num_threads(1)  # two nodes on one machine share its cores
     images, digits = load_digits(return_X_y=True)
     x, y = images.reshape(-1, 1, 8, 8).astype("float32") / 16, digits
     mine = slice(number * 80, number * 80 + 60)
@@ -84,7 +85,6 @@ def node(number: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     target = Path(sys.argv[1])
     context = get_context("spawn")
     processes = [context.Process(target=node, args=(number, target)) for number in range(2)]
