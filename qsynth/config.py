@@ -20,6 +20,7 @@ from qsynth.model.config import OPTIONS as MODEL
 from qsynth.node.config import OPTIONS as TRAINER
 from qsynth.partition.config import OPTIONS as PARTITION
 from qsynth.peers.config import OPTIONS as PEERS
+from qsynth.peers.config import check_peers
 from qsynth.placement.config import OPTIONS as PLACEMENT
 from qsynth.run.config import BASELINES, NodeGroup, RunConfig
 from qsynth.schema import build, choose, unknown
@@ -97,10 +98,7 @@ def _check_together(config: RunConfig) -> None:
             "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; "
             "set partition.unlabelled_per_node=1200"
         )
-    if config.peers.name == "sums" and config.distill.name != "analytic":
-        raise ConfigError(
-            f"peers.name=sums: adds statistics; needs distill=analytic, not {config.distill.name}"
-        )
+    check_peers(config.peers, config.distill)
     _check_sizes(config)
     if config.placement.name == "processes" and config.mesh.name == "memory":
         raise ConfigError(

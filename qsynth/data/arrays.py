@@ -105,11 +105,16 @@ def in_units(data: DataSet) -> DataSet:
     """Return values less the task's target location, in units of its target scale."""
     if data.task.kind != VALUES:
         return data
-    place = np.array(data.task.target_location or (0.0,), np.float32)
-    spread = np.array(data.task.target_scale or (1.0,), np.float32)
+    place, spread = units(data.task)
     return replace(
         data, train_y=(data.train_y - place) / spread, test_y=(data.test_y - place) / spread
     )
+
+
+def units(task: Task) -> tuple[Floats32, Floats32]:
+    """Return the location and the scale (K,) of a task's values."""
+    place = np.array(task.target_location or (0.0,), np.float32)
+    return place, np.array(task.target_scale or (1.0,), np.float32)
 
 
 def _told(values: npt.NDArray[Any], kind: str, source: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.data import arrays, cifar10, digits, fmnist, module
-from qsynth.data.arrays import in_units
+from qsynth.data.arrays import in_units, units
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
 from qsynth.data.dataset import DataSet
 from qsynth.errors import ConfigError, nearest_spelling
@@ -34,8 +34,7 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
 
 
 def _in_own_units(data: DataSet) -> DataSet:
-    place = np.array(data.task.target_location or (0.0,), np.float32)
-    spread = np.array(data.task.target_scale or (1.0,), np.float32)
+    place, spread = units(data.task)
     return replace(data, train_y=data.train_y * spread + place, test_y=data.test_y * spread + place)
 
 

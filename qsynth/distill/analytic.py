@@ -80,9 +80,11 @@ def packet_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
         return packet_bytes(
             {key: np.zeros(shape, dtype) for key, (shape, dtype) in mean_shapes(classes, d).items()}
         )
-    shapes = _shapes(classes, d, min(_rank(config), d), "")
+    shapes = statistics_shapes(classes, d, min(_rank(config), d), "")
     if config.input_rank is not None:
-        shapes |= _shapes(classes, input_size, min(config.input_rank, input_size), "input_")
+        shapes |= statistics_shapes(
+            classes, input_size, min(config.input_rank, input_size), "input_"
+        )
         del shapes["input_counts"]
     return packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
 
@@ -132,7 +134,7 @@ def payload_statistics(
         raise PacketError("schema", "counts must be a vector, means and factors matrices")
     if not prefix and means.shape[1] > MAX_FEATURES:
         raise PacketError("schema", f"{means.shape[1]} features")
-    expected = _shapes(len(counts), means.shape[1], factors.shape[1], prefix)
+    expected = statistics_shapes(len(counts), means.shape[1], factors.shape[1], prefix)
     expected["counts"] = expected.pop(f"{prefix}counts")
     for key, (shape, dtype) in expected.items():
         if arrays[key].shape != shape or arrays[key].dtype != dtype:
@@ -146,9 +148,10 @@ def payload_statistics(
     return _decode(counts, means, mean_scales, factors, factor_scales, diagonal, bounds)
 
 
-def _shapes(
+def statistics_shapes(
     classes: int, d: int, rank: int, prefix: str
 ) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """Return shape and type of each array of a payload of statistics."""
     return {
         f"{prefix}counts": ((classes,), np.uint32),
         f"{prefix}means": ((classes, d), np.int8),

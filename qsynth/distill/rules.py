@@ -83,7 +83,7 @@ def read_evidence(payload: Payload, images: bool = True) -> Evidence:
         if images and "mosaic_code" in payload
         else None,
         decode_receipts(payload) if "leaves" in payload else None,
-        decode_joint(payload) if f"{TARGET}means" in payload else None,
+        decode_joint(payload, features) if f"{TARGET}means" in payload else None,
     )
 
 

@@ -56,9 +56,7 @@ def add(rank: int, input_rank: int, parts: Sequence[Part]) -> Payload:
     inputs = None if None in sent else merge([part for part in sent if part is not None])
     tried = min(rank, merged.dimensions)
     while True:
-        payload = _code(merged, inputs, tried, min(input_rank, tried), bare)
-        if joint is not None:
-            payload = code_joint(joint, joint.dimensions - merged.dimensions, tried)
+        payload = _code(merged, inputs, joint, tried, min(input_rank, tried), bare)
         supports = np.array([part.evidence.features.counts.sum() for part in parts])
         carried = float(supports @ [part.loss for part in parts] / max(supports.sum(), 1.0))
         loss = 0.0 if bare else carried + _error(payload, merged)
@@ -83,29 +81,21 @@ def agrees(claimed: Payload, parts: Sequence[Part]) -> bool:
         again = read_evidence(add(rank, input_rank, parts))
     except (ShapeError, PacketError):
         return False
-    if (
-        again.receipts is None
-        or said.receipts is None
-        or (said.inputs is None) != (again.inputs is None)
-    ):
-        return False
-    pairs = [(said.features, again.features)]
-    if (said.joint is None) != (again.joint is None):
-        return False
-    if said.joint is not None and again.joint is not None:
-        pairs = [(said.joint, again.joint)]
-    if said.inputs is not None and again.inputs is not None:
-        pairs.append((said.inputs, again.inputs))
-    known = said.receipts.leaves == again.receipts.leaves
-    known &= said.receipts.parts == again.receipts.parts
-    return known and all(_alike(one, other) for one, other in pairs)
+    for name in ("features", "inputs", "joint"):
+        one, other = getattr(said, name), getattr(again, name)
+        if (one is None) != (other is None) or (one is not None and not _alike(one, other)):
+            return False
+    return again.receipts is not None and said.receipts.parts == again.receipts.parts
 
 
 def _code(
-    merged: Statistics, inputs: Statistics | None, rank: int, input_rank: int, bare: bool
-) -> Payload:
+    merged: Statistics, inputs: Statistics | None, joint: Statistics | None, rank: int,
+    input_rank: int, bare: bool,
+) -> Payload:  # fmt: skip
     if bare:
         return code_means(merged)
+    if joint is not None:
+        return code_joint(joint, joint.dimensions - merged.dimensions, rank)
     payload = code_statistics(merged, rank, "")
     if inputs is not None:
         payload |= code_statistics(inputs, input_rank, "input_")

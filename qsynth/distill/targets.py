@@ -12,21 +12,15 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.distill.analytic import code_statistics, payload_statistics, to_int8
+from qsynth.distill.analytic import code_statistics, statistics_shapes, to_int8
 from qsynth.distill.config import Analytic
 from qsynth.distill.means import MAX_FEATURES
 from qsynth.errors import PacketError
-from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
+from qsynth.packet import Payload, Statistics, joint_statistics, packet_bytes
 from qsynth.types import LABELS, VALUES, Floats, Floats32, Ints
 
 PREFIX = "target_"
 LARGEST = 1e6  # of a mean or a product of targets, which are in units of their spread
-
-
-def joint_statistics(features: Floats32 | Floats, targets: Floats32 | Floats) -> Statistics:
-    """Return the joint statistics of (n, K) targets and (n, d) features: one class, d = K + d."""
-    both = np.concatenate([targets, features], axis=1)
-    return class_statistics(both, np.zeros(len(both), np.int64), 1)
 
 
 def features_of(joint: Statistics, targets: int) -> Statistics:
@@ -80,25 +74,24 @@ def code_joint(joint: Statistics, targets: int, rank: int) -> Payload:
     }
 
 
-def decode_joint(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
-    """Return the joint statistics of a payload.
+def decode_joint(
+    payload: Mapping[str, npt.NDArray[np.generic]], features: Statistics
+) -> Statistics:
+    """Return the joint statistics of a payload.  features: the part of it that has been decoded.
 
     Raises PacketError with reason `schema` or `range`.
     """
-    features = payload_statistics(payload)
     try:
         means, scatter = payload[f"{PREFIX}means"], payload[f"{PREFIX}scatter"]
         cross, scales = payload[f"{PREFIX}cross"], payload[f"{PREFIX}cross_scales"]
     except KeyError as missing:
         raise PacketError("schema", f"no array {missing}") from None
     count, d = len(means) if means.ndim == 1 else 0, features.dimensions
-    shapes = {
-        "means": (means, (count,), np.float32), "scatter": (scatter, (count, count), np.float32),
-        "cross": (cross, (count, d), np.int8), "cross_scales": (scales, (count,), np.float32),
-    }  # fmt: skip
-    for name, (array, shape, dtype) in shapes.items():
+    arrays = {"means": means, "scatter": scatter, "cross": cross, "cross_scales": scales}
+    for name, (shape, dtype) in _shapes(count, d).items():
+        array = arrays[name.removeprefix(PREFIX)]
         if array.shape != shape or array.dtype != dtype:
-            raise PacketError("schema", f"{PREFIX}{name} must be {np.dtype(dtype)}{shape}")
+            raise PacketError("schema", f"{name} must be {np.dtype(dtype)}{shape}")
     if not 0 < count <= MAX_FEATURES or len(features.counts) != 1:
         raise PacketError("schema", f"{count} targets, {len(features.counts)} classes")
     numbers = np.concatenate([scatter.ravel(), scales])
@@ -119,6 +112,15 @@ def decode_joint(payload: Mapping[str, npt.NDArray[np.generic]]) -> Statistics:
 
 def target_packet_size(config: Analytic, d: int, targets: int) -> int:
     """Return the bytes of a packet with these settings, signature included."""
-    zeros = Statistics(np.zeros(1), np.zeros((1, targets + d)), np.zeros((targets + d,) * 2))
-    rank = config.rank if config.coding == "low_rank" else 0
-    return packet_bytes(code_joint(zeros, targets, rank))
+    rank = min(config.rank if config.coding == "low_rank" else 0, d)
+    shapes = statistics_shapes(1, d, rank, "") | _shapes(targets, d)
+    return packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
+
+
+def _shapes(targets: int, d: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    return {
+        f"{PREFIX}means": ((targets,), np.float32),
+        f"{PREFIX}scatter": ((targets, targets), np.float32),
+        f"{PREFIX}cross": ((targets, d), np.int8),
+        f"{PREFIX}cross_scales": ((targets,), np.float32),
+    }

@@ -68,7 +68,10 @@ class Classifier(pl.LightningModule):
 
 
 def task_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a kind of task: cross-entropy, of each label, or the squared error."""
+    """Return the loss of a kind of task: cross-entropy, that of each label, or the squared error.
+
+    It takes (n, C) outputs and class indices (n,), or targets (n, C), which may be probabilities.
+    """
     losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         CLASSES: F.cross_entropy,
         LABELS: F.binary_cross_entropy_with_logits,

@@ -38,7 +38,7 @@ from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
 from qsynth.node.study import Rules, Samples, Study
 from qsynth.node.target_study import TargetStudy, make_study
-from qsynth.peers.config import Semantic, Sums
+from qsynth.peers.config import Semantic, check_peers
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.config import AnalyticHead, Ridge, check_rules
@@ -80,8 +80,7 @@ class JoinMesh(pl.Callback):
         self.rules = Rules(distill or Analytic(), similarity or ClassSketch(), synthesis or rule)
         further = None if unlabelled is None else _checked_inputs(task, unlabelled)
         public = None if reference is None else _checked_inputs(task, reference)
-        if isinstance(self.peers, Sums) and not isinstance(self.rules.distill, Analytic):
-            raise ConfigError(f"peers: sums need distill analytic, not {self.rules.distill.name}")
+        check_peers(self.peers, self.rules.distill)
         self.samples = Samples(*_checked(task, train), *_checked(task, validation), further, public)
         check_rules(self.rules.distill, self.rules.synthesis)
         if isinstance(self.rules.distill, ReferenceLogits) and public is None:

@@ -12,12 +12,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from qsynth.errors import ConfigError
+from qsynth.model.classifier import task_loss
 from qsynth.synthesis.teach import Teaching
-from qsynth.types import CLASSES, LABELS, VALUES
 
 # Called at the start of a fit (0) and at the end of every period: the teaching for the next.
 Exchange = Callable[[int, nn.Module], Teaching | None]
@@ -101,21 +100,6 @@ class TrainerLearner(pl.Callback):
         if teaching.offsets is not None:
             logits = logits + teaching.offsets[rows].to(pl_module.device)
         targets = teaching.targets[rows].to(pl_module.device)
-        loss = LOSSES[teaching.kind](logits, targets)
+        # Cross-entropy against probabilities is distillation at temperature 1 (Hinton 2015).
+        loss = task_loss(teaching.kind)(logits, targets)
         (loss * (teaching.weight * teaching.every_steps)).backward()
-
-
-def distillation_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of (n, C) logits against (n, C) probabilities.
-
-    Source: Hinton, Vinyals & Dean 2015, at temperature 1.
-    """
-    return F.cross_entropy(logits, targets)
-
-
-# Of targets that a head gives, by the task's kind.
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    CLASSES: distillation_loss,
-    LABELS: F.binary_cross_entropy_with_logits,
-    VALUES: F.mse_loss,
-}

@@ -29,7 +29,7 @@ from qsynth.distill.config import Mosaic as MosaicRule
 from qsynth.encoder import Encoder
 from qsynth.node.received import answers_of, image_statistics_of, images_of, logits_of
 from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
-from qsynth.similarity import fingerprint, likeness, split_half
+from qsynth.similarity import fingerprint, likeness, split_half, whole_from_half
 from qsynth.synthesis import (
     Predictor,
     Synthesis,
@@ -182,7 +182,7 @@ class Study:
             self.task.classes,
             np.random.default_rng([self.seed, 5]),
         )
-        return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0
+        return whole_from_half(half)
 
     def alike(self, one: Fingerprint, other: Fingerprint) -> float:
         """Return how alike two nodes are, in [-1, 1]."""

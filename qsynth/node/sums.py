@@ -345,8 +345,7 @@ class SumTree:
                 continue
             # One's own data may have changed since: what is no longer alike is nobody's sum.
             if held is None or not self._alike_enough(held.fingerprint):
-                self.node.held.pop(state.author, None)
-                self._depths[depth] = Depth(asking=state.asking, asked=state.asked)
+                self._drop(depth)
 
     def _by_depth(self) -> dict[int, list[Contact]]:
         known: dict[int, list[Contact]] = {}

@@ -13,7 +13,7 @@ from qsynth.distill.targets import target_packet_size
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.node.study import Outcome, Rules, Samples, Study, network_logits
-from qsynth.similarity import fingerprint, likeness
+from qsynth.similarity import fingerprint, likeness, whole_from_half
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.config import Ridge
 from qsynth.synthesis.ridge import TargetEvidence, synthesize_targets
@@ -72,8 +72,7 @@ class TargetStudy:
             for fold in self.own.folds
         ]
         one, other = (fingerprint(self.rules.similarity, *h.sketched()) for h in halves)
-        half = likeness(self.rules.similarity, one, other)
-        return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0
+        return whole_from_half(self.alike(one, other))
 
     def alike(self, one: Fingerprint, other: Fingerprint) -> float:
         """Return how alike two nodes are, in [-1, 1]."""

@@ -2,7 +2,13 @@
 
 from qsynth.packet.codec import MAX_BYTES, decode_packet, encode_packet, packet_bytes, packet_digest
 from qsynth.packet.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, Payload
-from qsynth.packet.statistics import Statistics, class_statistics, merge, restricted
+from qsynth.packet.statistics import (
+    Statistics,
+    class_statistics,
+    joint_statistics,
+    merge,
+    restricted,
+)
 
 __all__ = [
     "KIND_AUTHOR",
@@ -14,6 +20,7 @@ __all__ = [
     "class_statistics",
     "decode_packet",
     "encode_packet",
+    "joint_statistics",
     "merge",
     "restricted",
     "packet_bytes",

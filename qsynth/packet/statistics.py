@@ -57,6 +57,12 @@ def class_statistics(
     return Statistics(counts / views, sums / views, centred.T @ centred / views)
 
 
+def joint_statistics(features: Floats32 | Floats, targets: Floats32 | Floats) -> Statistics:
+    """Return the joint statistics of (n, K) targets and (n, d) features: one class, d = K + d."""
+    both = np.concatenate([targets, features], axis=1)
+    return class_statistics(both, np.zeros(len(both), np.int64), 1)
+
+
 def restricted(statistics: Statistics, classes: npt.NDArray[np.bool_]) -> Statistics:
     """Return the part of some classes; the scatter, of all classes together, in proportion.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from qsynth.errors import ConfigError
 from qsynth.schema import setting
 
 
@@ -83,6 +85,14 @@ class NoPeers:
     """Learn from nobody: the pipeline alone."""
 
     name: str = setting("none", "the option's name", choices=("none",))
+
+
+def check_peers(peers: Any, distill: Any) -> None:
+    """Raise ConfigError where peers cannot be had with packets of a rule."""
+    if isinstance(peers, Sums) and distill.name != "analytic":
+        raise ConfigError(
+            f"peers.name=sums: adds statistics; needs distill=analytic, not {distill.name}"
+        )
 
 
 OPTIONS: dict[str, type] = {

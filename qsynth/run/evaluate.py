@@ -97,11 +97,12 @@ class Evaluator:
         kind = self.plan.data.task.kind
         plain = 1.0 / (1.0 + np.exp(-outputs)) if kind == LABELS else outputs
         alone = target_measures(kind, plain, targets)["own"]
+        head = next((p for p in predictors if p is not None), None)
+        scores = None if head is None else self._head_scores(node, head)
         made = []
         for predictor in predictors:
             answers = plain
-            if predictor is not None:
-                scores = self._head_scores(node, predictor)
+            if predictor is not None and scores is not None:
                 answers = _answers(predictor, outputs, scores, "own")
             measures = target_measures(kind, answers, targets)
             grouped = node.share.group is not None

@@ -151,3 +151,11 @@ def split_half(
         np.add.at(sums, labels[chosen], features[chosen].astype(np.float64))
         prints.append(fingerprint(config, counts, sums))
     return cosine(prints[0], prints[1])
+
+
+def whole_from_half(half: float) -> float:
+    """Return how alike two wholes are whose halves are so alike; 0 where these are not at all.
+
+    Source: the Spearman-Brown formula.
+    """
+    return 2.0 * half / (1.0 + half) if half > 0.0 else 0.0

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from qsynth.packet import Statistics, class_statistics, merge
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.gate import ALIKE, greedy, posterior_shares
 from qsynth.synthesis.head import (
     SHRINKAGES,
     TEMPERATURES,
@@ -26,12 +28,6 @@ from qsynth.synthesis.head import (
 from qsynth.synthesis.lift import lifted, with_scatter
 from qsynth.types import Floats, Floats32, Ints, NodeId
 
-# Nats a sample that a packet may cost: routing has found it alike, and the likelihood of sixty
-# samples is no surer than this.  Measured on seeds 5-7: +.002 with like peers, -.001 with others.
-GATE_MARGIN = 0.05
-LEAST_LOG_SHARE = -50.0  # of a shrinkage in the mean
-ALIKE = 0.7  # share of self-similarity from which routing is trusted that much
-GATE_GAIN = 0.005  # nats a sample that others have to bring
 GATE_SHRINKAGE = 0.5  # one constant to rank and gate by; the final solve tries them all
 
 
@@ -121,7 +117,8 @@ def _synthesis(
     elif config.gate == "none":
         chosen = {author: offer for _, author, offer in _ranked(view, offers)[: config.most]}
     else:
-        chosen = _greedy(view, _ranked(view, offers), alike, config.most or len(offers))
+        ranked = _ranked(view, offers)
+        chosen = greedy(partial(_likelihood, view), ranked, alike, config.most or len(offers))
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = log_prior(np.bincount(view.own.labels, minlength=view.own.classes).astype(np.float64))
     return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
@@ -194,24 +191,6 @@ def _ranked(
     return sorted(ranked, key=lambda entry: entry[:2])
 
 
-def _greedy(
-    view: _View, ranked: Sequence[tuple[float, NodeId, Statistics]],
-    alike: Mapping[NodeId, float], most: int,
-) -> dict[NodeId, Statistics]:  # fmt: skip
-    """Return the offers taken: best first, each while the likelihood does not fall too far."""
-    best = _likelihood(view, {})
-    chosen: dict[NodeId, Statistics] = {}
-    for _, author, offer in ranked:
-        if len(chosen) == most:
-            break
-        reached = _likelihood(view, chosen | {author: offer})
-        forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
-        if reached > best - forgiven:
-            best = max(best, reached)
-            chosen[author] = offer
-    return chosen
-
-
 def _fold_heads(unseen: Sequence[Statistics], shrinkage: float) -> tuple[Head, Head]:
     """Return for each fold the head of all that is not in it."""
     one, other = (solve(statistics, shrinkage) for statistics in unseen)
@@ -263,9 +242,7 @@ def _tuned(
     best = max(tried)[0]
     # As many samples as weigh alike (Kish 1965): where classes do, the rare ones are most of it.
     effective = 1.0 / max(float((view.weights**2).sum()), 1e-9)
-    total = np.array([(entry[0] - best) * effective for entry in tried])
-    shares = np.exp(np.maximum(total, LEAST_LOG_SHARE))
-    shares /= shares.sum()
+    shares = posterior_shares([entry[0] for entry in tried], effective)
     head = Head.mean([solve(merged, shrinkage, t) for _, t, shrinkage in tried], shares)
     warmed = [
         [fold.tempered(entry[1]) for fold in heads]

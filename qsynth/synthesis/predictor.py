@@ -65,14 +65,18 @@ class Predictor(nn.Module):
         prior: "own" (the node's label shares), "uniform", or (C,) probabilities.
         mask: (C,) bool, the classes that may be answered; None is all.
         """
-        scores = None
-        if self.encoder is not None:
-            weights: Tensor = self.head_weights  # type: ignore[assignment]
-            scores = self.encoder(inputs) @ weights + self.head_bias
-        logs = self.combine(self.network(inputs), scores, prior)
+        logs = self.combine(self.network(inputs), self.head_scores(inputs), prior)
         if mask is not None:
             logs = torch.log_softmax(logs.masked_fill(~mask, -torch.inf), dim=1)
         return logs
+
+    def head_scores(self, inputs: Tensor) -> Tensor | None:
+        """Return the head's (n, C) scores of inputs, or None where there is no head."""
+        if self.encoder is None:
+            return None
+        weights: Tensor = self.head_weights  # type: ignore[assignment]
+        scores: Tensor = self.encoder(inputs) @ weights + self.head_bias
+        return scores
 
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
         """Return (n, C) log-probabilities of the network's logits and the head's scores."""

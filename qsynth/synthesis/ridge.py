@@ -9,19 +9,15 @@ Source: Hoerl & Kennard 1970 (ridge); the target of the shrinkage is that of `an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from qsynth.packet import Statistics, class_statistics, merge
-from qsynth.synthesis.analytic_head import (
-    ALIKE,
-    GATE_GAIN,
-    GATE_MARGIN,
-    LEAST_LOG_SHARE,
-    Synthesis,
-)
+from qsynth.packet import Statistics, joint_statistics, merge
+from qsynth.synthesis.analytic_head import Synthesis
 from qsynth.synthesis.config import Ridge
+from qsynth.synthesis.gate import greedy, posterior_shares
 from qsynth.synthesis.head import Head, solve_spd
 from qsynth.synthesis.lift import lifted
 from qsynth.types import Floats32, Ints, NodeId
@@ -51,8 +47,7 @@ class TargetEvidence:
 
     def statistics(self, d: int, rows: Ints | slice = slice(None)) -> Statistics:
         """Return the node's own joint statistics of its targets and the first d features."""
-        both = np.concatenate([self.targets[rows], self.features[rows, :d]], axis=1)
-        return class_statistics(both, np.zeros(len(both), np.int64), 1)
+        return joint_statistics(self.features[rows, :d], self.targets[rows])
 
 
 def synthesize_targets(
@@ -65,8 +60,11 @@ def synthesize_targets(
     each author's fingerprint is, as a share of how alike a node of the same data would look.
     """
     view = _View(own, own.statistics(d), tuple(own.statistics(d, f) for f in own.folds[::-1]))
-    packets = {author: packets[author] for author in sorted(packets)}
-    chosen = packets if config.gate == "none" else _greedy(view, packets, alike or {})
+    chosen = dict(packets)
+    if config.gate == "greedy":
+        reached = partial(_reached, view)
+        ranked = sorted((-reached({author: p}), author, p) for author, p in packets.items())
+        chosen = greedy(reached, ranked, alike or {}, len(ranked))
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = np.zeros(own.targets.shape[1])
     return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
@@ -110,22 +108,6 @@ class _View:
         return float(-0.5 * np.log(np.maximum(np.square(wrong).mean(axis=0), FLOOR)).mean())
 
 
-def _greedy(
-    view: _View, packets: Mapping[NodeId, Statistics], alike: Mapping[NodeId, float]
-) -> dict[NodeId, Statistics]:
-    """Return the packets taken: best first, each while the likelihood does not fall too far."""
-    best = _reached(view, {})
-    ranked = sorted((-_reached(view, {author: packets[author]}), author) for author in packets)
-    chosen: dict[NodeId, Statistics] = {}
-    for _, author in ranked:
-        reached = _reached(view, chosen | {author: packets[author]})
-        forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
-        if reached > best - forgiven:
-            best = max(best, reached)
-            chosen[author] = packets[author]
-    return chosen
-
-
 def _reached(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
     return view.likelihood(_fold_heads(view, chosen, GATE_SHRINKAGE))
 
@@ -150,14 +132,8 @@ def _tuned(
     own, merged = view.own, view.merged(view.mine, chosen)
     count = own.targets.shape[1]
     folded = [_fold_heads(view, chosen, shrinkage) for shrinkage in SHRINKAGES]
-    reached = np.array([view.likelihood(heads) for heads in folded])
-    shares = np.exp(np.maximum((reached - reached.max()) * len(own.targets), LEAST_LOG_SHARE))
-    shares /= shares.sum()
+    reached = [view.likelihood(heads) for heads in folded]
+    shares = posterior_shares(reached, len(own.targets))
     head = Head.mean([solve_targets(merged, count, s) for s in SHRINKAGES], shares)
     one, other = (Head.mean([pair[side] for pair in folded], shares) for side in (0, 1))
-    return head, merged, float(reached.max()), (one, other)
-
-
-def cut(joint: Statistics, targets: int, d: int) -> Statistics:
-    """Return the joint statistics of the first d features."""
-    return replace(joint).prefix(min(targets + d, joint.dimensions))
+    return head, merged, max(reached), (one, other)

@@ -23,11 +23,7 @@ class TargetPredictor(Predictor):
         self, inputs: Tensor, prior: str | Tensor = "own", mask: Tensor | None = None
     ) -> Tensor:
         """Return (n, K) probabilities or values; prior and mask mean nothing here."""
-        scores = None
-        if self.encoder is not None:
-            weights: Tensor = self.head_weights  # type: ignore[assignment]
-            scores = self.encoder(inputs) @ weights + self.head_bias
-        answers = self.combine(self.network(inputs), scores, prior)
+        answers = self.combine(self.network(inputs), self.head_scores(inputs), prior)
         if self.task.kind == LABELS:
             return answers
         spread = answers.new_tensor(self.task.target_scale or (1.0,))

@@ -9,18 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsynth.distill import Part, add, agrees, distil_targets, read_evidence
+from qsynth.distill import (
+    Part,
+    add,
+    agrees,
+    distil_targets,
+    payload_statistics,
+    read_evidence,
+)  # fmt: skip
 from qsynth.distill.config import Analytic
 from qsynth.distill.receipts import leaf
 from qsynth.distill.targets import (
     code_joint,
     decode_joint,
-    joint_statistics,
     sides,
     target_packet_size,
 )
 from qsynth.errors import PacketError
-from qsynth.packet import merge, packet_bytes
+from qsynth.packet import joint_statistics, merge, packet_bytes
 
 
 def samples(seed=0, n=80, d=10, targets=2):
@@ -126,7 +132,7 @@ def test_sums_of_such_packets_add_the_joint_part() -> None:
 def test_what_cannot_be_is_refused(name, value) -> None:
     payload = code_joint(joint_statistics(*samples()), 2, 3) | {name: value}
     with pytest.raises(PacketError):
-        decode_joint(payload)
+        decode_joint(payload, payload_statistics(payload))
 
 
 @settings(deadline=None)
@@ -139,6 +145,6 @@ def test_any_numbers_are_read_or_refused(data) -> None:
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     payload[name] = np.frombuffer(bytes(raw), payload[name].dtype).reshape(payload[name].shape)
     try:
-        assert np.isfinite(decode_joint(payload).scatter).all()
+        assert np.isfinite(decode_joint(payload, payload_statistics(payload)).scatter).all()
     except PacketError as error:
         assert error.reason in ("schema", "range")

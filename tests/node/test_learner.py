@@ -15,9 +15,10 @@ from qsynth.distill.config import Analytic, ReferenceLogits
 from qsynth.encoder.config import SeededFourier
 from qsynth.errors import ConfigError, DataError, ShapeError
 from qsynth.model import check_network, make_network
+from qsynth.model.classifier import task_loss
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
 from qsynth.node.export import load_predictor, save_predictor
-from qsynth.node.learner import TrainerLearner, distillation_loss
+from qsynth.node.learner import TrainerLearner
 from qsynth.peers.config import Sums
 from qsynth.placement.train import quietly
 from qsynth.synthesis import Predictor
@@ -60,8 +61,8 @@ def test_teaching_moves_the_network_towards_its_targets(task) -> None:
     fast = MLP(width=8, learning_rate=1e-2)
     taught, _ = train(task, Teaching(inputs, targets, 20.0, 16, 1), steps=100, model=fast)
     plain, _ = train(task, None, steps=100, model=fast)
-    before = distillation_loss(plain(inputs), targets)
-    assert distillation_loss(taught(inputs), targets) < 0.5 * before
+    before = task_loss("classes")(plain(inputs), targets)
+    assert task_loss("classes")(taught(inputs), targets) < 0.5 * before
 
 
 def test_no_teaching_is_the_plain_network_bit_for_bit(task) -> None:
@@ -179,7 +180,7 @@ def test_a_script_with_numbers_to_tell_joins_too(tmp_path) -> None:
     y = x[:, :1]  # in units of the task: 50 + 10 y in the world's
     with pytest.raises(ShapeError, match="samples of values"):
         qsynth.JoinMesh(values, (x, x), (x, y))
-    with pytest.raises(ConfigError, match="sums need distill analytic"):
+    with pytest.raises(ConfigError, match="needs distill=analytic"):
         qsynth.JoinMesh(values, (x, y), (x, y), peers=Sums(), distill=ReferenceLogits())
     mesh = qsynth.JoinMesh(values, (x[:40], y[:40]), (x[40:], y[40:]), period_steps=20,
                            encoder=SeededFourier(dimensions=24, frequencies=48, fit_inputs=300),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from qsynth.distill.targets import joint_statistics
+from qsynth.packet import joint_statistics
 from qsynth.synthesis.config import Ridge
 from qsynth.synthesis.ridge import TargetEvidence, solve_targets, synthesize_targets
 from qsynth.synthesis.target_predictor import fit_mean, make_predictor

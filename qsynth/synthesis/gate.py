@@ -1,0 +1,54 @@
+"""What rules of synthesis share: the gate, and the mean over shrinkages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from qsynth.packet import Statistics
+from qsynth.types import Floats, NodeId
+
+# Nats a sample that a packet may cost: routing has found it alike, and the likelihood of sixty
+# samples is no surer than this.  Measured on seeds 5-7: +.002 with like peers, -.001 with others.
+GATE_MARGIN = 0.05
+GATE_GAIN = 0.005  # nats a sample that others have to bring
+ALIKE = 0.7  # share of self-similarity from which routing is trusted that much
+LEAST_LOG_SHARE = -50.0  # of a shrinkage in the mean
+
+Reached = Callable[[Mapping[NodeId, Statistics]], float]
+
+
+def greedy(
+    reached: Reached, ranked: Sequence[tuple[float, NodeId, Statistics]],
+    alike: Mapping[NodeId, float], most: int,
+) -> dict[NodeId, Statistics]:  # fmt: skip
+    """Return the offers taken: best first, each while the likelihood does not fall too far.
+
+    reached: gives the likelihood of own samples with some packets, in nats a sample.  ranked:
+    packet loss, author and what is taken of the packet.  alike: of each author, as a share of how
+    alike a node of the same data would look.  most: authors at most.
+    """
+    best = reached({})
+    chosen: dict[NodeId, Statistics] = {}
+    for _, author, offer in ranked:
+        if len(chosen) == most:
+            break
+        likelihood = reached(chosen | {author: offer})
+        forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
+        if likelihood > best - forgiven:
+            best = max(best, likelihood)
+            chosen[author] = offer
+    return chosen
+
+
+def posterior_shares(likelihoods: Sequence[float], samples: float) -> Floats:
+    """Return what each of some settings counts, adding up to 1 (Hoeting 1999, section 2).
+
+    likelihoods: of own samples, in nats a sample.  samples: how many weigh alike.
+    """
+    best = max(likelihoods)
+    total = np.array([(likelihood - best) * samples for likelihood in likelihoods])
+    shares: Floats = np.exp(np.maximum(total, LEAST_LOG_SHARE))
+    shares /= shares.sum()
+    return shares
