@@ -19,7 +19,7 @@ LAYER = {
     "identity": 1, "packet": 1, "kernels": 1,
     "encoder": 2, "similarity": 2, "dht": 2,
     "mesh": 3, "model": 3, "data": 3, "partition": 3, "distill": 3, "synthesis": 3, "trust": 3,
-    "peers": 3, "node": 4, "placement": 5, "baseline": 5, "run": 6,
+    "peers": 3, "node": 4, "placement": 5, "baseline": 5, "run": 6, "bench": 6,
     "config": 7, "recipe": 7, "cli": 8,
 }  # fmt: skip
 SIDEWAYS = {
@@ -27,9 +27,10 @@ SIDEWAYS = {
     ("packet", "identity"),
     ("recipe", "config"),
     ("baseline", "placement"),
+    ("bench", "run"),
 }
 LAZY = {"qsynth/__init__.py", "qsynth/cli/main.py", "qsynth/cli/run.py", "qsynth/cli/report.py",
-        "qsynth/cli/compare.py", "qsynth/cli/packet.py",
+        "qsynth/cli/compare.py", "qsynth/cli/packet.py", "qsynth/cli/bench.py",
         "qsynth/cli/show.py"} | {
     f"qsynth/{name}/__init__.py"
     for name in ("model", "data", "encoder", "distill", "synthesis", "node")

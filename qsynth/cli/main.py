@@ -17,6 +17,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list or show recipes            qsynth recipe list
   packet   measure what packets give away  qsynth packet audit +recipe=digits_mesh
   config   show the composed config        qsynth config +recipe=cifar_mesh
+  bench    measure the routing             qsynth bench route --nodes 1000,10000 --dead 0,0.3
   warmup   compile the routing kernels     qsynth warmup
 
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
@@ -24,7 +25,7 @@ Options of run and compare: --json (data on standard output), --quiet, --trust p
 (code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
 3 an untrusted recipe was refused, 130 interrupted.
 """
-VERBS = ("run", "compare", "report", "recipe", "packet", "config", "warmup")
+VERBS = ("run", "compare", "report", "recipe", "packet", "config", "bench", "warmup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +72,10 @@ def _dispatch(verb: str, rest: list[str]) -> int:
         from qsynth.cli import composed
 
         return composed.main(rest)
+    if verb == "bench":
+        from qsynth.cli import bench
+
+        return bench.main(rest)
     if verb == "warmup":
         from qsynth.kernels import warm_up
 

@@ -9,6 +9,7 @@ from qsynth.types import Fingerprint, NodeId
 
 ID_BYTES = 32
 MAX_ADDRESS = 160
+MAX_DENSITY = 127
 # A peer may name these alone: `pipe:` is how a transport calls its own connections.
 SCHEMES = ("ipc://", "tcp://", "memory:")
 
@@ -17,7 +18,8 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     """Name a node: 32-byte id, address, int8 fingerprint as bytes, and its version.
 
     version: the sequence number of the packet that the fingerprint was computed from; 0 before
-    the first.  finished: it has ended its training and only serves.
+    the first.  finished: it has ended its training and only serves.  density: how alike its most
+    alike contacts are to it on average, in steps of 1/127.
     """
 
     id: NodeId
@@ -25,6 +27,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     fingerprint: bytes
     version: int
     finished: bool = False
+    density: int = 0
 
     def vector(self) -> Fingerprint:
         """Return the fingerprint as (d,) int8."""
@@ -38,4 +41,5 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
             and len(self.address) <= MAX_ADDRESS
             and len(self.fingerprint) == size
             and 0 <= self.version < 2**63
+            and 0 <= self.density <= MAX_DENSITY
         )

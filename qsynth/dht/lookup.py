@@ -1,23 +1,34 @@
 """Iterative lookups, sans-I/O: say whom to ask next, take the answers.
 
-Semantic: a beam search of width `ef` (best first, as in HNSW's search of a layer).  Exact: the
-node lookup of Kademlia (section 2.3).  One state machine serves both; only the order differs.
+Semantic: a beam search (best first, as in HNSW's search of a layer) whose width grows while the
+answer still changes.  Exact: the node lookup of Kademlia (section 2.3).  One state machine serves
+both, and it is the one of the simulator: the steps are the kernels of `qsynth.kernels.beam`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from qsynth.dht.config import Rings
 from qsynth.dht.contact import Contact
-from qsynth.kernels import cosine_top
+from qsynth.kernels import beam, inverse_lengths
+from qsynth.kernels.cosine import likeness
 from qsynth.types import Fingerprint, NodeId
+
+GROWS_FROM = 10  # doublings: 1,024 nodes
+SPARE = 16  # places in the beam for contacts that turn out to be dead
 
 
 @dataclass(frozen=True)
 class LookupResult:
-    """Hold the best contacts found, best first, and what finding them took."""
+    """Hold the best contacts found, best first, and what finding them took.
+
+    rounds: answers in the longest chain of them, one leading to the next.
+    """
 
     contacts: tuple[Contact, ...]
     rpcs: int
@@ -27,75 +38,117 @@ class LookupResult:
 class Lookup:
     """Search for the `k` contacts nearest to a fingerprint (semantic) or to an id (exact).
 
-    me: never asked.  start: contacts to begin with.
+    me: never asked.  start: contacts to begin with.  limits: of the beam, as `lookup_limits` makes
+    them.
     """
 
     def __init__(
         self, target: Fingerprint | NodeId, k: int, me: NodeId, start: Sequence[Contact],
-        config: Rings,
+        limits: beam.Limits,
     ) -> None:  # fmt: skip
-        self.target, self.k, self.me, self.config = target, k, me, config
-        self.width = max(config.ef, k)
-        self.rpcs = self.rounds = 0
-        self._known: dict[NodeId, Contact] = {}
-        self._rank: dict[NodeId, tuple[float | int, bytes]] = {}
-        self._asked: set[NodeId] = set()
-        self._waiting: set[NodeId] = set()
+        self.target, self.k, self.me = target, k, me
+        self.limits = limits
+        self.rounds = 0
+        capacity = int(self.limits[beam.EF_MAX]) + SPARE
+        self._rows, self._scores = np.zeros(capacity, np.int64), np.zeros(capacity)
+        self._marks, self._counters = np.zeros(capacity, np.int8), np.zeros(beam.COUNTERS, np.int64)
+        beam.beam_begin(self._counters, self.limits)
+        self._known: list[Contact] = []
+        self._number: dict[NodeId, int] = {}
+        self._depth: dict[NodeId, int] = {}
         self._failed: set[NodeId] = set()
+        self._now_depth = 1
+        if not isinstance(target, bytes):
+            self._inverse = inverse_lengths(target.reshape(1, -1))[0]
         self._take(start)
+
+    @property
+    def rpcs(self) -> int:
+        """Return how many requests it has sent."""
+        return int(self._counters[beam.RPCS])
 
     def next(self) -> list[Contact]:
         """Return whom to ask now; empty while answers are awaited, and when it is done."""
-        free = self.config.alpha - len(self._waiting)
-        free = min(free, self.config.lookup_rpcs - self.rpcs)
-        chosen = [c for c in self._beam() if c.id not in self._asked][: max(free, 0)]
-        for contact in chosen:
-            self._asked.add(contact.id)
-            self._waiting.add(contact.id)
-        self.rpcs += len(chosen)
-        self.rounds += bool(chosen)
+        chosen = []
+        while (row := beam.beam_next(self._rows, self._marks, self._counters, self.limits)) >= 0:
+            contact = self._known[row]
+            self._depth[contact.id] = self._now_depth
+            chosen.append(contact)
         return chosen
 
     def answered(self, node: NodeId, contacts: Sequence[Contact]) -> None:
         """Take the contacts that a node answered with."""
-        self._waiting.discard(node)
+        self._returned(node)
+        beam.beam_answered(self._rows, self._marks, self._counters, self._number[node])
         self._take(contacts)
 
     def failed(self, node: NodeId) -> None:
         """Note that a node has not answered in time."""
-        self._waiting.discard(node)
+        self._returned(node)
         self._failed.add(node)
+        beam.beam_failed(self._rows, self._scores, self._marks, self._counters, self._number[node])
 
     @property
     def done(self) -> bool:
         """Return whether nobody is left to ask or to wait for."""
-        if self._waiting:
+        if self._counters[beam.UNDER_WAY] > 0:
             return False
-        spent = self.rpcs >= self.config.lookup_rpcs
-        return spent or all(c.id in self._asked for c in self._beam())
+        marks, counters = self._marks.copy(), self._counters.copy()
+        return beam.beam_next(self._rows, marks, counters, self.limits) < 0
 
     def result(self) -> LookupResult:
         """Return the best contacts known, without those that failed."""
-        return LookupResult(tuple(self._beam()[: self.k]), self.rpcs, self.rounds)
+        size = min(self.k, int(self._counters[beam.SIZE]))
+        best = tuple(self._known[row] for row in self._rows[:size])
+        return LookupResult(best, self.rpcs, self.rounds)
 
-    def _beam(self) -> list[Contact]:
-        alive = [node for node in self._known if node not in self._failed]
-        best = sorted(alive, key=self._rank.__getitem__)[: self.width]
-        return [self._known[node] for node in best]
+    def known(self) -> list[Contact]:
+        """Return all contacts that it has come to know and that have not failed, in order."""
+        return [contact for contact in self._known if contact.id not in self._failed]
+
+    def _returned(self, node: NodeId) -> None:
+        depth = self._depth.get(node, 1)
+        self.rounds = max(self.rounds, depth)
+        self._now_depth = depth + 1
 
     def _take(self, contacts: Sequence[Contact]) -> None:
         for contact in contacts:
-            known = self._known.get(contact.id)
-            if contact.id == self.me or (known is not None and known.version >= contact.version):
+            row = self._number.get(contact.id)
+            if row is not None:
+                # Newer news of it: where it is, and what it has published.  Its place stays.
+                if contact.version > self._known[row].version:
+                    self._known[row] = contact
                 continue
-            self._known[contact.id] = contact
-            self._rank[contact.id] = (self._distance(contact), contact.id)
+            if contact.id == self.me:
+                continue
+            if self.k == 1 and isinstance(self.target, bytes) and contact.id == self.target:
+                self._counters[beam.FOUND] = 1
+            row = self._number[contact.id] = len(self._known)
+            self._known.append(contact)
+            beam.beam_add(
+                self._rows, self._scores, self._marks, self._counters, self.limits, row,
+                self._score(contact),
+            )  # fmt: skip
 
-    def _distance(self, contact: Contact) -> float | int:
+    def _score(self, contact: Contact) -> float:
         if isinstance(self.target, bytes):
-            return xor_distance(self.target, contact.id)
-        _, scores = cosine_top(self.target, contact.vector().reshape(1, -1), 1)
-        return -float(scores[0])
+            return -float(xor_distance(self.target, contact.id))
+        print_ = contact.vector()
+        inverse = inverse_lengths(print_.reshape(1, -1))[0]
+        return float(likeness(self.target, self._inverse, print_, inverse))
+
+
+def lookup_limits(config: Rings, k: int, nodes: float) -> beam.Limits:
+    """Return the limits of a config's lookups of the k nearest among so many nodes.
+
+    Whoever keeps everyone has no need to widen the beam.
+    """
+    if nodes <= config.keep_all:
+        return beam.limits(k, config.ef, config.ef, config.alpha, config.lookup_rpcs, 0)
+    more = round(config.ef_growth * max(0.0, math.log2(max(nodes, 1.0)) - GROWS_FROM))
+    return beam.limits(
+        k, config.ef + more, config.ef_max, config.alpha, config.lookup_rpcs, config.patience + more
+    )
 
 
 def xor_distance(one: NodeId, other: NodeId) -> int:

@@ -24,6 +24,7 @@ from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.study import Outcome, is_new
 from qsynth.node.sums import SumTree
+from qsynth.node.upkeep import Upkeep
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest
 from qsynth.peers import Peers
 from qsynth.trust import Admission, Admitted
@@ -68,6 +69,7 @@ class Node:
         self.searches = Searches(self)
         self._retry_at: float | None = None
         self._rng = np.random.default_rng([seed, 9])
+        self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
 
     # -- entries ---------------------------------------------------------------------------
 
@@ -85,7 +87,7 @@ class Node:
         if isinstance(received, Request):
             answer, heard = serve(self, received)
             effects.sends.append(answer)
-            self._learn([heard] if heard else [], heard=True)
+            self._learn(heard)
         elif isinstance(received, Answer):
             self._answered(now, received, effects)
         return effects
@@ -117,6 +119,7 @@ class Node:
             self._publish(now, period, outcome, effects)
         if not self.finished:
             self.searches.period(now, effects)
+            self.upkeep.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
         return effects
@@ -152,7 +155,8 @@ class Node:
     def contact(self) -> Contact:
         """Return who I am now."""
         own = self.table.own.tobytes()
-        return Contact(self.me, self.address, own, self.sequence, self.finished)
+        density = self.table.density if self.table.crowded else 0
+        return Contact(self.me, self.address, own, self.sequence, self.finished, density)
 
     def authors(self) -> dict[NodeId, Admitted]:
         """Return the admitted packets to learn from now, by author."""
@@ -202,10 +206,13 @@ class Node:
             return
         count = min(JOIN_ADDRESSES, len(self._bootstrap))
         for row in self._rng.choice(len(self._bootstrap), size=count, replace=False):
-            task = self.admission.task.field_digests()
-            body = wire.Hello(self.contact(), task, self.admission.encoder_digest)
-            address = self._bootstrap[int(row)]
-            effects.sends += self.rpc.request(now, address, wire.HELLO, wire.pack(body), None)
+            self.knock(now, self._bootstrap[int(row)], effects)
+
+    def knock(self, now: float, address: str, effects: Effects) -> None:
+        """Ask whoever is at an address to let us join."""
+        task = self.admission.task.field_digests()
+        body = wire.Hello(self.contact(), task, self.admission.encoder_digest)
+        effects.sends += self.rpc.request(now, address, wire.HELLO, wire.pack(body), None)
 
     def ask(
         self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
@@ -284,22 +291,27 @@ class Node:
         contact = self.table.contacts.get(node)
         # Others may still tell of it: remember which version is dead, until a newer one speaks.
         self._dead[node] = contact.version if contact else self._dead.get(node, 0)
+        if contact is not None:
+            self.upkeep.lose(contact)
         self.table.remove(node)
         if self.tree is not None:
             self.tree.dead(node)
 
-    def _learn(self, contacts: Sequence[Contact], heard: bool = False) -> list[Contact]:
+    def _learn(self, contacts: Sequence[Contact]) -> list[Contact]:
+        """Take contacts, of which the first has spoken itself; return who is not dead."""
         kept = [c for c in contacts if c.valid(self.size) and c.id != self.me]
         if len(kept) < len(contacts):
             self.counts["bad_contact"] += sum(not c.valid(self.size) for c in contacts)
         alive = []
         for at, contact in enumerate(kept):
-            direct = heard or at == 0
-            if direct:
+            if at == 0 and contact.id == contacts[0].id:
                 self._dead.pop(contact.id, None)
+                self.upkeep.find(contact.id)
             if contact.id not in self._dead:
                 alive.append(contact)
                 self.table.add(contact)
+            else:
+                self.upkeep.rumour(contact)
         if self.tree is not None:
             self.tree.heard(alive)
         return alive

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from qsynth.dht import Contact, Lookup, Table
+from qsynth.dht import Contact, Lookup, Table, exact_limits, join_limits, lookup_limits
 from qsynth.dht.config import Rings
+from qsynth.dht.join import EXACT_WIDTH
+from qsynth.dht.table import shared_bits
+from qsynth.kernels.beam import K
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
 from qsynth.peers import Peers
@@ -37,21 +41,39 @@ class Searcher(Protocol):
         """Ask a contact; return whether the request was sent."""
 
 
+@dataclass
+class Search:
+    """Hold a lookup under way.
+
+    level: the digits of one's id that answers must share.  joining: whether it is one of a chain
+    by which a joiner fills its rings, from its own id outwards.
+    """
+
+    lookup: Lookup
+    began: float
+    kind: str
+    level: int = 0
+    joining: bool = False
+
+
 class Searches:
     """Keep the lookups of one node, and the fetches that they lead to."""
 
     def __init__(self, node: Searcher) -> None:
         self.node = node
         self.fetching: set[NodeId] = set()
-        self._under_way: dict[int, tuple[Lookup, float, str]] = {}
+        self._under_way: dict[int, Search] = {}
         self._number = 0
         self._again = False
+        self._new_place = True  # in the rings: one's own fingerprint is new there
+        self._met: dict[NodeId, Contact] = {}
         self._last_found: tuple[tuple[NodeId, int], ...] = ()
         self._pause = self._quiet = 0  # periods without a lookup: after an answer, and still left
 
     def changed(self) -> None:
         """Look for peers at once: the node has something new to say."""
         self._quiet = self._pause = 0
+        self._new_place = True
 
     def period(self, now: float, effects: Effects) -> None:
         """Begin a lookup where one is due."""
@@ -69,14 +91,46 @@ class Searches:
             self._again = True
             return
         self._again = False
+        if self._new_place and node.table.crowded and node.table.own.any():
+            self._new_place, self._met = False, {}
+            start = node.table.nearest(node.me, EXACT_WIDTH)
+            lookup = Lookup(node.me, EXACT_WIDTH, node.me, start, exact_limits(node.dht))
+            self._run(now, Search(lookup, now, wire.NEAREST, joining=True), effects)
+            return
+        self._look(now, target, effects)
+
+    def _look(self, now: float, target: Fingerprint | NodeId, effects: Effects) -> None:
+        node = self.node
+        k, width = max(node.peers.k, 1), max(node.dht.ef, node.peers.k)
         if isinstance(target, bytes):
-            start, kind = node.table.nearest(target, node.dht.ef), wire.NEAREST
+            start, kind = node.table.nearest(target, width), wire.NEAREST
         else:
-            start, kind = node.table.alike(target, node.dht.ef), wire.SIMILAR
+            start, kind = node.table.alike(target, width), wire.SIMILAR
+        lookup = Lookup(target, k, node.me, start, lookup_limits(node.dht, k, node.table.nodes))
+        self._run(now, Search(lookup, now, kind), effects)
+
+    def _run(self, now: float, search: Search, effects: Effects) -> None:
         self._number += 1
-        lookup = Lookup(target, max(node.peers.k, 1), node.me, start, node.dht)
-        self._under_way[self._number] = (lookup, now, kind)
+        self._under_way[self._number] = search
         self._advance(now, self._number, effects)
+
+    def _next_ring(self, now: float, ended: Search, effects: Effects) -> None:
+        """Go on from the ring of a joiner's search to the next wider one; end with all nodes."""
+        node = self.node
+        self._met |= {contact.id: contact for contact in ended.lookup.known()}
+        bits = node.dht.digit_bits
+        digits = {met: shared_bits(node.me, met) // bits for met in self._met}
+        deepest = max(digits.values(), default=0)
+        level = deepest if ended.kind == wire.NEAREST else ended.level - 1
+        target = node.peers.target(node.query)
+        if level <= 0:
+            if target is not None:
+                self._look(now, target, effects)
+            return
+        start = [self._met[met] for met, shared in digits.items() if shared >= level]
+        limits = join_limits(node.dht)[1]
+        lookup = Lookup(node.table.own, int(limits[K]), node.me, start, limits)
+        self._run(now, Search(lookup, now, wire.SIMILAR, level, joining=True), effects)
 
     def returned(
         self, now: float, errand: Errand | None, contacts: Sequence[Contact] | None,
@@ -85,7 +139,7 @@ class Searches:
         """Tell the lookup behind an errand what came of it; None is a failure."""
         if errand is None or errand.lookup is None or errand.lookup not in self._under_way:
             return
-        lookup = self._under_way[errand.lookup][0]
+        lookup = self._under_way[errand.lookup].lookup
         if contacts is None:
             lookup.failed(errand.contact.id)
         else:
@@ -93,28 +147,33 @@ class Searches:
         self._advance(now, errand.lookup, effects)
 
     def _advance(self, now: float, number: int, effects: Effects) -> None:
-        entry = self._under_way.get(number)
-        if entry is None:
+        search = self._under_way.get(number)
+        if search is None:
             return
-        node, (lookup, began, kind) = self.node, entry
-        late = now - began > node.dht.lookup_s
+        node, lookup = self.node, search.lookup
+        late = now - search.began > node.dht.lookup_s
         target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
-        body = wire.Search(node.contact(), target, node.dht.reply_contacts)
+        count = node.dht.replies(node.table.crowded)
+        body = wire.Search(node.contact(), target, count, search.level)
         # Again until somebody is waited for: a request may be shed, and nobody would wake us.
         while not late and (chosen := lookup.next()):
             for contact in chosen:
-                if not node.ask(now, contact, kind, body, effects, Errand(contact, number)):
+                if not node.ask(now, contact, search.kind, body, effects, Errand(contact, number)):
                     lookup.failed(contact.id)
-        if late or lookup.done:
-            del self._under_way[number]
-            self._end(now, lookup, began, kind, effects)
+        if not (late or lookup.done):
+            return
+        del self._under_way[number]
+        if search.joining and not late:
+            self._next_ring(now, search, effects)
+        else:
+            self._end(now, search, effects)
 
-    def _end(self, now: float, lookup: Lookup, began: float, kind: str, effects: Effects) -> None:
-        node, result = self.node, lookup.result()
+    def _end(self, now: float, search: Search, effects: Effects) -> None:
+        node, result = self.node, search.lookup.result()
         effects.record(
             "lookup",
-            kind=kind,
-            began=node.epoch_s + began,
+            kind=search.kind,
+            began=node.epoch_s + search.began,
             rpcs=result.rpcs,
             rounds=result.rounds,
             version=node.sequence,

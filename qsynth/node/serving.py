@@ -13,6 +13,7 @@ from qsynth.dht.config import Rings
 from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
 from qsynth.node.sums import SumTree, serve_sums
+from qsynth.node.upkeep import Upkeep
 from qsynth.packet import OutcomePacket
 from qsynth.trust import Admission
 from qsynth.types import NodeId
@@ -23,6 +24,7 @@ BODIES: dict[str, type] = {
     wire.NEAREST: wire.Search,
     wire.FETCH: wire.Fetch,
     wire.NOTICE: wire.Notice,
+    wire.GOSSIP: wire.Gossip,
     wire.SUM: wire.SumQuery,
     wire.PIECE: wire.PieceQuery,
 }
@@ -40,13 +42,14 @@ class Server(Protocol):
     admission: Admission
     own_packet: tuple[OutcomePacket, bytes] | None
     tree: SumTree | None
+    upkeep: Upkeep
 
     def contact(self) -> Contact:
         """Return who the node is now."""
 
 
-def serve(node: Server, request: Request) -> tuple[Send, Contact | None]:
-    """Return the answer to a request, and the asker's contact where it may be learned."""
+def serve(node: Server, request: Request) -> tuple[Send, list[Contact]]:
+    """Return the answer to a request, and the contacts to learn: the asker's first."""
     kind = BODIES.get(request.kind)
     body: Any = wire.unpack(request.body, kind) if kind else None
     if body is None or body.contact.id != request.sender:
@@ -55,8 +58,9 @@ def serve(node: Server, request: Request) -> tuple[Send, Contact | None]:
         answer = _answer(node, request, body)
     if isinstance(answer, wire.Refusal):
         node.counts[f"refused_{answer.reason.split(':')[0]}"] += 1
-        return node.rpc.answer(request, wire.pack(answer), True, known=kind is not None), None
-    return node.rpc.answer(request, wire.pack(answer)), body.contact
+        return node.rpc.answer(request, wire.pack(answer), True, known=kind is not None), []
+    told = body.contacts[: wire.MAX_CONTACTS] if isinstance(body, wire.Gossip) else []
+    return node.rpc.answer(request, wire.pack(answer)), [body.contact, *told]
 
 
 def _answer(node: Server, request: Request, body: Any) -> Any:
@@ -68,6 +72,8 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
         own = node.own_packet
         newer = own is not None and body.author == node.me and own[0].sequence > body.after
         return wire.Packet(own[1] if own is not None and newer else b"")
+    if isinstance(body, wire.Gossip):
+        return _gossip(node, body)
     if isinstance(body, wire.Notice):
         return wire.Notice(node.contact())
     return serve_sums(node.tree, body) if node.tree else wire.Refusal("no_sums")
@@ -81,11 +87,17 @@ def _hello(node: Server, body: wire.Hello) -> Any:
         return wire.Refusal("encoder: differs")
     if not body.contact.valid(node.size):
         return wire.Refusal("contact: out of range")
-    asker, count = body.contact.id, node.dht.reply_contacts
+    asker, count = body.contact.id, node.dht.replies(node.table.crowded)
     near = node.table.nearest(asker, count, [asker])
     alike = node.table.alike(body.contact.vector(), count, [asker])
     known = {contact.id: contact for contact in [*alike, *near]}
     return wire.Contacts(node.contact(), list(known.values()))
+
+
+def _gossip(node: Server, body: wire.Gossip) -> Any:
+    if not body.contact.valid(node.size):
+        return wire.Refusal("contact: out of range")
+    return wire.Contacts(node.contact(), node.upkeep.told(body.contact, body.level))
 
 
 def _search(node: Server, request: Request, body: wire.Search) -> Any:
@@ -95,7 +107,8 @@ def _search(node: Server, request: Request, body: wire.Search) -> Any:
         return wire.Contacts(node.contact(), node.table.nearest(body.target, count, exclude))
     if request.kind == wire.SIMILAR and len(body.target) == node.size:
         wanted = np.frombuffer(body.target, np.int8)
-        return wire.Contacts(node.contact(), node.table.alike(wanted, count, exclude))
+        prefix = (request.sender, max(0, min(body.level, 256)))
+        return wire.Contacts(node.contact(), node.table.alike(wanted, count, exclude, prefix))
     return wire.Refusal("malformed")
 
 

@@ -9,7 +9,7 @@ import msgspec
 from qsynth.dht import Contact
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
-SUM, PIECE = "sum", "piece"
+SUM, PIECE, GOSSIP = "sum", "piece", "gossip"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -24,11 +24,23 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Search(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for the contacts nearest to a fingerprint (similar) or to an id (nearest)."""
+    """Ask for the contacts nearest to a fingerprint (similar) or to an id (nearest).
+
+    level: only contacts whose ids share so many digits with the asker's.
+    """
 
     contact: Contact
     target: bytes
     count: int
+    level: int = 0
+
+
+class Gossip(msgspec.Struct, frozen=True, array_like=True):
+    """Tell whom I know for one of your rings, and ask for the like."""
+
+    contact: Contact
+    level: int
+    contacts: list[Contact]
 
 
 class Fetch(msgspec.Struct, frozen=True, array_like=True):
@@ -90,7 +102,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Contacts(msgspec.Struct, frozen=True, array_like=True):
-    """Answer hello, similar and nearest: who I am, and whom I know."""
+    """Answer hello, similar, nearest and gossip: who I am, and whom I know."""
 
     contact: Contact
     contacts: list[Contact]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qsynth.kernels import cosine_top, diverse, xor_nearest
+from qsynth.kernels import (
+    beam,
+    cosine_top,
+    hamming_top,
+    inner_top,
+    inverse_lengths,
+    xor_nearest,
+)
+from qsynth.kernels.rings import near_insert, ring_insert
 
 
 def twin_xor(target: bytes, ids: list[bytes], k: int) -> list[int]:
@@ -70,18 +78,131 @@ def test_cosine_top_is_the_true_order(rng: np.random.Generator, m: int) -> None:
         assert np.all(np.diff(scores) <= 0)
 
 
-def test_diverse_drops_what_is_more_alike_to_a_kept_one(rng: np.random.Generator) -> None:
+def offered(keys: np.ndarray, own: np.ndarray, size: int) -> tuple[list[int], list[int]]:
+    """A ring that was offered all keys in turn, and its twin: the rule applied anew each time."""
+    members, kept = np.zeros(size, np.int32), np.zeros(size, np.float32)
+    ranks, inverse, count = np.zeros(size, np.float32), inverse_lengths(keys), 0
+    _, scores = cosine_top(own, keys, len(keys))
+    by_row = dict(zip(cosine_top(own, keys, len(keys))[0].tolist(), scores, strict=True))
+    twin: list[int] = []
+    for row in range(len(keys)):
+        count = ring_insert(
+            members, ranks, kept, count, row, by_row[row], by_row[row], keys, inverse
+        )
+        pool = sorted([*twin, row], key=lambda r: -by_row[r])
+        chosen = twin_diverse(np.array([by_row[r] for r in pool]), keys[pool], size)
+        full = len(twin) == size and by_row[row] <= by_row[twin[-1]]
+        twin = twin if full else [pool[at] for at in chosen]
+    return members[:count].tolist(), twin
+
+
+def test_a_ring_keeps_the_near_and_diverse(rng: np.random.Generator) -> None:
     for _ in range(30):
-        keys = rng.integers(-127, 128, (12, 16)).astype(np.int8)
-        own = rng.integers(-127, 128, 16).astype(np.int8)
-        order, scores = cosine_top(own, keys, 12)
-        assert diverse(scores, keys[order], 4).tolist() == twin_diverse(scores, keys[order], 4)
+        keys = rng.integers(-127, 128, (40, 8)).astype(np.int8)
+        ring, twin = offered(keys, rng.integers(-127, 128, 8).astype(np.int8), 5)
+        assert ring == twin
+        assert 1 <= len(ring) <= 5
 
 
-def test_diverse_keeps_one_of_many_equal_fingerprints() -> None:
+def test_a_ring_keeps_several_equal_fingerprints_of_an_owner_like_them() -> None:
     keys = np.tile(np.arange(1, 17, dtype=np.int8), (5, 1))
-    scores = np.full(5, 0.5, np.float32)
-    assert diverse(scores, keys, 4).tolist() == [0]
+    members, scores, ranks = np.zeros(4, np.int32), np.zeros(4, np.float32), np.zeros(4, np.float32)
+    inverse, count, half = inverse_lengths(keys), 0, np.float32(0.5)
+    for row in (0, 1, 1, 0):
+        count = ring_insert(members, ranks, scores, count, row, half, half, keys, inverse)
+    assert members[:count].tolist() == [0]
+
+
+def test_a_near_set_is_the_best_of_all_each_once(rng: np.random.Generator) -> None:
+    members, kept, size = np.zeros(5, np.int32), np.zeros(5, np.float32), 0
+    scores = rng.standard_normal(30).astype(np.float32)
+    for row in [*range(30), *range(30)]:
+        size = near_insert(members, kept, size, row, scores[row])
+    assert members.tolist() == sorted(range(30), key=lambda r: -scores[r])[:5]
+
+
+@pytest.mark.parametrize("m", [0, 1, 6, 60])
+def test_inner_and_hamming_top_are_the_true_orders(rng: np.random.Generator, m: int) -> None:
+    vectors = rng.standard_normal((50, 24)).astype(np.float32)
+    rows, scores = inner_top(vectors[3], vectors, m)
+    true = vectors.astype(np.float64) @ vectors[3].astype(np.float64)
+    assert rows.tolist() == np.argsort(-true, kind="stable")[:m].tolist()
+    np.testing.assert_allclose(scores, true[rows], rtol=1e-5)
+    words = rng.integers(0, 256, (50, 32)).astype(np.uint8)
+    words[7] = words[3]
+    rows, apart = hamming_top(words[3], words, m)
+    bits = [int.from_bytes(w.tobytes(), "big") for w in words]
+    true_bits = [(b ^ bits[3]).bit_count() for b in bits]
+    assert rows.tolist() == sorted(range(50), key=lambda r: (true_bits[r], r))[:m]
+    assert apart.tolist() == [true_bits[r] for r in rows]
+
+
+class TwinSearch:
+    """A beam search with lists and sets."""
+
+    def __init__(self, scores: dict[int, float], links: dict[int, list[int]], k: int, ef: int,
+                 ef_max: int, patience: int) -> None:  # fmt: skip
+        self.scores, self.links, self.k, self.width = scores, links, k, max(ef, k)
+        self.ef_max, self.patience = max(ef_max, k), patience
+
+    def run(self, start: int) -> tuple[list[int], list[int]]:
+        known, asked, settled = [start], [], 0
+        while True:
+            ranked = sorted(known, key=lambda r: (-self.scores[r], known.index(r)))
+            free = [r for r in ranked[: self.width] if r not in asked]
+            if not free:
+                if settled >= self.patience or self.width >= min(self.ef_max, len(known)):
+                    return asked, ranked[: self.k]
+                self.width += 1
+                continue
+            asked.append(free[0])
+            settled += 1
+            for other in self.links[free[0]]:
+                if other not in known:
+                    best = sorted(-self.scores[r] for r in known)[: self.k]
+                    if len(best) < self.k or -self.scores[other] < best[-1]:
+                        settled = 0
+                    known.append(other)
+
+
+@pytest.mark.parametrize(("ef", "ef_max", "patience"), [(3, 3, 0), (3, 12, 4), (1, 30, 9)])
+def test_a_beam_search_asks_as_its_twin_does(
+    rng: np.random.Generator, ef: int, ef_max: int, patience: int
+) -> None:
+    for _ in range(20):
+        scores = {row: float(rng.standard_normal()) for row in range(60)}
+        links = {row: rng.choice(60, 6, replace=False).tolist() for row in range(60)}
+        limit = beam.limits(3, ef, ef_max, 1, 500, patience)
+        rows, values, marks = np.zeros(80, np.int64), np.zeros(80), np.zeros(80, np.int8)
+        counters = np.zeros(beam.COUNTERS, np.int64)
+        beam.beam_begin(counters, limit)
+        known, asked = {0}, []
+        beam.beam_add(rows, values, marks, counters, limit, 0, scores[0])
+        while (row := beam.beam_next(rows, marks, counters, limit)) >= 0:
+            asked.append(row)
+            beam.beam_answered(rows, marks, counters, row)
+            for other in links[row]:
+                if other not in known:
+                    known.add(other)
+                    beam.beam_add(rows, values, marks, counters, limit, other, scores[other])
+        twin = TwinSearch(scores, links, 3, ef, ef_max, patience)
+        assert (asked, rows[:3].tolist()) == twin.run(0)
+
+
+def test_a_beam_keeps_its_budget_and_drops_who_fails() -> None:
+    limit = beam.limits(2, 4, 4, 2, 3, 0)
+    rows, values, marks = np.zeros(8, np.int64), np.zeros(8), np.zeros(8, np.int8)
+    counters = np.zeros(beam.COUNTERS, np.int64)
+    beam.beam_begin(counters, limit)
+    for row in range(6):
+        beam.beam_add(rows, values, marks, counters, limit, row, -float(row))
+    asked = [beam.beam_next(rows, marks, counters, limit) for _ in range(3)]
+    assert asked == [0, 1, -1]  # two at once
+    beam.beam_failed(rows, values, marks, counters, 0)
+    beam.beam_answered(rows, marks, counters, 1)
+    assert beam.beam_next(rows, marks, counters, limit) == 2
+    assert beam.beam_next(rows, marks, counters, limit) == -1  # three in all
+    assert rows[: counters[beam.SIZE]].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_warm_up_compiles_all_that_tables_and_lookups_use() -> None:
@@ -91,24 +212,35 @@ def test_warm_up_compiles_all_that_tables_and_lookups_use() -> None:
 
     code = """
 import numpy as np
-from qsynth.dht import Contact, Lookup, Table
+from qsynth.dht import Contact, Lookup, Table, lookup_limits
 from qsynth.dht.config import Rings
-from qsynth.kernels import cosine, rings, warm_up, xor
+from qsynth.kernels import beam, cosine, rings, warm_up, xor
 warm_up()
-kernels = (xor._nearest, cosine._top, rings._diverse)
+limits = lookup_limits(Rings(), 3, 1000.0)
+kernels = (
+    xor._nearest, cosine._top, cosine._inverse_lengths, cosine.likeness, rings.rank_of, rings.place,
+    rings.placed, rings.near_remove, rings.rings_remove, rings.density_of, beam.beam_begin,
+    beam.beam_add, beam.beam_next, beam.beam_answered, beam.beam_failed,
+)
 before = [len(k.signatures) for k in kernels]
 rng = np.random.default_rng(0)
 made = [Contact(rng.bytes(32), "a", rng.integers(-9, 9, 16).astype(np.int8).tobytes(), 1)
         for _ in range(9)]
-table = Table(rng.bytes(32), 16, Rings())
+table = Table(rng.bytes(32), 16, Rings(strategy="rings", bucket_size=1))
 table.set_own(np.ones(16, np.int8))
 for contact in made:
     table.add(contact)
 table.nearest(made[0].id, 3)
+table.remove(made[0].id)
+table.density
 for wanted in (table.own, made[0].vector()):
     table.alike(wanted, 3)
-    Lookup(wanted, 3, table.me, made, Rings()).next()
-Lookup(made[0].id, 3, table.me, made, Rings()).next()
+    lookup = Lookup(wanted, 3, table.me, made, limits)
+    one, other, _ = lookup.next()
+    lookup.answered(one.id, made)
+    lookup.failed(other.id)
+    lookup.done
+Lookup(made[0].id, 3, table.me, made, limits).next()
 print(before == [len(k.signatures) for k in kernels])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)

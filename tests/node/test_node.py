@@ -13,6 +13,8 @@ from qsynth.distill.config import Analytic
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.mesh.config import Memory
+from qsynth.node import wire
+from qsynth.node.effects import Effects
 from qsynth.node.node import Node
 from qsynth.node.study import Outcome
 from qsynth.peers import make_peers
@@ -40,7 +42,8 @@ def outcome(group: int, seed: int) -> Outcome:
 class Peer:
     """A node, its place on the memory network, and what it has recorded."""
 
-    def __init__(self, network, number, task=TASK, peers=None, encoder=b"e" * 16, ttl_s=100.0):
+    def __init__(self, network, number, task=TASK, peers=None, encoder=b"e" * 16, ttl_s=100.0,
+                 dht=None):  # fmt: skip
         self.network, self.number = network, number
         self.records: list[dict] = []
         admission = Admission(
@@ -50,7 +53,7 @@ class Peer:
         self.node = Node(
             Identity.seeded("peer", number), f"memory:{number}",
             fingerprint_size(ClassSketch(), task.classes), admission,
-            make_peers(peers or Semantic(k=2), number), Rings(), Memory(), ttl_s,
+            make_peers(peers or Semantic(k=2), number), dht or Rings(), Memory(), ttl_s,
             1_700_000_000.0, number,
         )  # fmt: skip
         self.outcome = outcome(number % 2, number)
@@ -77,7 +80,7 @@ class Peer:
 
 
 def mesh(count, **settings):
-    network = MemoryNetwork(0.01, seed=1)
+    network = settings.pop("network", None) or MemoryNetwork(0.01, seed=1)
     peers = [Peer(network, i, **settings) for i in range(count)]
     for i, peer in enumerate(peers):
         peer.join(*peers[:i][-2:])
@@ -274,5 +277,71 @@ def test_a_search_for_nothing_is_answered() -> None:
         for count in (0, -5, 10_000):
             body = wire.pack(wire.Search(asker.contact(), target, count))
             send, heard = serve(me, Request("memory:1", 1, kind, asker.me, body))
-            assert heard == asker.contact()
+            assert heard == [asker.contact()]
             assert send.payload
+
+
+class Divided(MemoryNetwork):
+    """A network that can be cut in two: even numbers do not reach odd ones."""
+
+    cut = False
+
+    def attach(self, address, receive):
+        transport = super().attach(address, receive)
+        side, send = int(address.split(":")[1]) % 2, transport.send
+
+        def divided(to, payload):
+            if not (self.cut and int(to.split(":")[1]) % 2 != side):
+                send(to, payload)
+
+        transport.send = divided
+        return transport
+
+
+def test_two_halves_find_each_other_again() -> None:
+    network, peers = mesh(8, network=Divided(0.01, seed=1))
+    turn(network, peers, 2)
+    network.cut = True
+    for _ in range(4):
+        for peer in peers:
+            # Everyone is asked for news, so that both sides notice.
+            for other in list(peer.node.table.contacts.values()):
+                effects = Effects()
+                peer.node.ask(network.now, other, wire.NOTICE, wire.Notice(peer.node.contact()),
+                              effects)  # fmt: skip
+                peer.apply(effects)
+        network.run_until(network.now + 60.0)
+    assert all({int(c.address.split(":")[1]) % 2 for c in p.node.table.contacts.values()}
+               == {p.number % 2} for p in peers)  # fmt: skip
+    network.cut = False
+    turn(network, peers, 12)
+    assert all(len(p.node.table) == 7 for p in peers)
+
+
+def test_a_crowded_mesh_joins_ring_by_ring_and_gossips() -> None:
+    network, peers = mesh(40, dht=Rings(strategy="rings", ring_size=3, near_size=3, bucket_size=1))
+    turn(network, peers, 4)
+    assert all(p.node.table.crowded for p in peers)
+    assert all(3 <= len(p.node.table) < 39 for p in peers)
+    hits = 0
+    for peer in peers:
+        score = {o.node.me: cosine(peer.outcome.fingerprint, o.outcome.fingerprint)
+                 for o in peers if o is not peer}  # fmt: skip
+        best = sorted(score, key=lambda n: -score[n])[:2]
+        hits += sum(author in best for author in peer.node.authors())
+    assert hits >= 0.9 * 2 * len(peers)
+
+
+def test_gossip_is_answered_and_learned_from() -> None:
+    network, peers = mesh(6)
+    turn(network, peers, 1)
+    asker, asked = peers[0], peers[5]
+    stranger = Peer(network, 77)
+    stranger.period()
+    told = [stranger.node.contact()]
+    effects = Effects()
+    body = wire.Gossip(asker.node.contact(), 0, told)
+    asker.node.ask(network.now, asked.node.contact(), wire.GOSSIP, body, effects)
+    asker.apply(effects)
+    network.run_until(network.now + 1.0)
+    assert stranger.node.me in asked.node.table.contacts

@@ -1,0 +1,1 @@
+"""Measure the routing: the simulator of many nodes, and the kernels against other libraries."""

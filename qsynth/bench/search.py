@@ -1,0 +1,215 @@
+"""A whole lookup over simulated tables, message by message as a node would have it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from qsynth.bench.net import Keys, Net, Rows, pack, shared_digits
+from qsynth.kernels.beam import (
+    BUDGET,
+    COUNTERS,
+    FOUND,
+    SIZE,
+    K,
+    Marks,
+    beam_add,
+    beam_answered,
+    beam_begin,
+    beam_failed,
+    beam_next,
+)  # fmt: skip
+from qsynth.kernels.cosine import likeness, put_best
+from qsynth.types import Fingerprint, Floats, Floats32, Ints
+
+SPARE = 16  # places in the beam for contacts that may turn out to be dead
+KNOWN = 64  # contacts that one request can make known at most
+
+
+class Wanted(NamedTuple):
+    """What is looked for: the contacts most alike to a fingerprint, or nearest to an id.
+
+    vector: (d,) int8 and inverse, one over its length.  key: an id's first bits.  exact: by id.
+    level: only contacts that share so many digits with `key`.
+    """
+
+    vector: Fingerprint
+    inverse: np.float32
+    key: np.uint64
+    exact: bool
+    level: int
+
+
+class Scratch(NamedTuple):
+    """Memory of one search, used again by the next.
+
+    clock: (2,) the newest stamp, and the contacts told in all answers so far.  stamps, seen: (N,)
+    the search that has scored, or has come to know, a contact.  scores: (N,).  rows, beam_scores,
+    marks, counters: the beam.  queue, depths: requests under way.  reply, reply_scores: of one
+    answer.  asked, known: in order.
+    """
+
+    clock: Ints
+    stamps: Ints
+    seen: Ints
+    scores: Floats
+    rows: Ints
+    beam_scores: Floats
+    marks: Marks
+    counters: Ints
+    queue: Ints
+    depths: Ints
+    reply: Ints
+    reply_scores: Floats
+    asked: Ints
+    known: Ints
+
+
+def scratch(nodes: int, ef_max: int, budget: int) -> Scratch:
+    """Return memory for searches of this width and number of requests at most."""
+    beam = ef_max + SPARE
+    return Scratch(
+        np.zeros(2, np.int64), np.zeros(nodes, np.int64), np.zeros(nodes, np.int64),
+        np.zeros(nodes), np.zeros(beam, np.int64), np.zeros(beam), np.zeros(beam, np.int8),
+        np.zeros(COUNTERS, np.int64), np.zeros(budget, np.int64), np.zeros(budget, np.int64),
+        np.zeros(KNOWN, np.int64), np.zeros(KNOWN), np.zeros(budget, np.int64),
+        np.zeros(budget * KNOWN, np.int64),
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _score(
+    row: int, vector: Fingerprint, inverse: np.float32, key: np.uint64, exact: bool,
+    prints: npt.NDArray[np.int8], lengths: Floats32, keys: Keys,
+) -> float:  # fmt: skip
+    if exact:
+        return -np.float64(keys[row] ^ key)
+    return likeness(vector, inverse, prints[row], lengths[row])
+
+
+@njit(cache=True)
+def _best(
+    contacts: Rows, count: int, wanted: Wanted, me: int, most: int, stamp: int, stamps: Ints,
+    scores: Floats, prints: npt.NDArray[np.int8], lengths: Floats32, keys: Keys, bits: int,
+    best: Ints, best_scores: Floats,
+) -> int:  # fmt: skip
+    """Write the best contacts of one table; what a search has scored it need not score again."""
+    size = 0
+    vector, inverse, key, exact, level = wanted
+    best, best_scores = best[:most], best_scores[:most]
+    for i in range(count):
+        row = contacts[i]
+        if row == me or (level > 0 and shared_digits(keys[row], key, bits) < level):
+            continue
+        if stamps[row] != stamp:
+            stamps[row] = stamp
+            scores[row] = _score(row, vector, inverse, key, exact, prints, lengths, keys)
+        if size < most or scores[row] > best_scores[size - 1]:
+            size = put_best(best, best_scores, size, row, scores[row])
+    return size
+
+
+@njit(cache=True)
+def reply_of(
+    net: Net, node: int, wanted: Wanted, me: int, most: int, s: Scratch, stamp: int
+) -> int:
+    """Write the contacts that a node answers with, best first, and return how many.
+
+    stamp: of the search; a new one where there is none.
+    """
+    count = pack(net, node)
+    return _best(
+        net.packed[node], count, wanted, me, most, stamp, s.stamps, s.scores, net.prints,
+        net.inverse, net.keys, net.bits[0], s.reply, s.reply_scores,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _begin(
+    start: Ints, wanted: Wanted, me: int, limit: Ints, stamp: int, s: Scratch,
+    prints: npt.NDArray[np.int8], lengths: Floats32, keys: Keys,
+) -> int:  # fmt: skip
+    """Put the first contacts into an empty beam; return how many there are."""
+    beam_begin(s.counters, limit)
+    vector, inverse, key, exact, _ = wanted
+    known = 0
+    for i in range(len(start)):
+        row = start[i]
+        if row != me and s.seen[row] != stamp:
+            s.seen[row] = stamp
+            s.known[known] = row
+            known += 1
+            score = _score(row, vector, inverse, key, exact, prints, lengths, keys)
+            beam_add(s.rows, s.beam_scores, s.marks, s.counters, limit, row, score)
+    return known
+
+
+@njit(cache=True)
+def search(
+    net: Net, wanted: Wanted, me: int, start: Ints, limit: Ints, most: int, s: Scratch
+) -> tuple[int, int, int]:
+    """Look up from these contacts; answers take one time step, silence longer than all answers.
+
+    Returns how many were asked (in `s.asked`, in order), how many became known (`s.known`), and
+    the rounds: the length of the longest chain of answers.  The answer is the beam, `s.rows`.
+    """
+    s.clock[0] += 1
+    stamp, budget = s.clock[0], limit[BUDGET]
+    prints, lengths, keys, bits, dead = net.prints, net.inverse, net.keys, net.bits[0], net.dead
+    packed, sizes = net.packed, net.packed_sizes
+    stamps, scores, seen, reply, reply_scores = s.stamps, s.scores, s.seen, s.reply, s.reply_scores
+    rows, beam_scores, marks, counters = s.rows, s.beam_scores, s.marks, s.counters
+    queue, depths, every = s.queue, s.depths, s.known
+    key, exact = wanted.key, wanted.exact
+    known = _begin(start, wanted, me, limit, stamp, s, prints, lengths, keys)
+    head = tail = rounds = asked = 0
+    late_head = late_tail = 0  # the silent ones wait at the other end of the same memory
+    depth = 1
+    while True:
+        while True:
+            row = beam_next(rows, marks, counters, limit)
+            if row < 0:
+                break
+            s.asked[asked] = row
+            asked += 1
+            if dead[row]:
+                late_tail += 1
+                queue[budget - late_tail], depths[budget - late_tail] = row, depth
+            else:
+                queue[tail], depths[tail] = row, depth
+                tail += 1
+        if head < tail:
+            row, depth = queue[head], depths[head] + 1
+            head += 1
+            beam_answered(rows, marks, counters, row)
+            count = sizes[row]
+            if count < 0:
+                count = pack(net, row)
+            size = _best(packed[row], count, wanted, me, most, stamp, stamps, scores, prints,
+                         lengths, keys, bits, reply, reply_scores)  # fmt: skip
+            s.clock[1] += size
+            for i in range(size):
+                other = reply[i]
+                if seen[other] != stamp:
+                    seen[other] = stamp
+                    every[known] = other
+                    known += 1
+                    beam_add(rows, beam_scores, marks, counters, limit, other, reply_scores[i])
+                    if exact and limit[K] == 1 and keys[other] == key:
+                        counters[FOUND] = 1
+        elif late_head < late_tail:
+            late_head += 1
+            row, depth = queue[budget - late_head], depths[budget - late_head] + 1
+            beam_failed(rows, beam_scores, marks, counters, row)
+        else:
+            return asked, known, rounds
+        rounds = max(rounds, depth - 1)
+
+
+@njit(cache=True)
+def best_of(s: Scratch, k: int) -> Ints:
+    """Return the k best of the search that has just ended."""
+    return s.rows[: min(k, s.counters[SIZE])].copy()

@@ -1,0 +1,146 @@
+"""`qsynth bench route|kernels`: measure the routing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qsynth.errors import ConfigError, nearest_spelling
+
+VERBS = ("route", "kernels")
+STRATEGIES = ("rings", "simhash", "full_view", "random_walk", "exact")
+STARTS = ("cold", "warm")
+MADE = ("clustered", "uniform")
+RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels")
+DEFAULTS = {
+    "--nodes": "1000", "--data": "clustered", "--strategy": "rings", "--start": "cold",
+    "--dead": "0", "--queries": "1000", "--seed": "0", "--root": "", "--rows": "1000000",
+}  # fmt: skip
+OPTIONS = {
+    "route": ("--nodes", "--data", "--strategy", "--start", "--dead", "--queries", "--seed",
+              "--root"),
+    "kernels": ("--rows", "--seed"),
+}  # fmt: skip
+MOST_NODES, MOST_QUERIES = 4_000_000, 1_000_000
+COLUMNS = ("nodes", "data", "strategy", "start", "dead", "recall", "rpcs_mean", "rpcs_p95",
+           "contacts_mean", "bytes_mean", "in_degree_median", "in_degree_max", "busiest_share",
+           "join_rpcs_mean", "seconds")  # fmt: skip
+
+
+def main(words: list[str]) -> int:
+    """Measure lookups in simulated meshes, or the kernels against other libraries."""
+    verb = words[0] if words else ""
+    if verb not in VERBS:
+        raise ConfigError(f"bench {verb}: no such verb{nearest_spelling(verb, VERBS)}")
+    values, as_json = parse(verb, words[1:])
+    if verb == "kernels":
+        return _kernels(values, as_json)
+    return _route(values, as_json)
+
+
+def parse(verb: str, words: list[str]) -> tuple[dict[str, str], bool]:
+    """Return the options of a verb by name, and whether --json was among them."""
+    values, as_json, rest = dict(DEFAULTS), False, list(words)
+    while rest:
+        name, given, value = rest.pop(0).partition("=")
+        if name == "--json" and not given:
+            as_json = True
+        elif name not in OPTIONS[verb]:
+            known = (*OPTIONS[verb], "--json")
+            raise ConfigError(f"bench {verb} {name}: no such option{nearest_spelling(name, known)}")
+        elif not given and not rest:
+            raise ConfigError(f"bench {verb} {name}: needs a value")
+        else:
+            values[name] = value if given else rest.pop(0)
+    return values, as_json
+
+
+def numbers(name: str, text: str, low: float, high: float, whole: bool = True) -> list[Any]:
+    """Return the numbers of a comma-separated list.  Raises ConfigError outside [low, high]."""
+    made = []
+    for word in text.split(","):
+        try:
+            value = float(word)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or (whole and value != int(value)):
+            kind = "whole numbers" if whole else "numbers"
+            raise ConfigError(f"{name}={word}: must be {kind} from {low:g} to {high:g}")
+        made.append(int(value) if whole else value)
+    return made
+
+
+def _words(name: str, text: str, known: Sequence[str]) -> list[str]:
+    for word in text.split(","):
+        if word not in known:
+            raise ConfigError(f"{name}={word}: no such {name[2:]}{nearest_spelling(word, known)}")
+    return text.split(",")
+
+
+def _route(values: dict[str, str], as_json: bool) -> int:
+    nodes = numbers("--nodes", values["--nodes"], 32, MOST_NODES)
+    dead = numbers("--dead", values["--dead"], 0, 0.9, whole=False)
+    queries = numbers("--queries", values["--queries"], 1, MOST_QUERIES)[0]
+    seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
+    strategies = _words("--strategy", values["--strategy"], STRATEGIES)
+    starts = _words("--start", values["--start"], STARTS)
+    data = values["--data"]
+    if not data.endswith(".npy"):
+        _words("--data", data, (*MADE, *RECIPES, "FILE.npy"))
+    from qsynth.bench.route import Mesh, rows_of
+    from qsynth.dht.config import Rings
+
+    if not as_json:
+        print("  ".join(COLUMNS))
+    for count in nodes:
+        prints = _prints(data, count, queries, seed, values["--root"])
+        mesh = Mesh(prints[:count], Rings(strategy="rings"), seed)
+        for row in rows_of(mesh, prints[count:], strategies, starts, dead, data):
+            shown = row.json()
+            line = json.dumps(shown) if as_json else _aligned(shown)
+            print(line, flush=True)
+    return 0
+
+
+def _prints(data: str, count: int, queries: int, seed: int, root: str) -> Any:
+    """Return the fingerprints of the nodes, and behind them those that are asked for."""
+    from qsynth.bench import prints
+
+    every = count + queries
+    if data.endswith(".npy"):
+        return prints.from_file(Path(data), every)
+    if data == "clustered":
+        return prints.quantised(prints.clustered(every, count, seed))
+    if data == "uniform":
+        return prints.quantised(prints.uniform(every, seed))
+    from qsynth.recipe.compose import compose
+
+    folder = root or os.environ.get("QSYNTH_DATA_DIR", "")
+    config = compose([f"+recipe={data}", *([f"data.root={folder}"] if folder else [])], []).config
+    return prints.of_recipe(config, every, seed)
+
+
+def _aligned(row: dict[str, Any]) -> str:
+    return "  ".join(
+        (f"{row[c]:.3f}" if isinstance(row[c], float) else str(row[c])).rjust(len(c))
+        for c in COLUMNS
+    )
+
+
+def _kernels(values: dict[str, str], as_json: bool) -> int:
+    rows = numbers("--rows", values["--rows"], 1000, 100_000_000)[0]
+    seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
+    from qsynth.bench.kernels import compare_kernels
+
+    for row in compare_kernels(rows, seed):
+        if as_json:
+            print(json.dumps(row), flush=True)
+        else:
+            print("  ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+    sys.stdout.flush()
+    return 0

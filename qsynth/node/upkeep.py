@@ -1,0 +1,94 @@
+"""Keep a table alive: exchange contacts, and knock where somebody was who no longer answers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Protocol
+
+import numpy as np
+
+from qsynth.dht import Contact, Table
+from qsynth.dht.config import Rings
+from qsynth.dht.table import shared_bits
+from qsynth.node import wire
+from qsynth.node.effects import Effects, Errand
+from qsynth.types import NodeId
+
+KNOCKS = 2  # at the doors of the lost in one period
+MOST_LOST = 256
+LONGEST_WAIT = 64  # periods between two knocks at one door
+
+
+class Kept(Protocol):
+    """What upkeep needs of a node."""
+
+    me: NodeId
+    table: Table
+    dht: Rings
+
+    def contact(self) -> Contact:
+        """Return who the node is now."""
+
+    def ask(
+        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
+        errand: Errand | None = None,
+    ) -> bool:  # fmt: skip
+        """Ask a contact; return whether the request was sent."""
+
+    def knock(self, now: float, address: str, effects: Effects) -> None:
+        """Ask whoever is at an address to let us join."""
+
+
+class Upkeep:
+    """Gossip with one contact a period, and find the lost again.
+
+    Who does not answer may be dead, or behind a link that is broken for a while: it is asked
+    again, ever less often, and at once when somebody else tells of it.
+    """
+
+    def __init__(self, node: Kept, rng: np.random.Generator) -> None:
+        self.node, self._rng = node, rng
+        self._period = 0
+        # Where it was, when to knock next, and the pause after that.
+        self._lost: OrderedDict[NodeId, tuple[str, int, int]] = OrderedDict()
+
+    def lose(self, contact: Contact) -> None:
+        """Keep in mind where a contact was that has not answered."""
+        if contact.id not in self._lost:
+            self._lost[contact.id] = (contact.address, self._period + 1, 1)
+        while len(self._lost) > MOST_LOST:
+            self._lost.popitem(last=False)
+
+    def find(self, node: NodeId) -> None:
+        """Note that a node has spoken."""
+        self._lost.pop(node, None)
+
+    def rumour(self, contact: Contact) -> None:
+        """Note that others tell of a node that is lost to us: knock soon, where they say."""
+        if contact.id in self._lost:
+            self._lost[contact.id] = (contact.address, self._period, 1)
+
+    def period(self, now: float, effects: Effects) -> None:
+        """Do what is due once a period."""
+        self._period += 1
+        due = [lost for lost, (_, when, _) in self._lost.items() if when <= self._period]
+        for lost in due[:KNOCKS]:
+            address, _, pause = self._lost.pop(lost)
+            pause = min(2 * pause, LONGEST_WAIT)
+            self._lost[lost] = (address, self._period + pause, pause)
+            self.node.knock(now, address, effects)
+        table = self.node.table
+        if not table.crowded:
+            return  # everyone is known: lookups and notices tell all there is to tell
+        others = list(table.contacts.values())
+        other = others[int(self._rng.integers(len(others)))]
+        shared = shared_bits(self.node.me, other.id) // self.node.dht.digit_bits
+        level = int(self._rng.integers(shared + 1))
+        body = wire.Gossip(self.node.contact(), level, self.told(other, level))
+        self.node.ask(now, other, wire.GOSSIP, body, effects)
+
+    def told(self, to: Contact, level: int) -> list[Contact]:
+        """Return whom to tell another of: those most alike to it, of its ring `level`."""
+        level = max(0, min(level, 256))
+        count = self.node.dht.replies(self.node.table.crowded)
+        return self.node.table.alike(to.vector(), count, [to.id], (to.id, level))
