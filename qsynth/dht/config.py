@@ -42,6 +42,7 @@ class Rings:
     reply_contacts: int = setting(
         12, "contacts in a reply; 8 at most while a table keeps everyone", low=1, high=64
     )
+    replication: int = setting(2, "nodes that keep a packet beside its author", low=0, high=64)
     quiet_periods: int = setting(
         4, "without a lookup at most while its answer stays the same", low=0
     )

@@ -24,8 +24,12 @@ class Effects:
 
 @dataclass(frozen=True)
 class Errand:
-    """Why a node was asked: who it is, and for which lookup, or which job of the sums."""
+    """Why a node was asked: who it is, and for which lookup, or which job of the sums.
+
+    author: whose packet is fetched, where it is not the node's own.
+    """
 
     contact: Contact
     lookup: int | None
     job: Any = None
+    author: Contact | None = None

@@ -20,6 +20,7 @@ from qsynth.mesh import Answer, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.holding import Holding
 from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.study import Outcome, is_new
@@ -69,6 +70,7 @@ class Node:
         self.searches = Searches(self)
         self._retry_at: float | None = None
         self._rng = np.random.default_rng([seed, 9])
+        self.holding = Holding(self)
         self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
 
     # -- entries ---------------------------------------------------------------------------
@@ -120,6 +122,7 @@ class Node:
         if not self.finished:
             self.searches.period(now, effects)
             self.upkeep.period(now, effects)
+            self.holding.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
         return effects
@@ -158,6 +161,10 @@ class Node:
         density = self.table.density if self.table.crowded else 0
         return Contact(self.me, self.address, own, self.sequence, self.finished, density)
 
+    def gone(self, node: NodeId) -> bool:
+        """Return whether a node has not answered when it was last asked."""
+        return node in self._dead
+
     def authors(self) -> dict[NodeId, Admitted]:
         """Return the admitted packets to learn from now, by author."""
         prints = {author: held.fingerprint for author, held in self.held.items()}
@@ -185,6 +192,7 @@ class Node:
         )
         data = encode_packet(packet, self.identity)
         self.own_packet = (packet, data)
+        self.holding.published()
         self.searches.changed()
         self.table.set_own(outcome.fingerprint)
         effects.record(
@@ -228,7 +236,7 @@ class Node:
         errand: Errand | None = answer.tag
         contacts: list[Contact] | None = None
         if errand is not None and answer.kind == wire.FETCH:
-            self.searches.fetching.discard(errand.contact.id)
+            self.searches.fetching.discard((errand.author or errand.contact).id)
         if errand is not None and answer.sender != errand.contact.id:
             self.counts["impostor"] += 1  # another node answers at this address now
             self._drop(errand.contact.id)
@@ -243,15 +251,19 @@ class Node:
                 self._last_refusal = reason
                 effects.record("refused", reason=reason)
         elif answer.kind == wire.FETCH and errand is not None:
-            self._fetched(now, answer, errand.contact, effects)
-        elif answer.kind == wire.NOTICE:
+            self._fetched(now, answer, errand.author or errand.contact, effects)
+        elif answer.kind in (wire.NOTICE, wire.KEEP):
             notice = wire.unpack(answer.body, wire.Notice)
             if notice is not None and notice.contact.id == answer.sender:
                 self._learn([notice.contact])
+                if answer.kind == wire.KEEP:
+                    self.holding.kept_by(answer.sender)
         else:
             found = wire.unpack(answer.body, wire.Contacts)
             if found is not None and found.contact.id == answer.sender:
                 contacts = self._learn([found.contact, *found.contacts[: wire.MAX_CONTACTS]])
+                orphans = found.orphans[: wire.MAX_CONTACTS]
+                self.holding.offered([c for c in orphans if c.valid(self.size)], found.contact)
             if answer.kind == wire.HELLO and contacts:
                 self._hello_answered(now, answer, effects)
         self.searches.returned(now, errand, contacts, effects)
@@ -281,7 +293,8 @@ class Node:
             return
         effects.record("dead", node=errand.contact.id.hex(), kind=failure.kind)
         if failure.kind == wire.FETCH:
-            self.searches.fetching.discard(errand.contact.id)
+            self.searches.soon()  # others may keep what it cannot give
+            self.searches.fetching.discard((errand.author or errand.contact).id)
         self._drop(errand.contact.id)
         if errand.job is not None and self.tree is not None:
             self.tree.failed(now, failure.kind, errand, effects)
@@ -294,6 +307,7 @@ class Node:
         if contact is not None:
             self.upkeep.lose(contact)
         self.table.remove(node)
+        self.holding.lost(node)
         if self.tree is not None:
             self.tree.dead(node)
 
@@ -333,6 +347,7 @@ class Node:
             effects.record("reject", author=claimed.id.hex(), reason=error.reason)
             return
         self.held[claimed.id] = admitted
+        self.holding.put(body.data, admitted, claimed)
         self._bound_held(effects)
         effects.record("admit", author=claimed.id.hex(), version=admitted.packet.sequence)
 

@@ -13,6 +13,7 @@ from qsynth.dht.table import shared_bits
 from qsynth.kernels.beam import K
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.holding import Holding
 from qsynth.peers import Peers
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
@@ -30,6 +31,7 @@ class Searcher(Protocol):
     same: float
     sequence: int
     held: dict[NodeId, Admitted]
+    holding: Holding
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -74,6 +76,10 @@ class Searches:
         """Look for peers at once: the node has something new to say."""
         self._quiet = self._pause = 0
         self._new_place = True
+
+    def soon(self) -> None:
+        """Look for peers in the next period, whatever the last answer was."""
+        self._quiet = self._pause = 0
 
     def period(self, now: float, effects: Effects) -> None:
         """Begin a lookup where one is due."""
@@ -184,12 +190,15 @@ class Searches:
         old, self._last_found = bool(found) and self._last_found == found, found
         self._pause = min(2 * self._pause + 1, node.dht.quiet_periods) if old else 0
         self._quiet = 1 + self._pause
-        for contact in node.peers.found(result.contacts, node.query, node.same):
-            held = node.held.get(contact.id)
+        found_now = node.holding.candidates(result.contacts)
+        for author in node.peers.found(found_now, node.query, node.same):
+            held = node.held.get(author.id)
             after = held.packet.sequence if held else 0
-            if contact.version > after and contact.id not in self.fetching:
-                body = wire.Fetch(node.contact(), contact.id, after)
-                if node.ask(now, contact, wire.FETCH, body, effects):
-                    self.fetching.add(contact.id)
+            if author.version > after and author.id not in self.fetching:
+                holder = node.holding.holder(author)
+                errand = Errand(holder or author, None, author=author)
+                body = wire.Fetch(node.contact(), author.id, after)
+                if node.ask(now, errand.contact, wire.FETCH, body, effects, errand):
+                    self.fetching.add(author.id)
         if self._again or node.peers.hurry:
             self.begin(now, effects)

@@ -12,12 +12,13 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
+from qsynth.node.holding import Holding
 from qsynth.node.sums import SumTree, serve_sums
 from qsynth.node.upkeep import Upkeep
-from qsynth.packet import OutcomePacket
 from qsynth.trust import Admission
 from qsynth.types import NodeId
 
+ORPHANS = 4  # authors that are gone, in an answer at most
 BODIES: dict[str, type] = {
     wire.HELLO: wire.Hello,
     wire.SIMILAR: wire.Search,
@@ -25,6 +26,7 @@ BODIES: dict[str, type] = {
     wire.FETCH: wire.Fetch,
     wire.NOTICE: wire.Notice,
     wire.GOSSIP: wire.Gossip,
+    wire.KEEP: wire.Keep,
     wire.SUM: wire.SumQuery,
     wire.PIECE: wire.PieceQuery,
 }
@@ -40,9 +42,9 @@ class Server(Protocol):
     rpc: Rpc
     counts: Counter[str]
     admission: Admission
-    own_packet: tuple[OutcomePacket, bytes] | None
     tree: SumTree | None
     upkeep: Upkeep
+    holding: Holding
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -69,9 +71,10 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
     if isinstance(body, wire.Search):
         return _search(node, request, body)
     if isinstance(body, wire.Fetch):
-        own = node.own_packet
-        newer = own is not None and body.author == node.me and own[0].sequence > body.after
-        return wire.Packet(own[1] if own is not None and newer else b"")
+        return wire.Packet(node.holding.fetch(body.author, body.after, request.sender))
+    if isinstance(body, wire.Keep):
+        valid = body.contact.valid(node.size)
+        return node.holding.keep(body) if valid else wire.Refusal("contact: out of range")
     if isinstance(body, wire.Gossip):
         return _gossip(node, body)
     if isinstance(body, wire.Notice):
@@ -108,7 +111,8 @@ def _search(node: Server, request: Request, body: wire.Search) -> Any:
     if request.kind == wire.SIMILAR and len(body.target) == node.size:
         wanted = np.frombuffer(body.target, np.int8)
         prefix = (request.sender, max(0, min(body.level, 256)))
-        return wire.Contacts(node.contact(), node.table.alike(wanted, count, exclude, prefix))
+        alike = node.table.alike(wanted, count, exclude, prefix)
+        return wire.Contacts(node.contact(), alike, node.holding.orphans(wanted, ORPHANS))
     return wire.Refusal("malformed")
 
 

@@ -9,7 +9,7 @@ import msgspec
 from qsynth.dht import Contact
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
-SUM, PIECE, GOSSIP = "sum", "piece", "gossip"
+SUM, PIECE, GOSSIP, KEEP = "sum", "piece", "gossip", "keep"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -95,6 +95,13 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
+class Keep(msgspec.Struct, frozen=True, array_like=True):
+    """Ask to keep one's own packet, so that it outlives its author."""
+
+    contact: Contact
+    data: bytes
+
+
 class Notice(msgspec.Struct, frozen=True, array_like=True):
     """Tell who I am now; the answer tells the same of the other."""
 
@@ -102,10 +109,14 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Contacts(msgspec.Struct, frozen=True, array_like=True):
-    """Answer hello, similar, nearest and gossip: who I am, and whom I know."""
+    """Answer hello, similar, nearest and gossip: who I am, and whom I know.
+
+    orphans: authors that are gone, whose packets I keep: of similar.
+    """
 
     contact: Contact
     contacts: list[Contact]
+    orphans: list[Contact] = []
 
 
 class Packet(msgspec.Struct, frozen=True, array_like=True):

@@ -345,3 +345,57 @@ def test_gossip_is_answered_and_learned_from() -> None:
     asker.apply(effects)
     network.run_until(network.now + 1.0)
     assert stranger.node.me in asked.node.table.contacts
+
+
+def leave(network, peer) -> None:
+    network.detach(peer.node.address)
+
+
+def test_a_packet_outlives_its_author_for_who_comes_late() -> None:
+    network, peers = mesh(8, ttl_s=9999.0)
+    turn(network, peers, 3)
+    gone, left = peers[2], [p for p in peers if p.number != 2]
+    leave(network, gone)
+    for _ in range(3):
+        turn(network, left, 1)
+        network.run_until(network.now + 30.0)  # who asks the dead waits for it
+    late = Peer(network, 12, peers=Semantic(k=5), ttl_s=9999.0)  # of the dead one's group
+    late.join(*left[-2:])
+    network.run_until(network.now + 1.0)
+    late.period()
+    network.run_until(network.now + 30.0)
+    for _ in range(2):
+        turn(network, [*left, late], 1)
+        network.run_until(network.now + 30.0)
+    assert gone.node.me in late.node.held
+    fetched = [r for r in late.events("fetch") if r["author"] == gone.node.me.hex()]
+    assert len(fetched) == 1
+    turn(network, [*left, late], 3)
+    assert len([r for r in late.events("fetch") if r["author"] == gone.node.me.hex()]) == 1
+
+
+def test_a_packet_that_nobody_fetches_is_pushed_to_who_keeps_it() -> None:
+    network, peers = mesh(6, peers=NoPeers())
+    turn(network, peers, 5)
+    for peer in peers:
+        keepers = [p for p in peers if peer.node.me in p.node.holding.kept]
+        assert len(keepers) == Rings().replication
+        assert peer.node.me not in peer.node.holding.kept
+
+
+def test_what_is_kept_expires_and_is_checked() -> None:
+    network, peers = mesh(4, ttl_s=40.0)
+    turn(network, peers, 3)
+    kept = [p for p in peers if p.node.holding.kept]
+    assert kept
+    one, other = peers[0], peers[1]
+    other.node.own_packet = None
+    body = wire.Keep(one.node.contact(), b"rubbish")
+    answer = other.node.holding.keep(body)
+    assert isinstance(answer, wire.Refusal)
+    assert answer.reason.startswith("packet: ")
+    network.run_until(network.now + 60.0)
+    for peer in peers:
+        peer.node.end_period(network.now, 9, None, 1.0)
+        assert peer.node.holding.kept == {}
+        assert peer.node.holding.fetch(one.node.me, 0, other.node.me) == b"" or peer is one

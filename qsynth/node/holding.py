@@ -1,0 +1,177 @@
+"""Packets that outlive their authors: kept by who learns from them, and by who is near to them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from qsynth.dht import Contact, Table
+from qsynth.dht.config import Rings
+from qsynth.errors import PacketError
+from qsynth.node import wire
+from qsynth.node.effects import Effects, Errand
+from qsynth.packet import OutcomePacket
+from qsynth.similarity import cosine
+from qsynth.trust import Admission, Admitted
+from qsynth.types import Fingerprint, NodeId
+
+MOST_KEPT = 64  # packets of others
+MOST_OFFERED = 64
+PATIENCE_PERIODS = 2  # for peers to fetch a new packet of themselves, before it is pushed
+
+
+class Holder(Protocol):
+    """What holding needs of a node."""
+
+    me: NodeId
+    table: Table
+    dht: Rings
+    admission: Admission
+    own_packet: tuple[OutcomePacket, bytes] | None
+
+    def contact(self) -> Contact:
+        """Return who the node is now."""
+
+    def wall_s(self) -> float:
+        """Return seconds since the epoch."""
+
+    def gone(self, node: NodeId) -> bool:
+        """Return whether a node has not answered when it was last asked."""
+
+    def ask(
+        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
+        errand: Errand | None = None,
+    ) -> bool:  # fmt: skip
+        """Ask a contact; return whether the request was sent."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Hold a packet of another: its bytes, its author as it was, and what it says."""
+
+    data: bytes
+    author: Contact
+    packet: OutcomePacket
+
+
+class Holding:
+    """Keep packets of others, tell of those whose authors are gone, and see to one's own."""
+
+    def __init__(self, node: Holder) -> None:
+        self.node = node
+        self.kept: OrderedDict[NodeId, Kept] = OrderedDict()
+        self._offers: OrderedDict[NodeId, tuple[Contact, Contact]] = OrderedDict()
+        self._holders: set[NodeId] = set()  # of one's own newest packet
+        self._since = 0
+
+    def published(self) -> None:
+        """Note that one's own packet is new: nobody holds it yet."""
+        self._holders, self._since = set(), 0
+
+    def put(self, data: bytes, admitted: Admitted, author: Contact) -> None:
+        """Keep the bytes of an admitted packet."""
+        contact = msgspec.structs.replace(
+            author, fingerprint=admitted.fingerprint.tobytes(), version=admitted.packet.sequence
+        )
+        self.kept[author.id] = Kept(data, contact, admitted.packet)
+        self.kept.move_to_end(author.id)
+        self._offers.pop(author.id, None)
+        while len(self.kept) > MOST_KEPT:
+            self.kept.popitem(last=False)
+
+    def fetch(self, author: NodeId, after: int, asker: NodeId) -> bytes:
+        """Return a packet newer than a sequence number, empty where there is none."""
+        own = self.node.own_packet
+        if author == self.node.me:
+            if own is None or own[0].sequence <= after:
+                return b""
+            self._holders.add(asker)
+            return own[1]
+        kept = self.kept.get(author)
+        if kept is None or kept.packet.sequence <= after or kept.packet.expired(self.node.wall_s()):
+            return b""
+        return kept.data
+
+    def orphans(self, wanted: Fingerprint, most: int) -> list[Contact]:
+        """Return authors that are gone and whose packets are kept here, the most alike first."""
+        now_s = self.node.wall_s()
+        gone = [
+            kept.author for author, kept in self.kept.items()
+            if self.node.gone(author) and not kept.packet.expired(now_s)
+        ]  # fmt: skip
+        return sorted(gone, key=lambda c: -cosine(wanted, c.vector()))[:most]
+
+    def offered(self, orphans: list[Contact], holder: Contact) -> None:
+        """Take what a holder has told: authors that are gone, whose packets it keeps."""
+        for author in orphans:
+            self._offers[author.id] = (author, holder)
+            self._offers.move_to_end(author.id)
+        while len(self._offers) > MOST_OFFERED:
+            self._offers.popitem(last=False)
+
+    def candidates(self, found: tuple[Contact, ...]) -> list[Contact]:
+        """Return the authors of a lookup's answer, and those gone that others keep packets of."""
+        alive = {contact.id for contact in found} | set(self.node.table.contacts)
+        gone = [author for author, _ in self._offers.values() if author.id not in alive]
+        return [*found, *gone]
+
+    def holder(self, author: Contact) -> Contact | None:
+        """Return who keeps a packet of an author that is gone; None where it is to be asked."""
+        offer = self._offers.get(author.id)
+        if offer is None or author.id in self.node.table.contacts:
+            return None
+        return offer[1]
+
+    def lost(self, node: NodeId) -> None:
+        """Note that a node has not answered: it holds nothing."""
+        self._holders.discard(node)
+        for author in [a for a, (_, holder) in self._offers.items() if holder.id == node]:
+            del self._offers[author]
+
+    def period(self, now: float, effects: Effects) -> None:
+        """Forget what has expired; push one's own packet where too few have fetched it."""
+        for author in [a for a, k in self.kept.items() if k.packet.expired(self.node.wall_s())]:
+            del self.kept[author]
+        self._verify(now, effects)
+        own = self.node.own_packet
+        self._since += 1
+        missing = self.node.dht.replication - len(self._holders)
+        if own is None or missing <= 0 or self._since <= PATIENCE_PERIODS:
+            return
+        contact = self.node.contact()
+        for other in self.node.table.alike(contact.vector(), missing, self._holders):
+            self.node.ask(now, other, wire.KEEP, wire.Keep(contact, own[1]), effects)
+
+    def _verify(self, now: float, effects: Effects) -> None:
+        """Ask one author a period whether it is still there, where no lookup would ask it."""
+        for author in list(self.kept):
+            self.kept.move_to_end(author)
+            if not self.node.gone(author) and author not in self.node.table.contacts:
+                notice = wire.Notice(self.node.contact())
+                self.node.ask(now, self.kept[author].author, wire.NOTICE, notice, effects)
+                return
+
+    def keep(self, body: wire.Keep) -> wire.Notice | wire.Refusal:
+        """Take a packet that its author asks to be kept; it is checked as any other."""
+        author = body.contact
+        kept = self.kept.get(author.id)
+        after = kept.packet.sequence if kept else 0
+        if kept is not None and kept.data == body.data:
+            return wire.Notice(self.node.contact())
+        try:
+            admitted = self.node.admission.admit(
+                body.data, author.id, after, np.frombuffer(author.fingerprint, np.int8),
+                author.version, self.node.wall_s(),
+            )  # fmt: skip
+        except PacketError as error:
+            return wire.Refusal(f"packet: {error.reason}")
+        self.put(body.data, admitted, author)
+        return wire.Notice(self.node.contact())
+
+    def kept_by(self, node: NodeId) -> None:
+        """Note that a node has taken one's own packet to keep."""
+        self._holders.add(node)
