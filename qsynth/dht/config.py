@@ -8,7 +8,7 @@ from qsynth.schema import setting
 
 STRATEGIES = ("auto", "rings", "full_view")
 SMALL_REPLY = 8
-FULL_VIEW = 100  # nodes below which to know everyone costs less than to look for them
+FULL_VIEW = 200  # nodes below which to know everyone costs fewer bytes than to look for them
 
 
 @dataclass(frozen=True)
