@@ -117,7 +117,8 @@ def measure(mesh: Mesh, queries: Prints, strategy: str, start: str, share: float
         askers = rng.choice(alive, count, replace=count > len(alive))
         queries = mesh.prints[askers]
     true = nearest_of(mesh.prints, alive, queries, askers)
-    limit = lookup_limits(config, K, max(len(mesh.prints), config.keep_all + 1))
+    nodes = max(len(mesh.prints), config.keep_all + 1)
+    limit = lookup_limits(config, K, nodes, warm=start == "warm" and strategy == "rings")
     found, told = np.full((count, K), -1, np.int64), np.zeros((count, 4), np.int64)
     asked = np.zeros(len(mesh.prints), np.int64)
     inverse = inverse_lengths(queries)

@@ -20,6 +20,7 @@ from qsynth.kernels.cosine import likeness
 from qsynth.types import Fingerprint, NodeId
 
 GROWS_FROM = 10  # doublings: 1,024 nodes
+WARM_PATIENCE = 3
 SPARE = 16  # places in the beam for contacts that turn out to be dead
 
 
@@ -138,13 +139,18 @@ class Lookup:
         return float(likeness(self.target, self._inverse, print_, inverse))
 
 
-def lookup_limits(config: Rings, k: int, nodes: float) -> beam.Limits:
+def lookup_limits(config: Rings, k: int, nodes: float, warm: bool = False) -> beam.Limits:
     """Return the limits of a config's lookups of the k nearest among so many nodes.
 
-    Whoever keeps everyone has no need to widen the beam.
+    Whoever keeps everyone has no need to widen the beam.  warm: begun in the neighbourhood of what
+    is wanted, where the answer is settled at once, however large the mesh.
     """
     if nodes <= config.keep_all:
         return beam.limits(k, config.ef, config.ef, config.alpha, config.lookup_rpcs, 0)
+    if warm:
+        return beam.limits(
+            k, config.ef, config.ef_max, config.alpha, config.lookup_rpcs, WARM_PATIENCE
+        )
     more = round(config.ef_growth * max(0.0, math.log2(max(nodes, 1.0)) - GROWS_FROM))
     return beam.limits(
         k, config.ef + more, config.ef_max, config.alpha, config.lookup_rpcs, config.patience + more

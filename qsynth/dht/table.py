@@ -125,6 +125,11 @@ class Table:
         apart = int.from_bytes(self.me, "big") ^ int.from_bytes(last.id, "big")
         return max(known + 1.0, (SAMPLE - 1) * 2.0**256 / max(apart, 1))
 
+    def near_home(self, wanted: Fingerprint) -> bool:
+        """Return whether a fingerprint is as alike to one's own as the most alike contacts are."""
+        _, scores = cosine_top(self.own, wanted.reshape(1, -1), 1)
+        return bool(scores[0] > 0 and scores[0] * rings.DENSITY_STEPS >= self.density)
+
     def nearest(self, target: NodeId, k: int, exclude: Iterable[NodeId] = ()) -> list[Contact]:
         """Return the k contacts nearest to an id in the XOR metric."""
         rows = self._all_but(exclude)

@@ -109,10 +109,12 @@ class Searches:
         node = self.node
         k, width = max(node.peers.k, 1), max(node.dht.ef, node.peers.k)
         if isinstance(target, bytes):
-            start, kind = node.table.nearest(target, width), wire.NEAREST
+            start, kind, warm = node.table.nearest(target, width), wire.NEAREST, False
         else:
             start, kind = node.table.alike(target, width), wire.SIMILAR
-        lookup = Lookup(target, k, node.me, start, lookup_limits(node.dht, k, node.table.nodes))
+            warm = node.table.near_home(target)
+        limits = lookup_limits(node.dht, k, node.table.nodes, warm)
+        lookup = Lookup(target, k, node.me, start, limits)
         self._run(now, Search(lookup, now, kind), effects)
 
     def _run(self, now: float, search: Search, effects: Effects) -> None:
