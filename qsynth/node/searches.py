@@ -171,7 +171,7 @@ class Searches:
         if not (late or lookup.done):
             return
         del self._under_way[number]
-        if search.joining and not late:
+        if search.joining:  # late or not: what it has met is a beginning for the next ring
             self._next_ring(now, search, effects)
         else:
             self._end(now, search, effects)

@@ -91,6 +91,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]]) -> None:
+    plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "qsynth"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     for strategy, start, label in (("rings", "cold", "rings, cold"), ("rings", "warm", "warm"),
                                    ("exact", "cold", "by id")):  # fmt: skip
