@@ -26,8 +26,6 @@ SPREAD_DIMENSIONS = 8
 CLUSTER_SPREAD, NOISE = 0.5, 0.03  # of a centre's own length: within a cluster, and everywhere
 SUPER_SHARE = 0.6  # of a centre's variance that it shares with the clusters beside it
 CHUNK = 65_536
-MADE = ("clustered", "uniform")
-RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels")
 
 
 def quantised(vectors: Floats32) -> Prints:

@@ -33,8 +33,8 @@ class Row:
     """Hold what `qsynth bench route` prints of one mesh, strategy, start and share of the dead.
 
     recall: of the ten alive nodes most alike, by brute force over all; with strategy exact, the
-    share of ids that were found.  busiest_share: of the
-    queries, the share that asked the busiest node.  bytes: of requests and answers of a lookup.
+    share of ids that were found.  busiest_share: of the queries, the share that asked the busiest
+    node.  bytes: of requests and answers of a lookup.
     seconds: building and asking.  table_bytes_hour: of keeping the table, at a period a minute.
     """
 
@@ -73,7 +73,7 @@ class Mesh:
         began = time.monotonic()
         rng = np.random.default_rng([seed, 24])
         n = len(prints)
-        self.prints, self.config, self.rng = prints, config, rng
+        self.prints, self.config = prints, config
         self.keys: Keys = rng.integers(0, 2**64, n, dtype=np.uint64)
         levels = math.ceil(math.log(max(n, 2)) / math.log(2**config.digit_bits)) + 1
         self.net: Net = empty_net(
@@ -117,8 +117,8 @@ def measure(mesh: Mesh, queries: Prints, strategy: str, start: str, share: float
         askers = rng.choice(alive, count, replace=count > len(alive))
         queries = mesh.prints[askers]
     true = nearest_of(mesh.prints, alive, queries, askers)
-    nodes = max(len(mesh.prints), config.keep_all + 1)
-    limit = lookup_limits(config, K, nodes, warm=start == "warm" and strategy == "rings")
+    warm = start == "warm" and strategy == "rings"
+    limit = lookup_limits(config, K, len(mesh.prints), warm)
     found, told = np.full((count, K), -1, np.int64), np.zeros((count, 4), np.int64)
     asked = np.zeros(len(mesh.prints), np.int64)
     inverse = inverse_lengths(queries)

@@ -29,7 +29,8 @@ def limits(k: int, ef: int, ef_max: int, alpha: int, budget: int, patience: int)
     way at once.  budget: requests in all.  patience: answers in a row that leave the best k as
     they are, before a beam that has been asked is not widened.
     """
-    return np.array([k, max(ef, k), max(ef_max, k), alpha, budget, patience], np.int64)
+    width = max(ef, k)
+    return np.array([k, width, max(ef_max, width), alpha, budget, patience], np.int64)
 
 
 @njit(cache=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
@@ -164,9 +163,8 @@ class Holding:
             return wire.Notice(self.node.contact())
         try:
             admitted = self.node.admission.admit(
-                body.data, author.id, after, np.frombuffer(author.fingerprint, np.int8),
-                author.version, self.node.wall_s(),
-            )  # fmt: skip
+                body.data, author.id, after, author.vector(), author.version, self.node.wall_s()
+            )
         except PacketError as error:
             return wire.Refusal(f"packet: {error.reason}")
         self.put(body.data, admitted, author)

@@ -199,7 +199,7 @@ def lookup_of(network, peer, wanted, exact: bool) -> list[Contact]:
     node, found = peer.node, []
     start = starts(node, wanted, exact)
     # Tables stay what they are while the two are compared.
-    frozen = {p: p.node._learn for p in NODES(network)}
+    frozen = {p: p.node._learn for p in nodes_of(network)}
     for p in frozen:
         p.node._learn = lambda contacts: list(contacts)
     if exact:
@@ -219,7 +219,7 @@ def lookup_of(network, peer, wanted, exact: bool) -> list[Contact]:
     return found
 
 
-def NODES(network) -> list[Spied]:
+def nodes_of(network) -> list[Spied]:
     return [receiver.__self__ for receiver in network._receivers.values()]
 
 
