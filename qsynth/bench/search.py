@@ -10,19 +10,25 @@ from numba import njit
 
 from qsynth.bench.net import Keys, Net, Rows, pack, shared_digits
 from qsynth.kernels.beam import (
+    AGAIN,
     BUDGET,
     COUNTERS,
+    DIGIT,
     FOUND,
     SIZE,
+    STARTS,
     K,
     Marks,
     beam_add,
     beam_answered,
     beam_begin,
     beam_failed,
+    beam_merge,
     beam_next,
+    beam_restart,
 )  # fmt: skip
 from qsynth.kernels.cosine import likeness, put_best
+from qsynth.kernels.restart import looks_wrong, starts_elsewhere
 from qsynth.types import Fingerprint, Floats, Floats32, Ints
 
 SPARE = 16  # places in the beam for contacts that may turn out to be dead
@@ -143,6 +149,7 @@ def _begin(
             s.known[known] = row
             known += 1
             score = _score(row, vector, inverse, key, exact, prints, lengths, keys)
+            s.stamps[row], s.scores[row] = stamp, score
             beam_add(s.rows, s.beam_scores, s.marks, s.counters, limit, row, score)
     return known
 
@@ -157,6 +164,34 @@ def search(
     the rounds: the length of the longest chain of answers.  The answer is the beam, `s.rows`.
     """
     s.clock[0] += 1
+    rows, scores, marks, counters = s.rows, s.beam_scores, s.marks, s.counters
+    known = _begin(start, wanted, me, limit, s.clock[0], s, net.prints, net.inverse, net.keys)
+    asked, known, rounds, depth = _walk(net, wanted, me, limit, most, s, 0, known, 1)
+    while _again(net, limit, asked, s):
+        size = min(limit[K], counters[SIZE])
+        kept, kept_scores = rows[:size].copy(), scores[:size].copy()
+        again = _elsewhere(net, limit[DIGIT], asked, known, s)
+        beam_restart(counters, limit)
+        for i in range(len(again)):
+            other = s.known[again[i]]
+            beam_add(rows, scores, marks, counters, limit, other, s.scores[other])
+        asked, known, longest, depth = _walk(
+            net, wanted, me, limit, most, s, asked, known, depth
+        )  # fmt: skip
+        rounds = max(rounds, longest)
+        beam_merge(rows, scores, marks, counters, limit, kept, kept_scores)
+    return asked, known, rounds
+
+
+@njit(cache=True)
+def _walk(
+    net: Net, wanted: Wanted, me: int, limit: Ints, most: int, s: Scratch, asked: int, known: int,
+    depth: int,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Ask until nobody is left to ask; `asked` and `known` go on from what they are.
+
+    depth: of the first requests in the chain of answers; returned as of those that would follow.
+    """
     stamp, budget = s.clock[0], limit[BUDGET]
     prints, lengths, keys, bits, dead = net.prints, net.inverse, net.keys, net.bits[0], net.dead
     packed, sizes = net.packed, net.packed_sizes
@@ -164,10 +199,8 @@ def search(
     rows, beam_scores, marks, counters = s.rows, s.beam_scores, s.marks, s.counters
     queue, depths, every = s.queue, s.depths, s.known
     key, exact = wanted.key, wanted.exact
-    known = _begin(start, wanted, me, limit, stamp, s, prints, lengths, keys)
-    head = tail = rounds = asked = 0
+    head = tail = rounds = 0
     late_head = late_tail = 0  # the silent ones wait at the other end of the same memory
-    depth = 1
     while True:
         while True:
             row = beam_next(rows, marks, counters, limit)
@@ -205,8 +238,35 @@ def search(
             row, depth = queue[budget - late_head], depths[budget - late_head] + 1
             beam_failed(rows, beam_scores, marks, counters, row)
         else:
-            return asked, known, rounds
+            return asked, known, rounds, depth
         rounds = max(rounds, depth - 1)
+
+
+@njit(cache=True)
+def _again(net: Net, limit: Ints, asked: int, s: Scratch) -> bool:
+    """Return whether a search that has ended is to begin anew."""
+    if s.counters[STARTS] >= limit[AGAIN] or asked >= limit[BUDGET] or s.counters[SIZE] == 0:
+        return False
+    rows = s.rows[: min(limit[K], s.counters[SIZE])]
+    prints, inverse = net.prints[rows], net.inverse[rows]
+    return looks_wrong(s.beam_scores[: len(rows)], prints, inverse)
+
+
+@njit(cache=True)
+def _elsewhere(net: Net, digit: int, asked: int, known: int, s: Scratch) -> Ints:
+    """Return which of the known to begin anew with, as places in `s.known`."""
+    rows = s.known[:known]
+    were = np.zeros(known, np.bool_)
+    groups = np.empty(known, np.int64)
+    shift = np.uint64(64 - digit)
+    home = 0
+    for i in range(known):
+        if rows[i] == s.rows[0]:
+            home = i
+        groups[i] = np.int64(net.keys[rows[i]] >> shift)
+        for j in range(asked):
+            were[i] |= s.asked[j] == rows[i]
+    return starts_elsewhere(s.scores[rows], were, groups, groups[home])
 
 
 @njit(cache=True)

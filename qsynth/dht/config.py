@@ -38,6 +38,10 @@ class Rings:
         1.0, "by which ef and patience grow when the mesh doubles, from 1,024 nodes on", low=0.0,
         high=16.0,
     )  # fmt: skip
+    second_starts: int = setting(
+        1, "times a lookup begins anew elsewhere where its answer looks like the wrong cluster",
+        low=0, high=8,
+    )  # fmt: skip
     alpha: int = setting(3, "requests of a lookup under way at once", low=1, high=16)
     reply_contacts: int = setting(
         12, "contacts in a reply; 8 at most while a table keeps everyone", low=1, high=64

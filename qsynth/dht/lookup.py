@@ -17,6 +17,7 @@ from qsynth.dht.config import Rings
 from qsynth.dht.contact import Contact
 from qsynth.kernels import beam, inverse_lengths
 from qsynth.kernels.cosine import likeness
+from qsynth.kernels.restart import looks_wrong, starts_elsewhere
 from qsynth.types import Fingerprint, NodeId
 
 GROWS_FROM = 10  # doublings: 1,024 nodes
@@ -59,6 +60,8 @@ class Lookup:
         self._depth: dict[NodeId, int] = {}
         self._failed: set[NodeId] = set()
         self._now_depth = 1
+        self._score_of: list[float] = []
+        self._kept: list[int] = []  # the best of an earlier start
         if not isinstance(target, bytes):
             self._inverse = inverse_lengths(target.reshape(1, -1))[0]
         self._take(start)
@@ -82,20 +85,61 @@ class Lookup:
         self._returned(node)
         beam.beam_answered(self._rows, self._marks, self._counters, self._number[node])
         self._take(contacts)
+        self._ended()
 
     def failed(self, node: NodeId) -> None:
         """Note that a node has not answered in time."""
         self._returned(node)
         self._failed.add(node)
         beam.beam_failed(self._rows, self._scores, self._marks, self._counters, self._number[node])
+        self._ended()
 
     @property
     def done(self) -> bool:
         """Return whether nobody is left to ask or to wait for."""
-        if self._counters[beam.UNDER_WAY] > 0:
-            return False
+        return self._counters[beam.UNDER_WAY] == 0 and not self._more()
+
+    def _more(self) -> bool:
+        """Return whether the beam has somebody to ask: looked at in a copy, not asked yet."""
         marks, counters = self._marks.copy(), self._counters.copy()
-        return beam.beam_next(self._rows, marks, counters, self.limits) < 0
+        return beam.beam_next(self._rows, marks, counters, self.limits) >= 0
+
+    def _ended(self) -> None:
+        """Begin anew in another prefix group where a search has ended in what looks wrong."""
+        if self._counters[beam.UNDER_WAY] > 0 or self._more():
+            return
+        self._merge()
+        if not self._looks_wrong():
+            return
+        self._kept = self._rows[: min(self.k, int(self._counters[beam.SIZE]))].tolist()
+        digit = int(self.limits[beam.DIGIT])
+        groups = np.array([contact.id[0] >> (8 - digit) for contact in self._known])
+        asked = np.array([contact.id in self._depth for contact in self._known])
+        scores = np.array(self._score_of)
+        again = starts_elsewhere(scores, asked, groups, int(groups[self._kept[0]]))
+        beam.beam_restart(self._counters, self.limits)
+        for row in again.tolist():
+            self._put(row)
+        if not self._more():
+            self._merge()
+
+    def _merge(self) -> None:
+        kept = np.array(self._kept, np.int64)
+        scores = np.array(self._score_of)[kept] if self._kept else np.zeros(0)
+        beam.beam_merge(
+            self._rows, self._scores, self._marks, self._counters, self.limits, kept, scores
+        )
+        self._kept = []
+
+    def _looks_wrong(self) -> bool:
+        size = min(self.k, int(self._counters[beam.SIZE]))
+        spent = self.rpcs >= self.limits[beam.BUDGET]
+        if isinstance(self.target, bytes) or spent or size == 0:
+            return False
+        if self._counters[beam.STARTS] >= self.limits[beam.AGAIN]:
+            return False
+        prints = np.stack([self._known[row].vector() for row in self._rows[:size]])
+        return bool(looks_wrong(self._scores[:size], prints, inverse_lengths(prints)))
 
     def result(self) -> LookupResult:
         """Return the best contacts known, without those that failed."""
@@ -126,10 +170,14 @@ class Lookup:
                 self._counters[beam.FOUND] = 1
             row = self._number[contact.id] = len(self._known)
             self._known.append(contact)
-            beam.beam_add(
-                self._rows, self._scores, self._marks, self._counters, self.limits, row,
-                self._score(contact),
-            )  # fmt: skip
+            self._score_of.append(self._score(contact))
+            self._put(row)
+
+    def _put(self, row: int) -> None:
+        beam.beam_add(
+            self._rows, self._scores, self._marks, self._counters, self.limits, row,
+            self._score_of[row],
+        )  # fmt: skip
 
     def _score(self, contact: Contact) -> float:
         if isinstance(self.target, bytes):
@@ -149,12 +197,14 @@ def lookup_limits(config: Rings, k: int, nodes: float, warm: bool = False) -> be
         return beam.limits(k, config.ef, config.ef, config.alpha, config.lookup_rpcs, 0)
     if warm:
         return beam.limits(
-            k, config.ef, config.ef_max, config.alpha, config.lookup_rpcs, WARM_PATIENCE
-        )
+            k, config.ef, config.ef_max, config.alpha, config.lookup_rpcs, WARM_PATIENCE,
+            config.second_starts, config.digit_bits,
+        )  # fmt: skip
     more = round(config.ef_growth * max(0.0, math.log2(max(nodes, 1.0)) - GROWS_FROM))
     return beam.limits(
-        k, config.ef + more, config.ef_max, config.alpha, config.lookup_rpcs, config.patience + more
-    )
+        k, config.ef + more, config.ef_max, config.alpha, config.lookup_rpcs,
+        config.patience + more, config.second_starts, config.digit_bits,
+    )  # fmt: skip
 
 
 def xor_distance(one: NodeId, other: NodeId) -> int:

@@ -17,20 +17,26 @@ from qsynth.types import Floats, Ints
 Marks = npt.NDArray[np.int8]
 UNASKED, WAITING, ANSWERED = 0, 1, 2
 # What a search counts; its limits, as `limits` makes them.
-SIZE, WIDTH, UNDER_WAY, RPCS, SETTLED, FOUND, COUNTERS = 0, 1, 2, 3, 4, 5, 6
-K, EF, EF_MAX, ALPHA, BUDGET, PATIENCE = 0, 1, 2, 3, 4, 5
+SIZE, WIDTH, UNDER_WAY, RPCS, SETTLED, FOUND, STARTS, COUNTERS = 0, 1, 2, 3, 4, 5, 6, 7
+K, EF, EF_MAX, ALPHA, BUDGET, PATIENCE, AGAIN, DIGIT = 0, 1, 2, 3, 4, 5, 6, 7
 Limits = Ints
 
 
-def limits(k: int, ef: int, ef_max: int, alpha: int, budget: int, patience: int) -> Limits:
+def limits(
+    k: int, ef: int, ef_max: int, alpha: int, budget: int, patience: int, again: int = 0,
+    digit: int = 2,
+) -> Limits:  # fmt: skip
     """Return the limits of a search as the kernels take them.
 
     k: contacts wanted.  ef: the beam's width at first; ef_max: at last.  alpha: requests under
     way at once.  budget: requests in all.  patience: answers in a row that leave the best k as
-    they are, before a beam that has been asked is not widened.
+    they are, before a beam that has been asked is not widened.  again: times that a search begins
+    anew, in another prefix group, where its answer looks like the wrong cluster.  digit: bits of
+    an id that name its group.
     """
     width = max(ef, k)
-    return np.array([k, width, max(ef_max, width), alpha, budget, patience], np.int64)
+    widest = max(ef_max, width)
+    return np.array([k, width, widest, alpha, budget, patience, again, digit], np.int64)
 
 
 @njit(cache=True)
@@ -114,3 +120,24 @@ def beam_failed(rows: Ints, scores: Floats, marks: Marks, counters: Ints, row: i
                 marks[i] = marks[i + 1]
             counters[SIZE] -= 1
             return
+
+
+@njit(cache=True)
+def beam_restart(counters: Ints, limit: Ints) -> None:
+    """Empty the beam for another start of the same search; what it has cost counts on."""
+    rpcs, starts = counters[RPCS], counters[STARTS]
+    beam_begin(counters, limit)
+    counters[RPCS], counters[STARTS] = rpcs, starts + 1
+
+
+@njit(cache=True)
+def beam_merge(
+    rows: Ints, scores: Floats, marks: Marks, counters: Ints, limit: Ints, kept: Ints,
+    kept_scores: Floats,
+) -> None:  # fmt: skip
+    """Put the best of an earlier start back into the beam; they have been asked."""
+    for i in range(len(kept)):
+        beam_add(rows, scores, marks, counters, limit, kept[i], kept_scores[i])
+        for at in range(counters[SIZE]):
+            if rows[at] == kept[i]:
+                marks[at] = ANSWERED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsynth.kernels import beam, rings
+from qsynth.kernels import beam, restart, rings
 from qsynth.kernels.cosine import cosine_top, inner_top, inverse_lengths, likeness
 from qsynth.kernels.hamming import hamming_top
 from qsynth.kernels.rings import Prints
@@ -66,3 +66,8 @@ def warm_up_beam() -> None:
         beam.beam_next(rows, marks, counters, limit)
     beam.beam_answered(rows, marks, counters, 0)
     beam.beam_failed(rows, values, marks, counters, 1)
+    beam.beam_restart(counters, limit)
+    beam.beam_merge(rows, values, marks, counters, limit, rows[:1].copy(), values[:1].copy())
+    prints = np.ones((2, 8), np.int8)
+    restart.looks_wrong(values[:2], prints, inverse_lengths(prints))
+    restart.starts_elsewhere(values[:2], np.zeros(2, np.bool_), np.zeros(2, np.int64), 1)

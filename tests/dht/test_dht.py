@@ -178,6 +178,30 @@ def test_a_lookup_from_nothing_ends_at_once_and_a_budget_is_kept(world) -> None:
     assert run_lookup(tables, contacts[0].id, contacts[0].vector(), 5, tight).rpcs <= 4
 
 
+def test_a_lookup_that_ends_in_the_wrong_cluster_begins_anew_elsewhere() -> None:
+    rng = np.random.default_rng(8)
+    wanted, trap = 60 * np.eye(D)[0], 60 * np.eye(D)[1]
+
+    def near(centre, group, i):
+        print_ = np.clip(centre + 4 * rng.standard_normal(D), -127, 127).astype(np.int8)
+        return Contact(bytes([group << 6]) + rng.bytes(31), f"ipc:///{i}", print_.tobytes(), 1)
+
+    right = [near(wanted, 0, i) for i in range(6)]
+    wrong = [near(trap + 0.3 * wanted, 1, i) for i in range(30)]
+    bridge = near(-wanted, 2, 99)  # unlike what is wanted, it alone knows the right ones
+    links = {c.id: [bridge, *wrong] for c in wrong} | {c.id: right for c in [bridge, *right]}
+    for again in (0, 1):
+        config = Rings(strategy="rings", second_starts=again, patience=2, ef_max=12)
+        limits = lookup_limits(config, 5, 1000.0)
+        lookup = Lookup(wanted.astype(np.int8), 5, b"me" * 16, wrong[:1], limits)
+        while not lookup.done:
+            for asked in lookup.next():
+                lookup.answered(asked.id, links[asked.id])
+        found = {c.id for c in lookup.result().contacts}
+        assert (found <= {c.id for c in right}) == bool(again)
+        assert lookup.rpcs <= config.lookup_rpcs
+
+
 def test_a_contact_is_checked() -> None:
     good = contact(1)
     assert good.valid(D)

@@ -11,6 +11,7 @@ from qsynth.kernels import (
     hamming_top,
     inner_top,
     inverse_lengths,
+    restart,
     xor_nearest,
 )
 from qsynth.kernels.rings import near_insert, ring_insert
@@ -205,6 +206,33 @@ def test_a_beam_keeps_its_budget_and_drops_who_fails() -> None:
     assert rows[: counters[beam.SIZE]].tolist() == [1, 2, 3, 4, 5]
 
 
+def test_an_answer_looks_wrong_where_it_is_more_alike_among_itself(rng) -> None:
+    for spread in (0.1, 0.5, 2.0):
+        for away in (0.0, 0.5, 4.0):
+            centre = rng.standard_normal(16)
+            prints = np.clip(20 * (centre + spread * rng.standard_normal((6, 16))), -127, 127)
+            prints = prints.astype(np.int8)
+            wanted = 20 * (centre + away * rng.standard_normal(16))
+            unit = prints / np.linalg.norm(prints, axis=1, keepdims=True)
+            scores = unit @ wanted / np.linalg.norm(wanted)
+            pairs = [unit[i] @ unit[j] for i in range(6) for j in range(6) if i != j]
+            assert restart.looks_wrong(scores, prints, inverse_lengths(prints)) == (
+                np.mean(scores) < np.mean(pairs) - restart.MARGIN
+            )
+    one = np.ones((1, 16), np.int8)
+    assert not restart.looks_wrong(np.array([-1.0]), one, inverse_lengths(one))
+
+
+def test_a_second_start_takes_the_best_unasked_of_other_groups(rng) -> None:
+    for size in (0, 2, 5, 40):
+        scores = rng.choice(5, size).astype(float)
+        asked = rng.random(size) < 0.5
+        groups = rng.integers(0, 4, size)
+        free = [i for i in range(size) if not asked[i] and groups[i] != 2]
+        twin = sorted(free, key=lambda i: (-scores[i], i))[: restart.STARTS]
+        assert restart.starts_elsewhere(scores, asked, groups, 2).tolist() == twin
+
+
 def test_warm_up_compiles_all_that_tables_and_lookups_use() -> None:
     """What is compiled after a fork costs every child seconds and megabytes."""
     import subprocess
@@ -214,13 +242,14 @@ def test_warm_up_compiles_all_that_tables_and_lookups_use() -> None:
 import numpy as np
 from qsynth.dht import Contact, Lookup, Table, lookup_limits
 from qsynth.dht.config import Rings
-from qsynth.kernels import beam, cosine, rings, warm_up, xor
+from qsynth.kernels import beam, cosine, restart, rings, warm_up, xor
 warm_up()
 limits = lookup_limits(Rings(), 3, 1000.0)
 kernels = (
     xor._nearest, cosine._top, cosine._inverse_lengths, cosine.likeness, rings.rank_of, rings.place,
     rings.placed, rings.near_remove, rings.rings_remove, rings.density_of, beam.beam_begin,
     beam.beam_add, beam.beam_next, beam.beam_answered, beam.beam_failed,
+    beam.beam_restart, beam.beam_merge, restart.looks_wrong, restart.starts_elsewhere,
 )
 before = [len(k.signatures) for k in kernels]
 rng = np.random.default_rng(0)
@@ -241,6 +270,11 @@ for wanted in (table.own, made[0].vector()):
     lookup.failed(other.id)
     lookup.done
 Lookup(made[0].id, 3, table.me, made, limits).next()
+for tight in (made, made[:4]):
+    lookup = Lookup(-made[0].vector(), 3, table.me, tight, limits)
+    while not lookup.done:
+        for one in lookup.next():
+            lookup.answered(one.id, [])
 print(before == [len(k.signatures) for k in kernels])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
