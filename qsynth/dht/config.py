@@ -47,6 +47,14 @@ class Rings:
         12, "contacts in a reply; 8 at most while a table keeps everyone", low=1, high=64
     )
     replication: int = setting(2, "nodes that keep a packet beside its author", low=0, high=64)
+    record_replicas: int = setting(5, "nodes that keep a record", low=1, high=64)
+    record_reads: int = setting(
+        2, "of these, whose values are merged when it is read", low=1, high=64
+    )
+    record_republish_s: float = setting(
+        600.0, "seconds after which its holders see again who should keep it", low=1.0
+    )
+    max_records: int = setting(4096, "records that a node keeps", low=1)
     quiet_periods: int = setting(
         4, "without a lookup at most while its answer stays the same", low=0
     )

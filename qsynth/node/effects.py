@@ -11,11 +11,15 @@ from qsynth.mesh import Send
 
 @dataclass
 class Effects:
-    """Hold messages to send, lines to record, and addresses to hang up on."""
+    """Hold messages to send, lines to record, and addresses to hang up on.
+
+    done: what came of what the user has asked for, by its ticket.
+    """
 
     sends: list[Send] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
+    done: list[tuple[int, Any]] = field(default_factory=list)
 
     def record(self, event: str, **values: Any) -> None:
         """Add a line to the record."""
@@ -26,10 +30,11 @@ class Effects:
 class Errand:
     """Why a node was asked: who it is, and for which lookup, or which job of the sums.
 
-    author: whose packet is fetched, where it is not the node's own.
+    author: whose packet is fetched, where it is not the node's own.  ticket: of a store or get.
     """
 
     contact: Contact
     lookup: int | None
     job: Any = None
     author: Contact | None = None
+    ticket: int | None = None

@@ -7,8 +7,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
+from qsynth.dht.record import Record
+from qsynth.errors import MeshError
 from qsynth.mesh import Send
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.effects import Effects
@@ -40,6 +43,7 @@ class MeshHost:
         self._tried: set[str] = set()
         self._lock = threading.Lock()
         self._outbox: deque[Send | str] = deque()
+        self._asked: dict[int, Future[Any]] = {}  # stores and gets of the user, by ticket
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mesh", daemon=True)
 
@@ -61,6 +65,29 @@ class MeshHost:
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record what the learner has to say."""
         self.recorder.write(time.time(), records)
+
+    def store(self, key: bytes, value: bytes, ttl_s: float) -> Future[int]:
+        """Store a signed value under a 32-byte key; the result is how many nodes keep it.
+
+        Safe from any thread.  Raises ValueError where key, value or ttl are out of range; the
+        future raises MeshError where the host is closed first.
+        """
+        return self._ask(lambda now: self.node.store(now, key, value, ttl_s))
+
+    def get(self, key: bytes) -> Future[list[Record]]:
+        """Read what is stored under a key: the newest record of each author, checked."""
+        return self._ask(lambda now: self.node.get(now, key))
+
+    def _ask(self, begin: Callable[[float], tuple[int, Effects]]) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._stop.is_set():
+                raise MeshError("the node is closed")
+            ticket, effects = begin(time.monotonic())
+            self._asked[ticket] = future
+            self._apply(effects)
+        self.transport.wake()
+        return future
 
     def finish(self, linger_s: float) -> bool:
         """Serve until all nodes known have finished; return False if `linger_s` ran out."""
@@ -85,6 +112,8 @@ class MeshHost:
             self.transport.wake()
             self._thread.join(timeout=5.0)
         self.transport.close()
+        while self._asked:
+            self._asked.popitem()[1].set_exception(MeshError("the node was closed"))
 
     def paused(self) -> threading.Lock:
         """Return the lock under which the node does not change."""
@@ -138,6 +167,9 @@ class MeshHost:
         self._outbox.extend(effects.forget)
         if effects.records:
             self.recorder.write(time.time(), effects.records)
+        for ticket, result in effects.done:
+            if ticket in self._asked:  # else a republished record
+                self._asked.pop(ticket).set_result(result)
 
     def _flush(self) -> None:
         while self._outbox:

@@ -21,6 +21,7 @@ from qsynth.mesh.config import Shared
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
 from qsynth.node.holding import Holding
+from qsynth.node.records import Records
 from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.study import Outcome, is_new
@@ -71,6 +72,7 @@ class Node:
         self._retry_at: float | None = None
         self._rng = np.random.default_rng([seed, 9])
         self.holding = Holding(self)
+        self.records = Records(self)
         self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
 
     # -- entries ---------------------------------------------------------------------------
@@ -123,9 +125,23 @@ class Node:
             self.searches.period(now, effects)
             self.upkeep.period(now, effects)
             self.holding.period(now, effects)
+            self.records.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
         return effects
+
+    def store(self, now: float, key: bytes, value: bytes, ttl_s: float) -> tuple[int, Effects]:
+        """Begin to store a value under a key; return the ticket of the result in `Effects.done`.
+
+        Raises ValueError where key, value or ttl are out of range.
+        """
+        effects, self._now = Effects(), now
+        return self.records.store(now, key, value, ttl_s, effects), effects
+
+    def get(self, now: float, key: bytes) -> tuple[int, Effects]:
+        """Begin to read what is stored under a key; return the ticket of the result."""
+        effects, self._now = Effects(), now
+        return self.records.get(now, key, effects), effects
 
     def finish(self, now: float) -> Effects:
         """Tell those known who have not finished that we have; go on serving.  Can be repeated."""
@@ -242,6 +258,9 @@ class Node:
             self._drop(errand.contact.id)
             if errand.job is not None and self.tree is not None:
                 self.tree.failed(now, answer.kind, errand, effects)
+            self.records.failed(now, errand, effects)
+        elif errand is not None and errand.ticket is not None:
+            self.records.answered(now, answer, errand, effects)
         elif errand is not None and errand.job is not None:
             self._job_answered(now, answer, errand, effects)
         elif answer.refused:
@@ -261,12 +280,16 @@ class Node:
         else:
             found = wire.unpack(answer.body, wire.Contacts)
             if found is not None and found.contact.id == answer.sender:
-                contacts = self._learn([found.contact, *found.contacts[: wire.MAX_CONTACTS]])
+                contacts = self.heard(found)
                 orphans = found.orphans[: wire.MAX_CONTACTS]
                 self.holding.offered([c for c in orphans if c.valid(self.size)], found.contact)
             if answer.kind == wire.HELLO and contacts:
                 self._hello_answered(now, answer, effects)
         self.searches.returned(now, errand, contacts, effects)
+
+    def heard(self, body: wire.Contacts | wire.Found) -> list[Contact]:
+        """Take the contacts that a node has told of, itself the first; return who is not dead."""
+        return self._learn([body.contact, *body.contacts[: wire.MAX_CONTACTS]])
 
     def _job_answered(self, now: float, answer: Answer, errand: Errand, effects: Effects) -> None:
         assert self.tree is not None
@@ -298,6 +321,7 @@ class Node:
         self._drop(errand.contact.id)
         if errand.job is not None and self.tree is not None:
             self.tree.failed(now, failure.kind, errand, effects)
+        self.records.failed(now, errand, effects)
         self.searches.returned(now, errand, None, effects)
 
     def _drop(self, node: NodeId) -> None:

@@ -13,6 +13,7 @@ from qsynth.dht.config import Rings
 from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
 from qsynth.node.holding import Holding
+from qsynth.node.records import Records
 from qsynth.node.sums import SumTree, serve_sums
 from qsynth.node.upkeep import Upkeep
 from qsynth.trust import Admission
@@ -27,6 +28,8 @@ BODIES: dict[str, type] = {
     wire.NOTICE: wire.Notice,
     wire.GOSSIP: wire.Gossip,
     wire.KEEP: wire.Keep,
+    wire.STORE: wire.Store,
+    wire.FIND: wire.Find,
     wire.SUM: wire.SumQuery,
     wire.PIECE: wire.PieceQuery,
 }
@@ -45,6 +48,7 @@ class Server(Protocol):
     tree: SumTree | None
     upkeep: Upkeep
     holding: Holding
+    records: Records
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -77,6 +81,10 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
         return node.holding.keep(body) if valid else wire.Refusal("contact: out of range")
     if isinstance(body, wire.Gossip):
         return _gossip(node, body)
+    if isinstance(body, wire.Store):
+        return node.records.keep(body)
+    if isinstance(body, wire.Find):
+        return node.records.tell(body)
     if isinstance(body, wire.Notice):
         return wire.Notice(node.contact())
     return serve_sums(node.tree, body) if node.tree else wire.Refusal("no_sums")

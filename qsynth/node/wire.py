@@ -7,9 +7,11 @@ from typing import TypeVar
 import msgspec
 
 from qsynth.dht import Contact
+from qsynth.dht.record import Record
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
 SUM, PIECE, GOSSIP, KEEP = "sum", "piece", "gossip", "keep"
+STORE, FIND = "store", "find"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -102,6 +104,28 @@ class Keep(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
+class Store(msgspec.Struct, frozen=True, array_like=True):
+    """Ask to keep a record."""
+
+    contact: Contact
+    record: Record
+
+
+class Find(msgspec.Struct, frozen=True, array_like=True):
+    """Ask for the records under a key."""
+
+    contact: Contact
+    key: bytes
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True):
+    """Answer find: the records, and the contacts nearest to the key."""
+
+    contact: Contact
+    contacts: list[Contact]
+    records: list[Record]
+
+
 class Notice(msgspec.Struct, frozen=True, array_like=True):
     """Tell who I am now; the answer tells the same of the other."""
 
@@ -109,7 +133,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Contacts(msgspec.Struct, frozen=True, array_like=True):
-    """Answer hello, similar, nearest and gossip: who I am, and whom I know.
+    """Answer hello, similar, nearest, gossip and store: who I am, and whom I know.
 
     orphans: authors that are gone, whose packets I keep: of similar.
     """

@@ -46,6 +46,7 @@ class Peer:
                  dht=None):  # fmt: skip
         self.network, self.number = network, number
         self.records: list[dict] = []
+        self.done: list[tuple] = []
         admission = Admission(
             Checks(), task, task.digest(), encoder, read_evidence,
             lambda counts, sums: fingerprint(ClassSketch(), counts, sums),
@@ -64,6 +65,7 @@ class Peer:
 
     def apply(self, effects):
         self.records += effects.records
+        self.done += effects.done
         for send in effects.sends:
             self.transport.send(send.address, send.payload)
         if self.node.wake_at is not None:

@@ -1,0 +1,143 @@
+"""Store and get over the memory mesh: holders, dead holders, forgeries, republishing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from qsynth.dht.config import Rings
+from qsynth.dht.record import record_key, sign_record
+from qsynth.identity import Identity
+from qsynth.node import wire
+from tests.node.test_node import Peer, leave, mesh, turn
+
+CROWDED = Rings(strategy="rings", record_replicas=4)
+
+
+def store(network, peer, key, value, ttl_s=500.0):
+    return ended(network, peer, peer.node.store(network.now, key, value, ttl_s))
+
+
+def get(network, peer, key):
+    return ended(network, peer, peer.node.get(network.now, key))
+
+
+def ended(network, peer, begun):
+    ticket, effects = begun
+    peer.apply(effects)
+    network.run_until(network.now + 5.0)
+    assert [t for t, _ in peer.done].count(ticket) == 1  # always, and once
+    return dict(peer.done)[ticket]
+
+
+def holders(peers, key):
+    return {p.number for p in peers if p.node.records.kept.get(key, p.node.wall_s())}
+
+
+@pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
+def test_a_record_is_kept_by_the_nodes_nearest_to_its_key(dht) -> None:
+    network, peers = mesh(40, dht=dht)
+    turn(network, peers, 4)
+    right = 0
+    for n in range(8):
+        key = record_key(f"name {n}")
+        kept = store(network, peers[n], key, b"value")
+        nearest = sorted(
+            peers, key=lambda p: int.from_bytes(p.node.me, "big") ^ int.from_bytes(key, "big")
+        )[: dht.record_replicas]
+        right += holders(peers, key) >= {p.number for p in nearest}
+        assert kept >= dht.record_replicas
+        found = get(network, peers[39 - n], key)
+        assert [(r.value, r.author) for r in found] == [
+            (b"value", peers[n].node.identity.public_key)
+        ]
+    assert right == 8
+
+
+def test_values_of_several_authors_are_merged_and_the_newest_stands() -> None:
+    network, peers = mesh(12)
+    turn(network, peers)
+    key = record_key("shared")
+    for peer, value in ((peers[0], b"a"), (peers[1], b"b"), (peers[0], b"c")):
+        store(network, peer, key, value)
+    assert sorted(r.value for r in get(network, peers[5], key)) == [b"b", b"c"]
+    # One holder has missed the newest: two are read.
+    stale = next(p for p in peers if p.number in holders(peers, key))
+    old = next(r for r in stale.node.records.kept.get(key, 0.0) if r.value == b"c")
+    stale.node.records.kept.drop(old)
+    for reader in peers:
+        assert sorted(r.value for r in get(network, reader, key)) == [b"b", b"c"]
+
+
+def test_what_is_not_there_is_an_empty_answer() -> None:
+    network, peers = mesh(12)
+    turn(network, peers)
+    assert get(network, peers[0], record_key("nothing")) == []
+    alone = Peer(network, 77)
+    assert get(network, alone, record_key("nothing")) == []
+    assert store(network, alone, record_key("mine"), b"m") == 1
+    assert [r.value for r in get(network, alone, record_key("mine"))] == [b"m"]
+
+
+@pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
+def test_a_record_outlives_its_holders_by_being_told_again(dht) -> None:
+    network, peers = mesh(24, dht=replace(dht, record_republish_s=4.0))
+    turn(network, peers, 3)
+    key = record_key("lasting")
+    store(network, peers[0], key, b"v", ttl_s=400.0)
+    alive = list(peers)
+    for _ in range(3):  # in the end none of the first holders is left
+        for number in holders(alive, key):
+            dead = next(p for p in alive if p.number == number)
+            if len(holders(alive, key)) > 1:
+                leave(network, dead)
+                alive.remove(dead)
+        turn(network, alive, 25)  # the dead are noticed first, 4 s each
+        assert len(holders(alive, key)) >= 3
+    assert [r.value for r in get(network, alive[-1], key)] == [b"v"]
+
+
+def test_an_expired_record_is_forgotten_everywhere() -> None:
+    network, peers = mesh(8)
+    turn(network, peers)
+    key = record_key("short")
+    store(network, peers[0], key, b"v", ttl_s=6.0)
+    assert holders(peers, key)
+    turn(network, peers, 4)
+    assert get(network, peers[3], key) == []
+    assert all(len(p.node.records.kept) == 0 for p in peers)
+
+
+def test_forgeries_are_refused_and_counted() -> None:
+    network, peers = mesh(8)
+    turn(network, peers)
+    key, victim, liar = record_key("k"), peers[1], peers[0]
+    good = sign_record(Identity.seeded("x"), key, b"v", 1, int(1000 * (victim.node.wall_s() + 9)))
+    forged = msgspec.structs.replace(good, value=b"w")
+    body = wire.Store(liar.node.contact(), forged)
+    sends = liar.node.rpc.request(
+        network.now, victim.node.address, wire.STORE, wire.pack(body), None
+    )
+    for send in sends:
+        liar.transport.send(send.address, send.payload)
+    network.run_until(network.now + 1.0)
+    assert holders(peers, key) == set()
+    assert victim.node.counts["refused_record"] == 1
+    # A holder that lies to who reads is counted, and the honest ones are heard.
+    store(network, peers[2], key, b"true")
+    for peer in peers[3:5]:
+        peer.node.records.tell = lambda body, p=peer: wire.Found(p.node.contact(), [], [forged])
+    for reader in (peers[5], peers[6]):
+        assert [r.value for r in get(network, reader, key)] == [b"true"]
+
+
+def test_what_is_out_of_range_is_the_users_error() -> None:
+    network, peers = mesh(2)
+    good = record_key("k")
+    for key, value, ttl_s in (
+        (b"k", b"", 9.0), (good, bytes(9999), 9.0), (good, b"", 0.0), (good, b"", 1e9),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"bytes|ttl"):
+            peers[0].node.store(network.now, key, value, ttl_s)
