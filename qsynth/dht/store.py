@@ -9,25 +9,30 @@ from qsynth.dht.record import Record, newer
 from qsynth.types import NodeId
 
 MOST_OF_A_KEY = 32  # authors
+FIRST_S = 4.0
 SHARE_OF_AUTHOR = 4  # one author fills no more than one over this of a store
 
 
 @dataclass
 class Kept:
-    """Hold a record and when it was last told by, or to, another holder."""
+    """Hold a record, when other holders last had word of it, and the pause until the next."""
 
     record: Record
     told_s: float
+    pause_s: float
 
 
 class RecordStore:
     """Keep signed records until they expire.
 
     most: records in all.  Beyond that the ones go whose keys are farthest from `me`: others are
-    nearer to those.
+    nearer to those.  pause_s: after which a record is due to be told again, in the end: it
+    begins with `FIRST_S` and doubles, as a mesh that is still forming soon knows better who is
+    near.
     """
 
-    def __init__(self, me: NodeId, most: int) -> None:
+    def __init__(self, me: NodeId, most: int, pause_s: float) -> None:
+        self.pause_s = pause_s
         self._me = int.from_bytes(me, "big")
         self.most = most
         self._kept: dict[bytes, dict[bytes, Kept]] = {}  # by key, by author
@@ -45,11 +50,14 @@ class RecordStore:
         if old is not None:
             if newer(old.record, record):
                 return "older"
-            self._kept[record.key][record.author] = Kept(record, now_s)
+            kept = self._kept[record.key][record.author]
+            if record != kept.record:
+                kept.record, kept.pause_s = record, FIRST_S
+            kept.told_s = now_s
             return None
         refusal = self._room(record, now_s)
         if refusal is None:
-            self._kept.setdefault(record.key, {})[record.author] = Kept(record, now_s)
+            self._kept.setdefault(record.key, {})[record.author] = Kept(record, now_s, FIRST_S)
             self._of_author[record.author] += 1
         return refusal
 
@@ -58,16 +66,20 @@ class RecordStore:
         here = self._kept.get(key, {})
         return [kept.record for kept in here.values() if kept.record.expires_ms > 1000.0 * now_s]
 
-    def due(self, before_s: float, most: int) -> list[Record]:
-        """Return records last told before a time, the longest ago first."""
-        every = [k for here in self._kept.values() for k in here.values() if k.told_s < before_s]
-        return [kept.record for kept in sorted(every, key=lambda k: k.told_s)[:most]]
+    def every_key(self) -> list[bytes]:
+        """Return the keys that something is kept under."""
+        return list(self._kept)
 
-    def told(self, record: Record, now_s: float) -> None:
-        """Note that other holders have been told of a record."""
-        kept = self._kept.get(record.key, {}).get(record.author)
-        if kept is not None:
-            kept.told_s = now_s
+    def due(self, now_s: float, most: int) -> list[Record]:
+        """Return records to be told again now, the longest ago first; they are not due at once."""
+        every = [
+            k for here in self._kept.values() for k in here.values()
+            if k.told_s + k.pause_s <= now_s
+        ]  # fmt: skip
+        chosen = sorted(every, key=lambda k: k.told_s)[:most]
+        for kept in chosen:
+            kept.told_s, kept.pause_s = now_s, min(2.0 * kept.pause_s, self.pause_s)
+        return [kept.record for kept in chosen]
 
     def expire(self, now_s: float) -> int:
         """Forget what has expired; return how many."""

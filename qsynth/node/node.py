@@ -64,6 +64,7 @@ class Node:
         self.same, self.sequence = 0.0, 0  # how alike the same data would look; own packets
         self._bootstrap: list[str] = []
         self._dead: dict[NodeId, int] = {}
+        self._new: list[Contact] = []  # contacts met with the message that is being taken
         self.joined = False
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together
         self._now = 0.0
@@ -94,6 +95,9 @@ class Node:
             self._learn(heard)
         elif isinstance(received, Answer):
             self._answered(now, received, effects)
+        for contact in self._new:
+            self.records.met(now, contact, effects)
+        self._new.clear()
         return effects
 
     def timer(self, now: float) -> Effects:
@@ -105,6 +109,7 @@ class Node:
             self._failed(now, failure, effects)
         if self._retry_at is not None and now >= self._retry_at:
             self._hello(now, effects)
+        self.records.timer(now, effects)
         return effects
 
     def end_period(self, now: float, period: int, outcome: Outcome | None, same: float) -> Effects:
@@ -125,7 +130,6 @@ class Node:
             self.searches.period(now, effects)
             self.upkeep.period(now, effects)
             self.holding.period(now, effects)
-            self.records.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
         return effects
@@ -158,7 +162,9 @@ class Node:
     @property
     def wake_at(self) -> float | None:
         """Return when `timer` wants to be called."""
-        times = [t for t in (self.rpc.wake_at, self._retry_at) if t is not None]
+        times = [
+            t for t in (self.rpc.wake_at, self._retry_at, self.records.wake_at) if t is not None
+        ]
         return min(times) if times else None
 
     @property
@@ -347,7 +353,9 @@ class Node:
                 self.upkeep.find(contact.id)
             if contact.id not in self._dead:
                 alive.append(contact)
-                self.table.add(contact)
+                new = contact.id not in self.table.contacts
+                if self.table.add(contact) and new:
+                    self._new.append(contact)
             else:
                 self.upkeep.rumour(contact)
         if self.tree is not None:

@@ -1,6 +1,7 @@
 """Records under a key: stored with the nodes nearest to it, and read from them.  Sans-I/O.
 
-Source: Maymounkov & Mazieres 2002, sections 2.3 (store and find value) and 2.5 (republishing).
+Source: Maymounkov & Mazieres 2002, sections 2.3 (store and find value) and 2.5 (republishing,
+and handing over to newcomers).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from qsynth.node.effects import Effects, Errand
 from qsynth.types import NodeId
 
 MOST_TOLD = 32 * 1024  # bytes of values in an answer
-MOST_REPUBLISHED = 8  # records in a period
+CHECK_S = 1.0
+MOST_REPUBLISHED = 8  # records at a check
+MOST_HANDED = 64  # records to a newcomer at once
 
 
 class Keeper(Protocol):
@@ -76,9 +79,10 @@ class Records:
 
     def __init__(self, node: Keeper) -> None:
         self.node = node
-        self.kept = RecordStore(node.me, node.dht.max_records)
+        self.kept = RecordStore(node.me, node.dht.max_records, node.dht.record_republish_s)
         self._jobs: dict[int, Job] = {}
         self._ticket = self._sequence = 0
+        self._check_at = 0.0
 
     # -- for the user ----------------------------------------------------------------------
 
@@ -101,14 +105,20 @@ class Records:
         """Begin to read what is stored under a key; return its ticket."""
         return self._begin(now, key, None, effects)
 
-    def period(self, now: float, effects: Effects) -> None:
+    @property
+    def wake_at(self) -> float | None:
+        """Return when `timer` wants to be called."""
+        return self._check_at if len(self.kept) else None
+
+    def timer(self, now: float, effects: Effects) -> None:
         """Forget what has expired, and see that what is kept is kept by those who should."""
+        if now < self._check_at:
+            return
+        self._check_at = now + CHECK_S
         now_s = self.node.wall_s()
         if expired := self.kept.expire(now_s):
             self.node.counts["record_expired"] += expired
-        before = now_s - self.node.dht.record_republish_s
-        for record in self.kept.due(before, MOST_REPUBLISHED):
-            self.kept.told(record, now_s)
+        for record in self.kept.due(now_s, MOST_REPUBLISHED):
             self._begin(now, record.key, record, effects)
 
     # -- for peers -------------------------------------------------------------------------
@@ -133,6 +143,27 @@ class Records:
             told.append(record)
         near = self._near(body.key, body.contact.id)
         return wire.Found(self.node.contact(), near, told)
+
+    def met(self, now: float, contact: Contact, effects: Effects) -> None:
+        """Hand over to a contact that is new what it should keep, where no one else is to do so.
+
+        Who is to: of all that one knows, the nearest to the key beside the newcomer.
+        """
+        handed = 0
+        for key in self.kept.every_key():
+            theirs = self._apart(contact.id, key)
+            near = self._near(key, contact.id)
+            if len(near) == self.node.dht.record_replicas and theirs > self._apart(
+                near[-1].id, key
+            ):
+                continue
+            if near and self._apart(near[0].id, key) < self._apart(self.node.me, key):
+                continue
+            for record in self.kept.get(key, self.node.wall_s()):
+                body, handed = wire.Store(self.node.contact(), record), handed + 1
+                if handed > MOST_HANDED:
+                    return  # the rest when it is republished
+                self.node.ask(now, contact, wire.STORE, body, effects)
 
     def _near(self, key: bytes, asker: NodeId) -> list[Contact]:
         return self.node.table.nearest(key, self.node.dht.record_replicas, [asker])

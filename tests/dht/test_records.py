@@ -108,7 +108,7 @@ class TwinStore:
 
 
 def test_the_store_keeps_what_its_twin_keeps(rng) -> None:
-    store, twin = RecordStore(ME, 24), TwinStore(24)
+    store, twin = RecordStore(ME, 24, 60.0), TwinStore(24)
     for step in range(600):
         now_s = step / 100
         new = record(
@@ -126,23 +126,28 @@ def test_the_store_keeps_what_its_twin_keeps(rng) -> None:
 
 
 def test_one_key_and_one_author_fill_no_store() -> None:
-    store = RecordStore(ME, 400)
+    store = RecordStore(ME, 400, 60.0)
     refused = [store.put(record(author, key=0), 0.0) for author in range(40)]
     assert refused.count("key_full") == 40 - MOST_OF_A_KEY
-    store = RecordStore(ME, 8)
+    store = RecordStore(ME, 8, 12.0)
     assert [store.put(record(0, key), 0.0) for key in range(4)].count("author_full") == 2
     assert [store.put(record(a, 99 + a), 0.0) for a in range(1, 39)].count(None) >= 6
     assert len(store) == 8
 
 
-def test_what_was_told_long_ago_is_due_again() -> None:
-    store = RecordStore(ME, 8)
-    store.put(record(0, 0), 1.0)
-    store.put(record(0, 1), 2.0)
-    assert [r.key for r in store.due(2.5, 9)] == [record(0, 0).key, record(0, 1).key]
-    assert [r.key for r in store.due(2.5, 1)] == [record(0, 0).key]
-    store.told(record(0, 0), 3.0)
-    assert [r.key for r in store.due(2.5, 9)] == [record(0, 1).key]
-    assert store.get(record(0, 0).key, 10.0) == []  # expired, and not yet forgotten
-    assert store.expire(10.0) == 2
+def test_what_was_told_long_ago_is_due_again_ever_later() -> None:
+    store = RecordStore(ME, 8, 12.0)
+    one, other = record(0, 0, expires_ms=90_000), record(0, 1, expires_ms=90_000)
+    store.put(one, 1.0)
+    store.put(other, 2.0)
+    assert store.due(4.9, 9) == []
+    assert store.due(6.0, 1) == [one]  # the longest ago
+    assert store.due(6.0, 9) == [other]
+    assert store.due(13.9, 9) == []
+    assert store.due(14.0, 9) == [one, other]
+    assert store.due(25.9, 9) == []
+    store.put(one, 25.9)  # another holder has told of it
+    assert store.due(26.0, 9) == [other]
+    assert store.get(one.key, 91.0) == []  # expired, and not yet forgotten
+    assert store.expire(91.0) == 2
     assert len(store) == 0

@@ -16,7 +16,7 @@ from tests.node.test_node import Peer, leave, mesh, turn
 CROWDED = Rings(strategy="rings", record_replicas=4)
 
 
-def store(network, peer, key, value, ttl_s=500.0):
+def store(network, peer, key, value, ttl_s=900.0):
     return ended(network, peer, peer.node.store(network.now, key, value, ttl_s))
 
 
@@ -27,7 +27,7 @@ def get(network, peer, key):
 def ended(network, peer, begun):
     ticket, effects = begun
     peer.apply(effects)
-    network.run_until(network.now + 5.0)
+    network.run_until(network.now + 15.0)
     assert [t for t, _ in peer.done].count(ticket) == 1  # always, and once
     return dict(peer.done)[ticket]
 
@@ -83,7 +83,7 @@ def test_what_is_not_there_is_an_empty_answer() -> None:
 
 @pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
 def test_a_record_outlives_its_holders_by_being_told_again(dht) -> None:
-    network, peers = mesh(24, dht=replace(dht, record_republish_s=4.0))
+    network, peers = mesh(40, dht=replace(dht, record_republish_s=4.0))
     turn(network, peers, 3)
     key = record_key("lasting")
     store(network, peers[0], key, b"v", ttl_s=400.0)
@@ -99,11 +99,38 @@ def test_a_record_outlives_its_holders_by_being_told_again(dht) -> None:
     assert [r.value for r in get(network, alive[-1], key)] == [b"v"]
 
 
+@pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
+def test_a_newcomer_is_handed_what_it_should_keep(dht) -> None:
+    network, peers = mesh(12, dht=dht)
+    turn(network, peers, 3)
+    keys = [record_key(f"name {n}") for n in range(12)]
+    for key in keys:
+        store(network, peers[0], key, b"v")
+    late = Peer(network, 50, dht=dht)
+    late.join(peers[3])
+    late.period()
+    network.run_until(network.now + 2.0)
+    for peer in [*peers, late]:  # no more than a period of gossip
+        peer.period(period=9)
+    network.run_until(network.now + 2.0)
+    apart = [
+        sorted(
+            int.from_bytes(p.node.me, "big") ^ int.from_bytes(key, "big") for p in [*peers, late]
+        )
+        for key in keys
+    ]
+    mine = [int.from_bytes(late.node.me, "big") ^ int.from_bytes(key, "big") for key in keys]
+    should = [key for key, a, m in zip(keys, apart, mine, strict=True) if m in a[:2]]
+    assert should
+    for key in should:
+        assert late.node.records.kept.get(key, late.node.wall_s())
+
+
 def test_an_expired_record_is_forgotten_everywhere() -> None:
     network, peers = mesh(8)
     turn(network, peers)
     key = record_key("short")
-    store(network, peers[0], key, b"v", ttl_s=6.0)
+    store(network, peers[0], key, b"v", ttl_s=16.0)
     assert holders(peers, key)
     turn(network, peers, 4)
     assert get(network, peers[3], key) == []
