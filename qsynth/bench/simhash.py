@@ -1,8 +1,4 @@
-"""The baseline `simhash`: contacts stored under hashes of their fingerprints, in the exact order.
-
-Source: Charikar 2002 (SimHash); Haghani, Michel & Aberer 2009 (LSH over a DHT); multi-probe by
-the bits of smallest margin (Lv et al. 2007).
-"""
+"""The strategy `simhash`: contacts stored under hashes of fingerprints, in the exact order."""
 
 from __future__ import annotations
 
@@ -18,9 +14,9 @@ from qsynth.bench.net import Keys, Net
 from qsynth.bench.search import Scratch, Wanted, search
 from qsynth.dht.config import Rings
 from qsynth.dht.join import exact_limits
-from qsynth.types import Floats32, Ints
+from qsynth.dht.simhash import codes, planes
+from qsynth.types import Ints
 
-TABLES, PROBES = 8, 4
 BUCKET = 16  # nodes that one hash should have on average
 MIX = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -42,33 +38,21 @@ class SimHash:
         self.mesh, self.alive = mesh, alive
         n, d = mesh.prints.shape
         self.bits = max(1, round(math.log2(max(n / BUCKET, 2))))
-        rng = np.random.default_rng([n, 27])
-        self.planes = rng.standard_normal((TABLES, d, self.bits)).astype(np.float32)
-        codes, _ = self._codes(mesh.prints[alive])
+        self.planes = planes(mesh.config.simhash_tables, d, self.bits)
+        own = codes(mesh.prints[alive], self.planes, 1)[:, :, 0]
         self.buckets: dict[int, list[int]] = defaultdict(list)
-        for table in range(TABLES):
-            for row, code in zip(alive.tolist(), codes[:, table].tolist(), strict=True):
-                self.buckets[code * TABLES + table].append(row)
-
-    def _codes(self, prints: npt.NDArray[np.int8]) -> tuple[Ints, Floats32]:
-        margins = np.einsum("nd,tdb->ntb", prints.astype(np.float32), self.planes)
-        weights = np.int64(1) << np.arange(self.bits, dtype=np.int64)
-        codes: Ints = ((margins > 0) * weights).sum(axis=2)
-        return codes, margins
+        for table in range(own.shape[1]):
+            for row, code in zip(alive.tolist(), own[:, table].tolist(), strict=True):
+                self.buckets[code * own.shape[1] + table].append(row)
 
     def look(
         self, queries: npt.NDArray[np.int8], found: Ints, told: Ints, asked: Ints,
         rng: np.random.Generator,
     ) -> None:  # fmt: skip
         """Look all queries up: every probe is an exact lookup, and its bucket is scored."""
-        codes, margins = self._codes(queries)
-        probes = [codes]
-        order = np.argsort(np.abs(margins), axis=2)
-        for probe in range(PROBES - 1):
-            flip = np.int64(1) << order[:, :, probe % self.bits]
-            probes.append(codes ^ flip)
-        every = np.stack(probes, axis=2)
-        names = every * TABLES + np.arange(TABLES)[None, :, None]
+        tables = len(self.planes)
+        every = codes(queries, self.planes, self.mesh.config.simhash_probes)
+        names = every * tables + np.arange(tables)[None, :, None]
         keys = names.reshape(len(queries), -1).astype(np.uint64) * MIX
         starts = rng.choice(self.alive, keys.shape)
         limit = exact_limits(self.mesh.config)

@@ -69,11 +69,11 @@ class Node:
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together
         self._now = 0.0
         self._last_refusal = ""
-        self.searches = Searches(self)
         self._retry_at: float | None = None
         self._rng = np.random.default_rng([seed, 9])
         self.holding = Holding(self)
         self.records = Records(self)
+        self.searches = Searches(self, seed)
         self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
 
     # -- entries ---------------------------------------------------------------------------

@@ -7,10 +7,11 @@ and handing over to newcomers).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from qsynth.dht import Contact, Lookup, Table, exact_limits
+from qsynth.dht import Contact, Lookup, LookupResult, Table, exact_limits
 from qsynth.dht.config import Rings
 from qsynth.dht.record import Record, merge, sign_record
 from qsynth.dht.store import RecordStore
@@ -51,18 +52,24 @@ class Keeper(Protocol):
         """Take the contacts that a node has told of; return who is not dead."""
 
 
+# Called once with the time, what was read, what finding it took, and what is to be done.
+Then = Callable[[float, list[Record], LookupResult, Effects], None]
+
+
 @dataclass
 class Job:
     """Hold a store (of `record`) or a get under way.
 
     placing: the nodes nearest to the key are known, and are being asked to keep the record.
-    keeping: who has said that it keeps it; waiting: who has not answered yet.
+    keeping: who has said that it keeps it; waiting: who has not answered yet.  then: who wants to
+    know, where it is not the user.
     """
 
     key: bytes
     lookup: Lookup
     began: float
     record: Record | None = None
+    then: Then | None = None
     placing: bool = False
     found: list[Record] = field(default_factory=list)
     holders: int = 0
@@ -101,9 +108,9 @@ class Records:
             raise ValueError(f"{flaw}: a ttl of {ttl_s:g} s")
         return self._begin(now, key, record, effects)
 
-    def get(self, now: float, key: bytes, effects: Effects) -> int:
+    def get(self, now: float, key: bytes, effects: Effects, then: Then | None = None) -> int:
         """Begin to read what is stored under a key; return its ticket."""
-        return self._begin(now, key, None, effects)
+        return self._begin(now, key, None, effects, then)
 
     @property
     def wake_at(self) -> float | None:
@@ -170,13 +177,16 @@ class Records:
 
     # -- jobs ------------------------------------------------------------------------------
 
-    def _begin(self, now: float, key: bytes, record: Record | None, effects: Effects) -> int:
+    def _begin(
+        self, now: float, key: bytes, record: Record | None, effects: Effects,
+        then: Then | None = None,
+    ) -> int:  # fmt: skip
         replicas = self.node.dht.record_replicas
         limits = exact_limits(self.node.dht, replicas)
         start = self.node.table.nearest(key, replicas)
         self._ticket += 1
         ticket = self._ticket
-        job = Job(key, Lookup(key, replicas, self.node.me, start, limits), now, record)
+        job = Job(key, Lookup(key, replicas, self.node.me, start, limits), now, record, then)
         self._jobs[ticket] = job
         own = self.kept.get(key, self.node.wall_s()) if record is None else []
         job.found, job.holders = list(own), int(bool(own))
@@ -201,7 +211,7 @@ class Records:
                 if self._ask(now, contact, ticket, job, effects):
                     job.waiting.add(contact.id)
         if not job.waiting:
-            self._end(ticket, job, effects)
+            self._end(now, ticket, job, effects)
 
     def _ask(self, now: float, contact: Contact, ticket: int, job: Job, effects: Effects) -> bool:
         mine, errand = self.node.contact(), Errand(contact, None, ticket=ticket)
@@ -213,8 +223,11 @@ class Records:
         body = wire.Search(mine, job.key, self.node.dht.record_replicas)
         return self.node.ask(now, contact, wire.NEAREST, body, effects, errand)
 
-    def _end(self, ticket: int, job: Job, effects: Effects) -> None:
+    def _end(self, now: float, ticket: int, job: Job, effects: Effects) -> None:
         del self._jobs[ticket]
+        if job.then is not None:
+            job.then(now, merge(job.found), job.lookup.result(), effects)
+            return
         if job.record is None:
             effects.done.append((ticket, merge(job.found)))
             return

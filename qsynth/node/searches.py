@@ -6,14 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from qsynth.dht import Contact, Lookup, Table, exact_limits, join_limits, lookup_limits
+import numpy as np
+
+from qsynth.dht import (
+    Contact,
+    Lookup,
+    LookupResult,
+    Table,
+    exact_limits,
+    join_limits,
+    lookup_limits,
+)
 from qsynth.dht.config import Rings
 from qsynth.dht.join import EXACT_WIDTH
 from qsynth.dht.table import shared_bits
+from qsynth.dht.walk import RandomWalk
 from qsynth.kernels.beam import K
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.hashed import Hashed
 from qsynth.node.holding import Holding
+from qsynth.node.records import Records
 from qsynth.peers import Peers
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
@@ -32,6 +45,11 @@ class Searcher(Protocol):
     sequence: int
     held: dict[NodeId, Admitted]
     holding: Holding
+    records: Records
+    size: int
+
+    def wall_s(self) -> float:
+        """Return seconds since the epoch."""
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -51,7 +69,7 @@ class Search:
     by which a joiner fills its rings, from its own id outwards.
     """
 
-    lookup: Lookup
+    lookup: Lookup | RandomWalk
     began: float
     kind: str
     level: int = 0
@@ -61,10 +79,13 @@ class Search:
 class Searches:
     """Keep the lookups of one node, and the fetches that they lead to."""
 
-    def __init__(self, node: Searcher) -> None:
+    def __init__(self, node: Searcher, seed: int) -> None:
         self.node = node
         self.fetching: set[NodeId] = set()
         self._under_way: dict[int, Search] = {}
+        self._hashed = Hashed(node.records, node.dht, node.size)
+        self._hashing = False
+        self._rng = np.random.default_rng([seed, 30])
         self._number = 0
         self._again = False
         self._new_place = True  # in the rings: one's own fingerprint is new there
@@ -93,7 +114,7 @@ class Searches:
         target = node.peers.target(node.query)
         if target is None:
             return
-        if self._under_way:
+        if self._under_way or self._hashing:
             self._again = True
             return
         self._again = False
@@ -114,8 +135,23 @@ class Searches:
             start, kind = node.table.alike(target, width), wire.SIMILAR
             warm = node.table.near_home(target)
         limits = lookup_limits(node.dht, k, node.table.nodes, warm)
-        lookup = Lookup(target, k, node.me, start, limits)
-        self._run(now, Search(lookup, now, kind), effects)
+        if isinstance(target, bytes) or node.dht.strategy not in ("simhash", "random_walk"):
+            lookup = Lookup(target, k, node.me, start, limits)
+            self._run(now, Search(lookup, now, kind), effects)
+        elif node.dht.strategy == "random_walk":
+            walk = RandomWalk(target, k, node.me, start, limits, self._rng)
+            self._run(now, Search(walk, now, wire.WALK), effects)
+        else:
+            self._look_up_hashes(now, target, k, effects)
+
+    def _look_up_hashes(self, now: float, target: Fingerprint, k: int, effects: Effects) -> None:
+        def then(at: float, result: LookupResult, after: Effects) -> None:
+            self._hashing = False
+            self._end(at, result, now, wire.FIND, after)
+
+        self._hashed.publish(now, self.node.contact(), self.node.wall_s(), effects)
+        self._hashing = True
+        self._hashed.look(now, target, k, effects, then)
 
     def _run(self, now: float, search: Search, effects: Effects) -> None:
         self._number += 1
@@ -162,7 +198,8 @@ class Searches:
         late = now - search.began > node.dht.lookup_s
         target = lookup.target if isinstance(lookup.target, bytes) else lookup.target.tobytes()
         count = node.dht.replies(node.table.crowded)
-        body = wire.Search(node.contact(), target, count, search.level)
+        draw = int(self._rng.integers(2**31)) if search.kind == wire.WALK else search.level
+        body = wire.Search(node.contact(), target, count, draw)
         # Again until somebody is waited for: a request may be shed, and nobody would wake us.
         while not late and (chosen := lookup.next()):
             for contact in chosen:
@@ -174,14 +211,16 @@ class Searches:
         if search.joining:  # late or not: what it has met is a beginning for the next ring
             self._next_ring(now, search, effects)
         else:
-            self._end(now, search, effects)
+            self._end(now, lookup.result(), search.began, search.kind, effects)
 
-    def _end(self, now: float, search: Search, effects: Effects) -> None:
-        node, result = self.node, search.lookup.result()
+    def _end(
+        self, now: float, result: LookupResult, began: float, kind: str, effects: Effects
+    ) -> None:
+        node = self.node
         effects.record(
             "lookup",
-            kind=search.kind,
-            began=node.epoch_s + search.began,
+            kind=kind,
+            began=node.epoch_s + began,
             rpcs=result.rpcs,
             rounds=result.rounds,
             version=node.sequence,

@@ -24,6 +24,7 @@ BODIES: dict[str, type] = {
     wire.HELLO: wire.Hello,
     wire.SIMILAR: wire.Search,
     wire.NEAREST: wire.Search,
+    wire.WALK: wire.Search,
     wire.FETCH: wire.Fetch,
     wire.NOTICE: wire.Notice,
     wire.GOSSIP: wire.Gossip,
@@ -121,6 +122,11 @@ def _search(node: Server, request: Request, body: wire.Search) -> Any:
         prefix = (request.sender, max(0, min(body.level, 256)))
         alike = node.table.alike(wanted, count, exclude, prefix)
         return wire.Contacts(node.contact(), alike, node.holding.orphans(wanted, ORPHANS))
+    if request.kind == wire.WALK and len(body.target) == node.size:
+        others = [c for c in node.table.contacts.values() if c.id != request.sender]
+        drawn = [others[body.level % len(others)]] if others else []
+        alike = node.table.alike(np.frombuffer(body.target, np.int8), count, exclude)
+        return wire.Contacts(node.contact(), [*drawn, *alike][: wire.MAX_CONTACTS])
     return wire.Refusal("malformed")
 
 

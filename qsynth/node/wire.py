@@ -11,7 +11,7 @@ from qsynth.dht.record import Record
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
 SUM, PIECE, GOSSIP, KEEP = "sum", "piece", "gossip", "keep"
-STORE, FIND = "store", "find"
+STORE, FIND, WALK = "store", "find", "walk"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -26,9 +26,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Search(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for the contacts nearest to a fingerprint (similar) or to an id (nearest).
+    """Ask for the contacts nearest to a fingerprint (similar, walk) or to an id (nearest).
 
-    level: only contacts whose ids share so many digits with the asker's.
+    level: only contacts whose ids share so many digits with the asker's.  Of walk: a number drawn
+    by the asker, for the contact that comes first, whoever it is.
     """
 
     contact: Contact

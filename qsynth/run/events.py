@@ -67,7 +67,7 @@ def routing(
     the k most alike authors, among all versions alive when it began, that it found.
     """
     lookups = [e for e in events if e["event"] == "lookup"]
-    semantic = [e for e in lookups if e["kind"] == "similar"]
+    semantic = [e for e in lookups if e["kind"] != "nearest"]
     recalls = [r for r in (_recall(e, events, ids, k, ended) for e in semantic) if r is not None]
     rpcs = [e["rpcs"] for e in lookups]
     return {

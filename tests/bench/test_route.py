@@ -209,7 +209,7 @@ def lookup_of(network, peer, wanted, exact: bool) -> list[Contact]:
         lookup = Lookup(wanted.table.own, 10, node.me, start, limits)
         kind = wire.SIMILAR
     effects = Effects()
-    node.searches._end = lambda now, search, effects: found.extend(search.lookup.result().contacts)
+    node.searches._end = lambda now, result, *rest: found.extend(result.contacts)
     node.searches._run(network.now, Search(lookup, network.now, kind), effects)
     peer.apply(effects)
     network.run_until(network.now + 5.0)

@@ -112,6 +112,45 @@ def test_nodes_learn_from_the_most_alike_and_only_from_them() -> None:
         assert min(held[a] for a in authors) > 0.5
 
 
+@pytest.mark.parametrize("strategy", ["rings", "simhash", "full_view", "random_walk"])
+def test_every_strategy_finds_the_most_alike(strategy) -> None:
+    network, peers = mesh(30, dht=Rings(strategy=strategy, simhash_bits=2, quiet_periods=0))
+    turn(network, peers, 6)
+    right = 0
+    for peer in peers:
+        assert not peer.events("reject")
+        lookups = peer.events("lookup")
+        assert lookups
+        assert all(0 < e["rounds"] <= e["rpcs"] for e in lookups[1:])
+        found = {bytes.fromhex(i) for i, _ in lookups[-1]["found"]}
+        others = [p for p in peers if p is not peer]
+        others.sort(key=lambda p: -cosine(peer.outcome.fingerprint, p.outcome.fingerprint))
+        right += len(found & {p.node.me for p in others[:2]})
+    assert right >= {"simhash": 54, "random_walk": 40}.get(strategy, 60)
+
+
+def test_a_contact_under_a_hash_is_its_authors_own() -> None:
+    import msgspec
+
+    from qsynth.dht.record import Record
+
+    network, peers = mesh(4, dht=Rings(strategy="simhash", simhash_bits=1))
+    turn(network, peers, 3)
+    hashed = peers[0].node.searches._hashed
+    contact, liar = peers[1].node.contact(), peers[2].node.identity.public_key
+    value = msgspec.msgpack.encode(contact)
+    good = Record(bytes(32), peers[1].node.identity.public_key, 1, 1, value, b"")
+    assert hashed._read(good) == contact
+    for record in (
+        msgspec.structs.replace(good, author=liar),
+        msgspec.structs.replace(good, value=b"rubbish"),
+        msgspec.structs.replace(
+            good, value=msgspec.msgpack.encode(msgspec.structs.replace(contact, version=-1))
+        ),
+    ):
+        assert hashed._read(record) is None
+
+
 def test_a_packet_is_fetched_once() -> None:
     network, peers = mesh(6)
     turn(network, peers, 6)
