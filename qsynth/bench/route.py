@@ -132,7 +132,7 @@ def measure(mesh: Mesh, queries: Prints, strategy: str, start: str, share: float
     elif strategy == "simhash":
         SimHash(mesh, alive).look(queries, found, told, asked, rng)
     else:
-        first = _starts(mesh, queries, askers, strategy, alive, rng, limit)
+        first = first_contacts(mesh, queries, askers, strategy, alive, rng, limit)
         run = walk_all if strategy == "random_walk" else search_all
         run(mesh.net, queries, inverse, askers, first, limit, config.reply_contacts, mesh.scratch,
             found, told, asked)  # fmt: skip
@@ -180,7 +180,7 @@ def nearest_of(prints: Prints, alive: Ints, queries: Prints, askers: Ints) -> li
     return true
 
 
-def _starts(
+def first_contacts(
     mesh: Mesh, queries: Prints, askers: Ints, strategy: str, alive: Ints,
     rng: np.random.Generator, limit: Ints,
 ) -> Ints:  # fmt: skip

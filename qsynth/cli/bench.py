@@ -1,18 +1,17 @@
-"""`qsynth bench route|kernels`: measure the routing."""
+"""`qsynth bench route|lookup|kernels`: measure the routing."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qsynth.errors import ConfigError, nearest_spelling
 
-VERBS = ("route", "kernels")
+VERBS = ("route", "lookup", "kernels")
 STRATEGIES = ("rings", "simhash", "full_view", "random_walk", "exact")
 STARTS = ("cold", "warm")
 MADE = ("clustered", "uniform")
@@ -24,6 +23,7 @@ DEFAULTS = {
 OPTIONS = {
     "route": ("--nodes", "--data", "--strategy", "--start", "--dead", "--queries", "--seed",
               "--root"),
+    "lookup": ("--nodes", "--data", "--queries", "--seed", "--root"),
     "kernels": ("--rows", "--seed"),
 }  # fmt: skip
 MOST_NODES, MOST_QUERIES = 4_000_000, 1_000_000
@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
     values, as_json = parse(verb, words[1:])
     if verb == "kernels":
         return _kernels(values, as_json)
-    return _route(values, as_json)
+    return _lookup(values, as_json) if verb == "lookup" else _route(values, as_json)
 
 
 def parse(verb: str, words: list[str]) -> tuple[dict[str, str], bool]:
@@ -89,9 +89,7 @@ def _route(values: dict[str, str], as_json: bool) -> int:
     seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
     strategies = _words("--strategy", values["--strategy"], STRATEGIES)
     starts = _words("--start", values["--start"], STARTS)
-    data = values["--data"]
-    if not data.endswith(".npy"):
-        _words("--data", data, (*MADE, *RECIPES, "FILE.npy"))
+    data = _data(values)
     from qsynth.bench.route import Mesh, rows_of
     from qsynth.dht.config import Rings
 
@@ -105,6 +103,33 @@ def _route(values: dict[str, str], as_json: bool) -> int:
             line = json.dumps(shown) if as_json else _aligned(shown)
             print(line, flush=True)
     return 0
+
+
+def _data(values: dict[str, str]) -> str:
+    data = values["--data"]
+    if not data.endswith(".npy"):
+        _words("--data", data, (*MADE, *RECIPES, "FILE.npy"))
+    return data
+
+
+def _lookup(values: dict[str, str], as_json: bool) -> int:
+    nodes = numbers("--nodes", values["--nodes"], 32, MOST_NODES)
+    queries = numbers("--queries", values["--queries"], 1, MOST_QUERIES)[0]
+    seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
+    data = _data(values)
+    from qsynth.bench.hnsw import compare_lookups
+    from qsynth.bench.route import Mesh
+    from qsynth.dht.config import Rings
+
+    for count in nodes:
+        prints = _prints(data, count, queries, seed, values["--root"])
+        mesh = Mesh(prints[:count], Rings(strategy="rings"), seed)
+        _print_pairs(compare_lookups(mesh, prints[count:], data, seed), as_json)
+    return 0
+
+
+def _print_pairs(row: dict[str, Any], as_json: bool) -> None:
+    print(json.dumps(row) if as_json else "  ".join(f"{k}={v}" for k, v in row.items()), flush=True)
 
 
 def _prints(data: str, count: int, queries: int, seed: int, root: str) -> Any:
@@ -138,9 +163,5 @@ def _kernels(values: dict[str, str], as_json: bool) -> int:
     from qsynth.bench.kernels import compare_kernels
 
     for row in compare_kernels(rows, seed):
-        if as_json:
-            print(json.dumps(row), flush=True)
-        else:
-            print("  ".join(f"{k}={v}" for k, v in row.items()), flush=True)
-    sys.stdout.flush()
+        _print_pairs(row, as_json)
     return 0
