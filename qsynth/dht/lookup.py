@@ -142,7 +142,8 @@ class Lookup:
         return bool(looks_wrong(self._scores[:size], prints, inverse_lengths(prints)))
 
     def result(self) -> LookupResult:
-        """Return the best contacts known, without those that failed."""
+        """Return the best contacts known, without those that failed; also before it is done."""
+        self._merge()
         size = min(self.k, int(self._counters[beam.SIZE]))
         best = tuple(self._known[row] for row in self._rows[:size])
         return LookupResult(best, self.rpcs, self.rounds)

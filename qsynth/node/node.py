@@ -35,6 +35,7 @@ from qsynth.types import Fingerprint, NodeId
 NOTICES = 4  # contacts told of news directly; the rest hear of it when they ask
 JOIN_ADDRESSES = 3
 JOIN_RETRY_S = 0.5
+MOST_DEAD = 4096  # kept in mind, the newest
 FAREWELL_S = 1.0  # between two rounds of asking whether the others have finished
 
 
@@ -334,6 +335,8 @@ class Node:
         contact = self.table.contacts.get(node)
         # Others may still tell of it: remember which version is dead, until a newer one speaks.
         self._dead[node] = contact.version if contact else self._dead.get(node, 0)
+        while len(self._dead) > MOST_DEAD:
+            del self._dead[next(iter(self._dead))]
         if contact is not None:
             self.upkeep.lose(contact)
         self.table.remove(node)

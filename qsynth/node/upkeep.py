@@ -1,4 +1,4 @@
-"""Keep a table alive: exchange contacts, and knock where somebody was who no longer answers."""
+"""Keep a table alive: exchange contacts, ask who is silent, knock where somebody was lost."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from qsynth.types import NodeId
 KNOCKS = 2  # at the doors of the lost in one period
 MOST_LOST = 256
 LONGEST_WAIT = 64  # periods between two knocks at one door
+PINGS = (4, 32)  # contacts asked in a period whether they are there: in quiet times, and at most
+MANY_LOST = 2  # contacts in a period: ask more of them
 
 
 class Kept(Protocol):
@@ -40,20 +42,25 @@ class Kept(Protocol):
 
 
 class Upkeep:
-    """Gossip with one contact a period, and find the lost again.
+    """Gossip with one contact a period, find out who is dead, and find the lost again.
 
+    Contacts that have not spoken for longest are asked whether they are there, more of them a
+    period while many turn out not to be: the dead are told on until somebody has asked them.
     Who does not answer may be dead, or behind a link that is broken for a while: it is asked
     again, ever less often, and at once when somebody else tells of it.
     """
 
     def __init__(self, node: Kept, rng: np.random.Generator) -> None:
         self.node, self._rng = node, rng
-        self._period = 0
+        self._period = self._losses = 0
+        self._pings = PINGS[0]
+        self._heard: dict[NodeId, int] = {}  # the period in which a contact last spoke itself
         # Where it was, when to knock next, and the pause after that.
         self._lost: OrderedDict[NodeId, tuple[str, int, int]] = OrderedDict()
 
     def lose(self, contact: Contact) -> None:
         """Keep in mind where a contact was that has not answered."""
+        self._losses += 1
         if contact.id not in self._lost:
             self._lost[contact.id] = (contact.address, self._period + 1, 1)
         while len(self._lost) > MOST_LOST:
@@ -62,6 +69,7 @@ class Upkeep:
     def find(self, node: NodeId) -> None:
         """Note that a node has spoken."""
         self._lost.pop(node, None)
+        self._heard[node] = self._period
 
     def rumour(self, contact: Contact) -> None:
         """Note that others tell of a node that is lost to us: knock soon, where they say."""
@@ -80,12 +88,24 @@ class Upkeep:
         table = self.node.table
         if not table.crowded:
             return  # everyone is known: lookups and notices tell all there is to tell
+        self._ping(now, effects)
         others = list(table.contacts.values())
         other = others[int(self._rng.integers(len(others)))]
         shared = shared_bits(self.node.me, other.id) // self.node.dht.digit_bits
         level = int(self._rng.integers(shared + 1))
         body = wire.Gossip(self.node.contact(), level, self.told(other, level))
         self.node.ask(now, other, wire.GOSSIP, body, effects)
+
+    def _ping(self, now: float, effects: Effects) -> None:
+        many = self._losses >= MANY_LOST
+        self._pings = min(2 * self._pings, PINGS[1]) if many else max(self._pings - 1, PINGS[0])
+        self._losses = 0
+        known = self.node.table.contacts
+        self._heard = {node: when for node, when in self._heard.items() if node in known}
+        silent = [node for node in known if self._heard.get(node, -1) < self._period - 1]
+        silent.sort(key=lambda node: self._heard.get(node, -1))
+        for node in silent[: self._pings]:
+            self.node.ask(now, known[node], wire.NOTICE, wire.Notice(self.node.contact()), effects)
 
     def told(self, to: Contact, level: int) -> list[Contact]:
         """Return whom to tell another of: those most alike to it, of its ring `level`."""

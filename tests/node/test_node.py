@@ -373,6 +373,19 @@ def test_a_crowded_mesh_joins_ring_by_ring_and_gossips() -> None:
     assert hits >= 0.9 * 2 * len(peers)
 
 
+def test_the_silent_are_asked_whether_they_are_there_and_the_dead_go() -> None:
+    network, peers = mesh(30, dht=Rings(strategy="rings", quiet_periods=99))
+    turn(network, peers, 3)
+    dead, alive = peers[::3], [p for p in peers if p.number % 3]
+    for peer in dead:
+        leave(network, peer)
+    gone = {p.node.me for p in dead}
+    assert sum(len(gone & set(p.node.table.contacts)) for p in alive) > len(alive)
+    turn(network, alive, 15)
+    assert sum(len(gone & set(p.node.table.contacts)) for p in alive) == 0
+    assert all(len(p.node.table) >= 10 for p in alive)
+
+
 def test_gossip_is_answered_and_learned_from() -> None:
     network, peers = mesh(6)
     turn(network, peers, 1)
