@@ -21,6 +21,7 @@ from qsynth.dht.config import Rings
 from qsynth.dht.join import exact_limits, join_limits
 from qsynth.dht.lookup import lookup_limits
 from qsynth.kernels import cosine_top, inverse_lengths
+from qsynth.node.upkeep import PINGS
 from qsynth.types import Floats32, Ints
 
 K = 10
@@ -160,13 +161,15 @@ def upkeep_bytes(mesh: Mesh, full: bool) -> float:
     """Return the bytes a period that keep a table current.
 
     Everybody's news to everybody, where everyone is known; else one exchange of gossip begun and
-    one answered, and one lookup of one's own fingerprint from a warm start (ef requests).
+    one answered, one lookup of one's own fingerprint from a warm start (ef requests), and asking
+    those long silent whether they are there.
     """
     request, empty, contact = rpc_bytes(mesh.prints.shape[1])
     if full:
         return contact * (len(mesh.prints) - 1.0)
     answer = empty + contact * mesh.config.reply_contacts
-    return 2 * (answer + answer) + mesh.config.ef * (request + answer)
+    pings = PINGS[0] * (request + empty)
+    return 2 * (answer + answer) + mesh.config.ef * (request + answer) + pings
 
 
 def nearest_of(prints: Prints, alive: Ints, queries: Prints, askers: Ints) -> list[list[int]]:
