@@ -238,8 +238,7 @@ setting of the same pipeline without peers, chosen on the test set itself, which
 baseline. `harmed` is the share of nodes more than a point below it. Recipes were tuned on seeds
 5-7 and are reported on seeds 0-4. The interval is Student's over seeds. Fashion-MNIST is averaged
 to 14x14 with 60 training samples a node, CIFAR-10 to 16x16 with 300 (`cifar_native`: 32x32 with
-1,000). The table of `cifar_mesh` is older: its best_alone is of 15 settings, without boosted
-networks. Sums have a table of their own in `learning.md`.
+1,000). Sums have a table of their own in `learning.md`.
 """
 
 
