@@ -6,7 +6,8 @@ QsynthError
 |- RecipeError     a recipe is refused by the lint: one line, exit code 3
 |- ShapeError      arrays do not fit together
 |- PacketError     bytes from a peer are no acceptable packet (carries a reason to count by)
-|- MeshError       the transport cannot do what was asked
+|- MeshError       the transport cannot do what was asked: one line, exit code 4
+|- StateError      a node's memory on disk cannot be read or written: one line, exit code 1
 `- RunError        a run failed: one line, exit code 1
 """
 
@@ -55,6 +56,12 @@ class PacketError(QsynthError):
 
 class MeshError(QsynthError):
     """Say which address or message the transport cannot serve."""
+
+    exit_code = 4
+
+
+class StateError(QsynthError):
+    """Say which file of a node's memory cannot be read or written."""
 
 
 class RunError(QsynthError):

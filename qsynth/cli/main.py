@@ -14,6 +14,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   run      train a fleet                   qsynth run +recipe=digits_mesh seed=1
   compare  measure what it is worth        qsynth compare +recipe=digits_mesh seeds=[0,1,2]
   report   make a run's summary again      qsynth report runs/20260101-120000-digits_mesh-1a2b3c
+  node     be one node of a fleet          qsynth node up +recipe=own mesh=tcp mesh.join=[tcp://host:7700]
   recipe   list or show recipes            qsynth recipe list
   packet   measure what packets give away  qsynth packet audit +recipe=digits_mesh
   config   show the composed config        qsynth config +recipe=cifar_mesh
@@ -23,9 +24,9 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of run and compare: --json (data on standard output), --quiet, --trust package.Class
 (code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
-3 an untrusted recipe was refused, 130 interrupted.
+3 an untrusted recipe was refused, 4 network, 130 interrupted.
 """
-VERBS = ("run", "compare", "report", "recipe", "packet", "config", "bench", "warmup")
+VERBS = ("run", "compare", "report", "node", "recipe", "packet", "config", "bench", "warmup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +65,10 @@ def _dispatch(verb: str, rest: list[str]) -> int:
         from qsynth.cli import recipe
 
         return recipe.main(rest)
+    if verb == "node":
+        from qsynth.cli import node
+
+        return node.main(rest)
     if verb == "packet":
         from qsynth.cli import packet
 

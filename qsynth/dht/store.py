@@ -70,6 +70,10 @@ class RecordStore:
         """Return the keys that something is kept under."""
         return list(self._kept)
 
+    def every(self) -> list[Record]:
+        """Return all records."""
+        return [kept.record for here in self._kept.values() for kept in here.values()]
+
     def due(self, now_s: float, most: int) -> list[Record]:
         """Return records to be told again now, the longest ago first; they are not due at once."""
         every = [

@@ -27,10 +27,19 @@ class Ipc(Shared):
 
 @dataclass(frozen=True)
 class Tcp(Shared):
-    """TCP sockets, each on a free port."""
+    """TCP sockets: a free port for each node of a run, `listen` for `qsynth node up`."""
 
     name: str = setting("tcp", "the option's name", choices=("tcp",))
     host: str = setting("127.0.0.1", "address to listen on")
+    listen: str = setting("", "tcp://host:port of `qsynth node up`; empty: a free port of `host`")
+    advertise: str = setting("", "tcp://host:port that others reach the node at; empty: `listen`")
+    join: tuple[str, ...] = setting([], "addresses of live nodes, any of them, to join through")
+    insecure: bool = setting(False, "listen beyond loopback without TLS: anyone may read and join")
+
+    @property
+    def listening(self) -> str:
+        """Return the address to listen on."""
+        return self.listen or f"tcp://{self.host}:0"
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,22 @@ from typing import Any
 
 from qsynth.dht import Contact
 from qsynth.mesh import Send
+from qsynth.node.state import Entry
 
 
 @dataclass
 class Effects:
     """Hold messages to send, lines to record, and addresses to hang up on.
 
-    done: what came of what the user has asked for, by its ticket.
+    done: what came of what the user has asked for, by its ticket.  entries: what must be on disk
+    before any of the messages is sent.
     """
 
     sends: list[Send] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     done: list[tuple[int, Any]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
     def record(self, event: str, **values: Any) -> None:
         """Add a line to the record."""

@@ -13,6 +13,7 @@ from qsynth.dht.config import Rings
 from qsynth.errors import PacketError
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.state import KEPT, Entry
 from qsynth.packet import OutcomePacket
 from qsynth.similarity import cosine
 from qsynth.trust import Admission, Admitted
@@ -31,6 +32,7 @@ class Holder(Protocol):
     dht: Rings
     admission: Admission
     own_packet: tuple[OutcomePacket, bytes] | None
+    entries: list[Entry]
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -79,7 +81,7 @@ class Holding:
         self.kept[author.id] = Kept(data, contact, admitted.packet)
         self.kept.move_to_end(author.id)
         self._offers.pop(author.id, None)
-        while len(self.kept) > MOST_KEPT:
+        while len(self.kept) > max(MOST_KEPT, self.node.admission.config.max_authors):
             self.kept.popitem(last=False)
 
     def fetch(self, author: NodeId, after: int, asker: NodeId) -> bytes:
@@ -168,6 +170,7 @@ class Holding:
         except PacketError as error:
             return wire.Refusal(f"packet: {error.reason}")
         self.put(body.data, admitted, author)
+        self.node.entries.append(Entry(KEPT, body.data, author))
         return wire.Notice(self.node.contact())
 
     def kept_by(self, node: NodeId) -> None:

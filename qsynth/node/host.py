@@ -11,12 +11,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from qsynth.dht.record import Record
-from qsynth.errors import MeshError
+from qsynth.errors import MeshError, StateError
 from qsynth.mesh import Send
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.effects import Effects
 from qsynth.node.node import FAREWELL_S, Node
 from qsynth.node.recorder import Recorder
+from qsynth.node.saved import entries_of
+from qsynth.node.state import State
 from qsynth.node.study import Outcome
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
@@ -30,13 +32,15 @@ class MeshHost:
     """Own a transport and a node; be the port of a participant.
 
     bootstrap: returns addresses to join through; asked again while the node is alone, and now
-    and then afterwards, so that two halves that started apart find each other.
+    and then afterwards, so that two halves that started apart find each other.  state: where the
+    node remembers; the host loads nothing from it.
     """
 
     def __init__(
         self, node: Node, transport: PynngTransport, recorder: Recorder,
-        bootstrap: Callable[[], Sequence[str]],
+        bootstrap: Callable[[], Sequence[str]], state: State | None = None,
     ) -> None:  # fmt: skip
+        self.state = state
         self.node, self.transport, self.recorder = node, transport, recorder
         self.error: str | None = None
         self._bootstrap = bootstrap
@@ -128,6 +132,10 @@ class MeshHost:
                     next_bootstrap = now + BOOTSTRAP_S[not self.node.alone]
                     self._look_for_addresses(now)
                 self._turn(now)
+            except StateError as error:
+                # What cannot be remembered must not be acknowledged: the node ends.
+                self.error = str(error)
+                self._stop.set()
             except Exception:
                 # A bug here must neither stop the training nor cut the node off: it is shown, it
                 # makes the node `failed` in the end, and the mesh goes on.
@@ -163,6 +171,10 @@ class MeshHost:
                 self._apply(self.node.start(now, sorted(strangers)))
 
     def _apply(self, effects: Effects) -> None:
+        if self.state is not None and effects.entries:
+            self.state.append(effects.entries)  # before anybody is told
+            if self.state.full:
+                self.state.replace(entries_of(self.node))
         self._outbox.extend(effects.sends)
         self._outbox.extend(effects.forget)
         if effects.records:

@@ -39,9 +39,22 @@ class TrainerLearner(pl.Callback):
         self._teaches = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Exchange before the first step: what a node's data say needs no training."""
+        """Exchange before the first step: what a node's data say needs no training.
+
+        A fit that goes on exchanges again, as after the last period that was saved.
+        """
         self._hook = pl_module.register_forward_hook(self._with_offset, with_kwargs=True)
-        self.teaching = self.exchange(0, pl_module)
+        self.teaching = self.exchange(self.period, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a fit that goes on needs; the teaching is made again."""
+        draws = self._generator.get_state()
+        return {"period": self.period, "last_step": self.last_step, "draws": draws}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.period, self.last_step = state_dict["period"], state_dict["last_step"]
+        self._generator.set_state(state_dict["draws"])
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,

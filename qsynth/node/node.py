@@ -14,16 +14,17 @@ import numpy as np
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
-from qsynth.errors import PacketError
 from qsynth.identity import Identity
 from qsynth.mesh import Answer, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.fetching import fetched
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
 from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
+from qsynth.node.state import OWN, Entry
 from qsynth.node.study import Outcome, is_new
 from qsynth.node.sums import SumTree
 from qsynth.node.upkeep import Upkeep
@@ -65,6 +66,7 @@ class Node:
         self.same, self.sequence = 0.0, 0  # how alike the same data would look; own packets
         self._bootstrap: list[str] = []
         self._dead: dict[NodeId, int] = {}
+        self.entries: list[Entry] = []  # to be remembered, of the entry that is being done
         self._new: list[Contact] = []  # contacts met with the message that is being taken
         self.joined = False
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together
@@ -78,6 +80,10 @@ class Node:
         self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
 
     # -- entries ---------------------------------------------------------------------------
+
+    def clock(self, now: float) -> None:
+        """Set the time of the driver's clock, before anything is entered."""
+        self._now = now
 
     def start(self, now: float, addresses: Sequence[str]) -> Effects:
         """Join through any live node among these addresses; call again with more to retry."""
@@ -99,7 +105,7 @@ class Node:
         for contact in self._new:
             self.records.met(now, contact, effects)
         self._new.clear()
-        return effects
+        return self._done(effects)
 
     def timer(self, now: float) -> Effects:
         """Do what is due."""
@@ -111,7 +117,7 @@ class Node:
         if self._retry_at is not None and now >= self._retry_at:
             self._hello(now, effects)
         self.records.timer(now, effects)
-        return effects
+        return self._done(effects)
 
     def end_period(self, now: float, period: int, outcome: Outcome | None, same: float) -> Effects:
         """Publish an outcome if it is new, look for packets, and forget what has expired.
@@ -133,7 +139,7 @@ class Node:
             self.holding.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
-        return effects
+        return self._done(effects)
 
     def store(self, now: float, key: bytes, value: bytes, ttl_s: float) -> tuple[int, Effects]:
         """Begin to store a value under a key; return the ticket of the result in `Effects.done`.
@@ -141,7 +147,7 @@ class Node:
         Raises ValueError where key, value or ttl are out of range.
         """
         effects, self._now = Effects(), now
-        return self.records.store(now, key, value, ttl_s, effects), effects
+        return self.records.store(now, key, value, ttl_s, effects), self._done(effects)
 
     def get(self, now: float, key: bytes) -> tuple[int, Effects]:
         """Begin to read what is stored under a key; return the ticket of the result."""
@@ -156,6 +162,10 @@ class Node:
             if contact.finished and not first:
                 continue
             self.ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
+        return effects
+
+    def _done(self, effects: Effects) -> Effects:
+        effects.entries, self.entries = self.entries, []
         return effects
 
     # -- views -----------------------------------------------------------------------------
@@ -215,6 +225,7 @@ class Node:
         )
         data = encode_packet(packet, self.identity)
         self.own_packet = (packet, data)
+        self.entries.append(Entry(OWN, data, None, self.sequence))
         self.holding.published()
         self.searches.changed()
         self.table.set_own(outcome.fingerprint)
@@ -277,7 +288,7 @@ class Node:
                 self._last_refusal = reason
                 effects.record("refused", reason=reason)
         elif answer.kind == wire.FETCH and errand is not None:
-            self._fetched(now, answer, errand.author or errand.contact, effects)
+            fetched(self, answer, errand.author or errand.contact, effects)
         elif answer.kind in (wire.NOTICE, wire.KEEP):
             notice = wire.unpack(answer.body, wire.Notice)
             if notice is not None and notice.contact.id == answer.sender:
@@ -364,32 +375,3 @@ class Node:
         if self.tree is not None:
             self.tree.heard(alive)
         return alive
-
-    def _fetched(self, now: float, answer: Answer, claimed: Contact, effects: Effects) -> None:
-        body = wire.unpack(answer.body, wire.Packet)
-        if body is None or not body.data:
-            self.counts["empty_fetch"] += 1
-            return
-        held = self.held.get(claimed.id)
-        after = held.packet.sequence if held else 0
-        effects.record("fetch", author=claimed.id.hex(), bytes=len(body.data))
-        try:
-            admitted = self.admission.admit(
-                body.data, claimed.id, after, claimed.vector(), claimed.version, self.wall_s()
-            )
-        except PacketError as error:
-            self.counts[f"rejected_{error.reason}"] += 1
-            effects.record("reject", author=claimed.id.hex(), reason=error.reason)
-            return
-        self.held[claimed.id] = admitted
-        self.holding.put(body.data, admitted, claimed)
-        self._bound_held(effects)
-        effects.record("admit", author=claimed.id.hex(), version=admitted.packet.sequence)
-
-    def _bound_held(self, effects: Effects) -> None:
-        while len(self.held) > self.admission.config.max_authors:
-            prints = {author: held.fingerprint for author, held in self.held.items()}
-            wanted = set(self.peers.authors(prints, self.query, self.same))
-            author = min(self.held, key=lambda a: (a in wanted, self.held[a].packet.created_s))
-            del self.held[author]
-            effects.record("dropped", author=author.hex(), reason="max_authors")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qsynth.mesh import Send
+
+MOST_NEWS = 256  # records kept for who watches
 
 
 class Recorder:
@@ -24,6 +26,7 @@ class Recorder:
         self.messages: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
+        self._news: deque[dict[str, Any]] = deque(maxlen=MOST_NEWS)
         self._lock = threading.Lock()
         self._file = path.open("a", encoding="utf-8", buffering=1) if path else None
 
@@ -32,9 +35,17 @@ class Recorder:
         with self._lock:
             for record in records:
                 self.events[record["event"]] += 1
+                self._news.append(record)
                 if self._file is not None:
                     line = {"time": round(time_s, 6), "node": self.node, **record}
                     self._file.write(json.dumps(line) + "\n")
+
+    def news(self) -> list[dict[str, Any]]:
+        """Return the newest records that have not been returned before."""
+        with self._lock:
+            new = list(self._news)
+            self._news.clear()
+        return new
 
     def count(self, send: Send) -> None:
         """Count a message that is sent."""

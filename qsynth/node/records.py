@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from qsynth.dht import Contact, Lookup, LookupResult, Table, exact_limits
 from qsynth.dht.config import Rings
 from qsynth.dht.record import Record, merge, sign_record
@@ -19,6 +21,7 @@ from qsynth.identity import Identity
 from qsynth.mesh import Answer
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
+from qsynth.node.state import RECORD, Entry
 from qsynth.types import NodeId
 
 MOST_TOLD = 32 * 1024  # bytes of values in an answer
@@ -35,6 +38,7 @@ class Keeper(Protocol):
     table: Table
     dht: Rings
     counts: Counter[str]
+    entries: list[Entry]
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -135,6 +139,7 @@ class Records:
         refusal = self.kept.put(body.record, self.node.wall_s())
         if refusal is not None:
             return wire.Refusal(f"record: {refusal}")
+        self._remember(body.record)
         return wire.Contacts(self.node.contact(), self._near(body.record.key, body.contact.id))
 
     def tell(self, body: wire.Find) -> wire.Found | wire.Refusal:
@@ -171,6 +176,9 @@ class Records:
                 if handed > MOST_HANDED:
                     return  # the rest when it is republished
                 self.node.ask(now, contact, wire.STORE, body, effects)
+
+    def _remember(self, record: Record) -> None:
+        self.node.entries.append(Entry(RECORD, msgspec.msgpack.encode(record)))
 
     def _near(self, key: bytes, asker: NodeId) -> list[Contact]:
         return self.node.table.nearest(key, self.node.dht.record_replicas, [asker])
@@ -235,8 +243,9 @@ class Records:
         keeping = sum(contact.id in job.keeping for contact in nearest)
         mine = self._apart(self.node.me, job.key)
         if keeping < self.node.dht.record_replicas or mine < self._apart(nearest[-1].id, job.key):
-            refusal = self.kept.put(job.record, now_s)
-            keeping += refusal is None
+            if self.kept.put(job.record, now_s) is None:
+                self._remember(job.record)
+                keeping += 1
         elif job.record.author != self.node.identity.public_key:
             self.kept.drop(job.record)  # enough others are nearer to it now
         effects.done.append((ticket, keeping))

@@ -24,6 +24,7 @@ from qsynth.node.node import Node
 from qsynth.node.participant import Participant, Port
 from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
+from qsynth.placement.checkpoint import Checkpoints
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import NodeId
@@ -88,8 +89,13 @@ def seed_node(seed: int) -> None:
     random.seed(seed)
 
 
-def fit(plan: Plan, node: NodePlan, exchange: Exchange) -> pl.LightningModule:
-    """Return a node's network after one long fit that calls `exchange` at every period's end."""
+def fit(
+    plan: Plan, node: NodePlan, exchange: Exchange, checkpoints: Checkpoints | None = None
+) -> pl.LightningModule:
+    """Return a node's network after one long fit that calls `exchange` at every period's end.
+
+    checkpoints: where it goes on from, if there is one, and saves to.
+    """
     seed_node(node.seed)
     network = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
     samples = plan.samples(node)
@@ -112,13 +118,14 @@ def fit(plan: Plan, node: NodePlan, exchange: Exchange) -> pl.LightningModule:
         return exchange(period, network)
 
     learner = TrainerLearner(plan.trainer.period_steps, drifting, node.seed)
-    trainer = make_trainer(plan, learner)
-    trainer.fit(network, loader)
+    saved = checkpoints is not None and checkpoints.path.exists()
+    trainer = make_trainer(plan, learner, *([checkpoints] if checkpoints else []))
+    trainer.fit(network, loader, ckpt_path=checkpoints.path if checkpoints and saved else None)
     return network.eval()
 
 
-def make_trainer(plan: Plan, learner: pl.Callback) -> pl.Trainer:
-    """Return a stock Trainer with one callback of ours."""
+def make_trainer(plan: Plan, *callbacks: pl.Callback) -> pl.Trainer:
+    """Return a stock Trainer with callbacks of ours."""
     settings = {
         "max_steps": plan.trainer.max_steps,
         "max_epochs": -1,
@@ -130,7 +137,7 @@ def make_trainer(plan: Plan, learner: pl.Callback) -> pl.Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return pl.Trainer(callbacks=[learner], **(settings | plan.trainer.arguments))
+    return pl.Trainer(callbacks=list(callbacks), **(settings | plan.trainer.arguments))
 
 
 def quietly(call: Callable[[], Result]) -> Result:

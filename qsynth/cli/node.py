@@ -1,0 +1,92 @@
+"""`qsynth node up|id`: one node on one host."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from qsynth.cli.options import parse
+from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.mesh.address import check_address, is_any, is_loopback
+from qsynth.mesh.config import Tcp
+from qsynth.recipe.compose import compose
+from qsynth.run.config import RunConfig
+
+VERBS = ("up", "id")
+DEFAULT_HOME = "node"
+
+
+def main(words: list[str]) -> int:
+    """Run one node, or show who it is."""
+    verb = words[0] if words else ""
+    if verb not in VERBS:
+        raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
+    home, share, rest = _own(words[1:])
+    if verb == "id":
+        if rest:
+            raise ConfigError(f"node id {rest[0]}: takes --home alone")
+        from qsynth.identity.file import identity_of
+
+        print(identity_of(home).id.hex())
+        return 0
+    options = parse(rest)
+    config = compose(options.overrides, options.trusted).config
+    check_mesh(config)
+    sys.path.insert(0, "")
+    from qsynth.placement.one import run_one
+    from qsynth.run.build import build
+
+    plan = build(config, home)
+    if not 0 <= share < len(plan.nodes):
+        raise ConfigError(f"--share={share}: the fleet has {len(plan.nodes)} shares, from 0")
+
+    def tell(line: str) -> None:
+        if not options.quiet:
+            print(line, flush=True)
+
+    run_one(replace(plan, folder=home), plan.nodes[share], home, tell)
+    return 0
+
+
+def _own(words: list[str]) -> tuple[Path, int, list[str]]:
+    """Return --home, --share and the other words."""
+    home, share, rest, words = DEFAULT_HOME, "0", [], list(words)
+    while words:
+        word = words.pop(0)
+        name, given, value = word.partition("=")
+        if name not in ("--home", "--share"):
+            rest.append(word)
+            continue
+        if not given and not words:
+            raise ConfigError(f"{name}: needs a value")
+        value = value if given else words.pop(0)
+        home, share = (value, share) if name == "--home" else (home, value)
+    if not share.isdecimal():
+        raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
+    return Path(home), int(share), rest
+
+
+def check_mesh(config: RunConfig) -> None:
+    """Raise ConfigError where a node on a host of its own could not be reached, or by anyone."""
+    mesh = config.mesh
+    if not isinstance(mesh, Tcp):
+        raise ConfigError(f"mesh.name={mesh.name}: `node up` needs mesh=tcp")
+    if config.peers.name in ("oracle", "central"):
+        raise ConfigError(f"peers.name={config.peers.name}: knows more than a node can")
+    check_address("mesh.listen", mesh.listening, free_port=True)
+    host = mesh.listening.removeprefix("tcp://").rpartition(":")[0]
+    if mesh.advertise:
+        check_address("mesh.advertise", mesh.advertise)
+    elif is_any(host):
+        raise ConfigError(
+            f"mesh.listen={mesh.listen}: others cannot dial {host}; set mesh.advertise="
+            "tcp://NAME:PORT, where they reach this host"
+        )
+    for address in mesh.join:
+        check_address("mesh.join", address)
+    if not is_loopback(host) and not mesh.insecure:
+        raise ConfigError(
+            f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join, there is "
+            "no TLS yet; set mesh.insecure=true where the network itself is trusted"
+        )

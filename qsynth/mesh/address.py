@@ -1,0 +1,38 @@
+"""Addresses that a user gives: checked before anything is dialled.  Standard library only."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from qsynth.errors import ConfigError
+
+TCP = re.compile(r"^tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})$")
+MAX_PORT = 65535
+
+
+def check_address(key: str, address: str, free_port: bool = False) -> None:
+    """Raise ConfigError where an address is none.  free_port: whether port 0 may be asked for."""
+    match = TCP.match(address)
+    if match is None:
+        raise ConfigError(f"{key}={address}: must be tcp://HOST:PORT")
+    port = int(match["port"])
+    if port > MAX_PORT or (port == 0 and not free_port):
+        low = 0 if free_port else 1
+        raise ConfigError(f"{key}={address}: the port must be from {low} to {MAX_PORT}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone; of names `localhost` is."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_any(host: str) -> bool:
+    """Return whether a host stands for all addresses of this machine, which nobody can dial."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,92 @@
+"""A node out of its entries, and the entries of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from qsynth.dht import Contact, Table
+from qsynth.dht.record import Record
+from qsynth.errors import PacketError
+from qsynth.node.holding import Holding
+from qsynth.node.records import Records
+from qsynth.node.state import CONTACT, DROPPED, HELD, KEPT, OWN, RECORD, Entry
+from qsynth.packet import OutcomePacket, decode_packet
+from qsynth.trust import Admission, Admitted
+from qsynth.types import NodeId
+
+
+class Restored(Protocol):
+    """What restoring needs of a node."""
+
+    me: NodeId
+    size: int
+    table: Table
+    admission: Admission
+    held: dict[NodeId, Admitted]
+    holding: Holding
+    records: Records
+    sequence: int
+    own_packet: tuple[OutcomePacket, bytes] | None
+
+    def wall_s(self) -> float:
+        """Return seconds since the epoch."""
+
+
+def restore(node: Restored, entries: Iterable[Entry]) -> list[str]:
+    """Give a new node what it remembers; return the addresses of those it knew.
+
+    Packets are checked as if they came from a peer: what has expired, or is of another task or
+    encoder, is left out.  The sequence number is never less than any that was published.
+    """
+    addresses: dict[NodeId, str] = {}
+    for entry in entries:
+        if entry.kind == OWN:
+            node.sequence = max(node.sequence, entry.sequence)
+            _own(node, entry.data)
+        elif entry.kind in (HELD, KEPT) and entry.author is not None:
+            _packet(node, entry, entry.author)
+        elif entry.kind == DROPPED and entry.author is not None:
+            node.held.pop(entry.author.id, None)
+        elif entry.kind == RECORD:
+            node.records.kept.put(
+                msgspec.msgpack.decode(entry.data, type=Record), node.wall_s()
+            )  # fmt: skip
+        elif entry.kind == CONTACT and entry.author is not None and entry.author.valid(node.size):
+            addresses[entry.author.id] = entry.author.address
+    return list(addresses.values())
+
+
+def entries_of(node: Restored) -> list[Entry]:
+    """Return all that a node must remember."""
+    made = [Entry(OWN, node.own_packet[1] if node.own_packet else b"", None, node.sequence)]
+    kept = node.holding.kept
+    for author, entry in kept.items():
+        made.append(Entry(HELD if author in node.held else KEPT, entry.data, entry.author))
+    made += [Entry(RECORD, msgspec.msgpack.encode(r)) for r in node.records.kept.every()]
+    made += [Entry(CONTACT, b"", contact) for contact in node.table.contacts.values()]
+    return made
+
+
+def _own(node: Restored, data: bytes) -> None:
+    try:
+        packet = decode_packet(data)
+    except PacketError:
+        return  # before the first packet there is none
+    same = packet.task == node.admission.task_digest
+    if same and packet.encoder == node.admission.encoder_digest:
+        node.own_packet = packet, data
+
+
+def _packet(node: Restored, entry: Entry, author: Contact) -> None:
+    held = node.holding.kept.get(author.id)
+    after = held.packet.sequence if held else 0
+    try:
+        admitted = node.admission.admit(entry.data, author.id, after, None, 0, node.wall_s())
+    except PacketError:
+        return
+    node.holding.put(entry.data, admitted, author)
+    if entry.kind == HELD:
+        node.held[author.id] = admitted

@@ -1,0 +1,169 @@
+"""What a node remembers when it is killed: a snapshot, and a journal of what came after it.
+
+Both files are frames of length, checksum and entry.  The snapshot is written beside itself and
+put in place at once, so that a reader sees the old one or the new one.  The journal is written
+before anything that it tells of is said to anyone: whatever was acknowledged is in it.  A frame cut
+off at its end was never acknowledged, and is left out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from qsynth.dht import Contact
+from qsynth.errors import StateError
+
+FRAME = struct.Struct("<II")
+MAX_FRAME = 1 << 20
+JOURNAL_BYTES = 4 << 20  # beyond these the journal becomes a snapshot
+OWN, HELD, KEPT, DROPPED, RECORD, CONTACT = "own", "held", "kept", "dropped", "record", "contact"
+KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT)
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """Tell one thing that a node must not forget.
+
+    own: a packet of one's own, and its sequence number.  held, kept: a packet and its author, to
+    learn from or to keep for others.  dropped: an author no longer held.  record: a record to keep.
+    contact: somebody known.
+    """
+
+    kind: str
+    data: bytes = b""
+    author: Contact | None = None
+    sequence: int = 0
+
+
+class State:
+    """Own the files of one node in a folder, alone.
+
+    Raises StateError where another process has them, or where they cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = _locked(folder)
+        self._journal = _opened(folder / "journal")
+
+    def load(self) -> list[Entry]:
+        """Return all entries, the oldest first.  Raises StateError where a snapshot is corrupt."""
+        snapshot = self.folder / "state"
+        entries: list[Entry] = []
+        if snapshot.exists():
+            entries, good = _read(snapshot)
+            if good != snapshot.stat().st_size:
+                raise StateError(
+                    f"{snapshot}: its checksum differs after {good} bytes; move it away to begin "
+                    "anew with the same identity"
+                )
+        more, good = _read(self.folder / "journal")
+        if good != self._journal.tell():
+            self._journal.truncate(good)  # cut off while it was written: nobody was told of it
+            self._journal.seek(good)
+        return entries + more
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Write entries that must not be forgotten.  Raises StateError, and leaves no half frame.
+
+        They survive the death of the process at once, and that of the machine once it has
+        written its caches.
+        """
+        before = self._journal.tell()
+        try:
+            self._journal.write(b"".join(map(_frame, entries)))
+            self._journal.flush()
+        except OSError as error:
+            _undo(self._journal, before)
+            raise StateError(f"{self.folder}/journal: cannot be written ({error})") from None
+
+    @property
+    def full(self) -> bool:
+        """Return whether the journal is to become a snapshot."""
+        return self._journal.tell() >= JOURNAL_BYTES
+
+    def replace(self, entries: Sequence[Entry]) -> None:
+        """Write a snapshot, and begin a new journal."""
+        snapshot, part = self.folder / "state", self.folder / "state.part"
+        try:
+            with part.open("wb") as file:
+                file.write(b"".join(map(_frame, entries)))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, snapshot)
+            # A crash here leaves entries in both: to read them twice changes nothing.
+            self._journal.truncate(0)
+            self._journal.seek(0)
+        except OSError as error:
+            raise StateError(f"{snapshot}: cannot be written ({error})") from None
+
+    def close(self) -> None:
+        """Close the files, and let others have them."""
+        self._journal.close()
+        self._lock.close()
+
+
+def _frame(entry: Entry) -> bytes:
+    data = msgspec.msgpack.encode(entry)
+    return FRAME.pack(len(data), zlib.crc32(data)) + data
+
+
+def _read(path: Path) -> tuple[list[Entry], int]:
+    """Return the entries of a file, and how many of its bytes they are."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"{path}: cannot be read ({error})") from None
+    entries, at = [], 0
+    while at + FRAME.size <= len(data):
+        size, checksum = FRAME.unpack_from(data, at)
+        body = data[at + FRAME.size : at + FRAME.size + size]
+        if size > MAX_FRAME or len(body) < size or zlib.crc32(body) != checksum:
+            break
+        try:
+            entry = msgspec.msgpack.decode(body, type=Entry)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            break
+        if entry.kind not in KINDS:
+            break
+        entries.append(entry)
+        at += FRAME.size + size
+    return entries, at
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("ab")
+    except OSError as error:
+        raise StateError(f"{folder}: cannot be written ({error})") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StateError(f"{folder}: another node is using it") from None
+    return lock
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        file = path.open("r+b") if path.exists() else path.open("w+b")
+    except OSError as error:
+        raise StateError(f"{path}: cannot be written ({error})") from None
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def _undo(file: IO[bytes], size: int) -> None:
+    try:
+        file.truncate(size)
+        file.seek(size)
+    except OSError:
+        pass  # the frame is incomplete: it will be left out when the journal is read

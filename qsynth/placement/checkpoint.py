@@ -1,0 +1,56 @@
+"""A node's training on disk: model, optimizer and place in the fit, put in place at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from qsynth.errors import QsynthError, StateError
+
+
+class StoppedError(QsynthError):
+    """Say that a node was asked to end."""
+
+
+class Checkpoints(pl.Callback):
+    """Save a checkpoint of Lightning's every so many seconds, and at the end.
+
+    path: of the newest one; it is replaced, never written over.  stop: once it is set, the next
+    step saves, and raises StoppedError.
+    """
+
+    def __init__(self, path: Path, every_s: float, stop: threading.Event) -> None:
+        self.path, self.every_s, self.stop = path, every_s, stop
+        self._next = time.monotonic() + every_s
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        """Save where it is due."""
+        if self.stop.is_set():
+            self._save(trainer)
+            raise StoppedError("asked to end")
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.every_s
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what has been trained."""
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            trainer.save_checkpoint(part)
+            handle = os.open(part, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+            os.replace(part, self.path)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
+            raise StateError(f"{self.path}: cannot be written ({error})") from None
