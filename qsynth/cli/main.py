@@ -14,7 +14,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   run      train a fleet                   qsynth run +recipe=digits_mesh seed=1
   compare  measure what it is worth        qsynth compare +recipe=digits_mesh seeds=[0,1,2]
   report   make a run's summary again      qsynth report runs/20260101-120000-digits_mesh-1a2b3c
-  node     be one node of a fleet          qsynth node up +recipe=own mesh=tcp mesh.join=[tcp://host:7700]
+  node     be one node of a fleet          qsynth node up --share 1 mesh=tcp mesh.join=[tcp://host:7700]
   recipe   list or show recipes            qsynth recipe list
   packet   measure what packets give away  qsynth packet audit +recipe=digits_mesh
   config   show the composed config        qsynth config +recipe=cifar_mesh

@@ -10,6 +10,7 @@ from qsynth.cli.options import parse
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.mesh.address import check_address, is_any, is_loopback
 from qsynth.mesh.config import Tcp
+from qsynth.placement.config import Processes
 from qsynth.recipe.compose import compose
 from qsynth.run.config import RunConfig
 
@@ -37,7 +38,7 @@ def main(words: list[str]) -> int:
     from qsynth.placement.one import run_one
     from qsynth.run.build import build
 
-    plan = build(config, home)
+    plan = build(replace(config, placement=Processes()), home)  # whatever a run would do
     if not 0 <= share < len(plan.nodes):
         raise ConfigError(f"--share={share}: the fleet has {len(plan.nodes)} shares, from 0")
 

@@ -81,8 +81,10 @@ def _own(node: Restored, data: bytes) -> None:
 
 
 def _packet(node: Restored, entry: Entry, author: Contact) -> None:
-    held = node.holding.kept.get(author.id)
-    after = held.packet.sequence if held else 0
+    # What was kept for others may have been taken to learn from later: the same packet again.
+    before = node.held if entry.kind == HELD else node.holding.kept
+    known = before.get(author.id)
+    after = known.packet.sequence if known else 0
     try:
         admitted = node.admission.admit(entry.data, author.id, after, None, 0, node.wall_s())
     except PacketError:

@@ -53,6 +53,12 @@ class State:
         self._lock = _locked(folder)
         self._journal = _opened(folder / "journal")
 
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def load(self) -> list[Entry]:
         """Return all entries, the oldest first.  Raises StateError where a snapshot is corrupt."""
         snapshot = self.folder / "state"

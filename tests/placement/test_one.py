@@ -1,0 +1,136 @@
+"""One node on one host: it joins, is killed, goes on, and ends when it is asked to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qsynth.cli.main import main
+
+SMALL = ["+recipe=digits_mesh", "mesh=tcp", "peers=all", "encoder.fit_images=300",
+         "encoder.dimensions=48", "encoder.filters=8", "trainer.period_steps=10",
+         "trainer.max_steps=4000", "trainer.checkpoint_s=1"]  # fmt: skip
+PATIENCE_S = 60.0
+
+
+class Host:
+    """A process that is one node."""
+
+    def __init__(self, folder: Path, share: int, *overrides: str) -> None:
+        self.home, self.lines = folder / str(share), []
+        command = [sys.executable, "-m", "qsynth", "node", "up", "--home", str(self.home),
+                   "--share", str(share), *SMALL, *overrides]  # fmt: skip
+        self.log = (folder / f"{share}-{time.monotonic()}.log").open("w+")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+
+    def said(self, words: str) -> str:
+        """Wait for a line, and return it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            text = self.text()
+            for line in text.splitlines():
+                if words in line:
+                    return line
+            assert self.process.poll() is None, text
+            time.sleep(0.05)
+        raise AssertionError(f"never said {words!r}: {self.text()}")
+
+    def text(self) -> str:
+        return Path(self.log.name).read_text()
+
+    def events(self, kind: str) -> list[dict]:
+        path = next(self.home.glob("nodes/*/events.jsonl"), None)
+        lines = path.read_text().splitlines() if path else []
+        whole = [json.loads(line) for line in lines if line.endswith("}")]
+        return [event for event in whole if event["event"] == kind]
+
+    def waits_for(self, kind: str) -> list[dict]:
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.events(kind):
+            assert time.monotonic() < deadline, self.text()
+            assert self.process.poll() is None, self.text()
+            time.sleep(0.02)
+        return self.events(kind)
+
+    def end(self, how: int) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        code = self.process.wait(timeout=30.0)
+        self.log.close()
+        return code
+
+
+def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
+    first = Host(tmp_path, 0)
+    hosts = [first]
+    try:
+        address = first.said("listens at").split()[-1]
+        second = Host(tmp_path, 1, f"mesh.join=[{address}]")
+        hosts.append(second)
+        second.said("joined through")
+        second.waits_for("admit")
+        deadline = time.monotonic() + PATIENCE_S
+        while not (second.home / "checkpoint.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert second.end(signal.SIGKILL) == -signal.SIGKILL
+        versions = [event["version"] for event in second.events("publish")]
+        identity = second.events("started")[0]["id"]
+
+        again = Host(tmp_path, 1, f"mesh.join=[{address}]")
+        hosts.append(again)
+        line = again.said("goes on:")
+        assert f"packet {versions[-1]}, 1 packets of others" in line
+        again.said("training goes on from")
+        again.said("joined through")
+        twice = Host(tmp_path, 1)
+        hosts.append(twice)
+        assert twice.process.wait(timeout=PATIENCE_S) == 1
+        assert "another node is using it" in twice.text()
+        assert again.end(signal.SIGTERM) == 0
+        assert "what it knows is kept" in Path(again.log.name).read_text()
+        assert {event["id"] for event in again.events("started")} == {identity}
+        every = [event["version"] for event in again.events("publish")]
+        assert len(set(every)) == len(every)
+        assert first.end(signal.SIGTERM) == 0
+    finally:
+        for host in hosts:
+            host.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["up", "mesh=ipc"], "mesh.name=ipc: `node up` needs mesh=tcp"),
+        (["up", "mesh=tcp", "mesh.join=[host]"], "mesh.join=host: must be tcp://HOST:PORT"),
+        (["up", "mesh=tcp", "mesh.join=[tcp://host:0]"], "the port must be from 1 to 65535"),
+        (["up", "mesh=tcp", "mesh.join=[tcp://host:70000]"], "the port must be from 1 to 65535"),
+        (["up", "mesh=tcp", "mesh.listen=tcp://0.0.0.0:7700"], "set mesh.advertise"),
+        (["up", "mesh=tcp", "mesh.listen=tcp://10.0.0.1:7700"], "set mesh.insecure=true"),
+        (["up", "mesh=tcp", "--share", "x"], "--share=x: must be a whole number"),
+        (["up", "--home"], "--home: needs a value"),
+        (["upp"], "did you mean up?"),
+        (["id", "rest"], "takes --home alone"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(words, told, capsys, tmp_path) -> None:
+    assert main(["node", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_an_identity_is_made_once(tmp_path: Path, capsys) -> None:
+    for _ in range(2):
+        assert main(["node", "id", "--home", str(tmp_path / "n")]) == 0
+    one, other = capsys.readouterr().out.split()
+    assert one == other
+    assert (tmp_path / "n" / "identity").stat().st_mode & 0o077 == 0
+    (tmp_path / "n" / "identity").write_bytes(b"short")
+    assert main(["node", "id", "--home", str(tmp_path / "n")]) == 1
+    assert "is no identity" in capsys.readouterr().err
