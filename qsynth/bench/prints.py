@@ -12,7 +12,7 @@ import numpy.typing as npt
 from qsynth.data import load_data
 from qsynth.encoder import make_encoder
 from qsynth.encoder.projection import cache_folder
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, DataError
 from qsynth.partition import deal
 from qsynth.run.config import RunConfig
 from qsynth.similarity import fingerprint
@@ -79,14 +79,21 @@ def of_recipe(config: RunConfig, count: int, seed: int) -> Prints:
     """
     said = repr((config.data, config.partition, config.encoder, config.similarity, count, seed))
     path = cache_folder() / "prints" / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.npy"
-    if path.exists():
+    try:
         kept: Prints = np.load(path)
         return kept
+    except (OSError, ValueError, EOFError):
+        pass  # not there, or spoilt: it is made anew
     made = _dealt(config, count, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npy")
-    np.save(part, made)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npy")
+        np.save(part, made)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path.parent}: cannot be written ({error}); see QSYNTH_CACHE_DIR"
+        ) from None
     return made
 
 
@@ -136,12 +143,19 @@ def from_file(path: Path, count: int) -> Prints:
     """Return the first `count` rows of a .npy of vectors (n, d).  Raises ConfigError."""
     try:
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ConfigError(f"--data {path}: not a .npy of vectors ({error})") from None
-    if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.number) or len(rows) < count:
+    kinds = (np.integer, np.floating)
+    if not isinstance(rows, np.ndarray) or not any(np.issubdtype(rows.dtype, k) for k in kinds):
+        raise ConfigError(f"--data {path}: needs one array of real numbers (n, d)")
+    if rows.ndim != 2 or len(rows) < count or rows.shape[1] < 1:
         raise ConfigError(
             f"--data {path}: needs numbers (n, d) with n >= {count}, has {rows.shape}"
         )
     if rows.dtype == np.int8:
         return np.array(rows[:count])
-    return quantised(np.array(rows[:count], np.float32))
+    wide = np.array(rows[:count], np.float64)
+    largest = np.abs(wide).max(axis=1, keepdims=True)
+    if not np.isfinite(largest).all() or not largest.all():
+        raise ConfigError(f"--data {path}: every row must be finite, and not all zero")
+    return quantised((wide / largest).astype(np.float32))

@@ -135,6 +135,7 @@ def measure(mesh: Mesh, queries: Prints, strategy: str, start: str, share: float
     else:
         first = first_contacts(mesh, queries, askers, strategy, alive, rng, limit)
         run = walk_all if strategy == "random_walk" else search_all
+        seed_draws(len(alive))
         run(mesh.net, queries, inverse, askers, first, limit, config.reply_contacts, mesh.scratch,
             found, told, asked)  # fmt: skip
     spent = time.perf_counter() - clock
@@ -227,6 +228,12 @@ def search_all(
         found[q, : len(best)] = best
         for i in range(told[q, 0]):
             asked[s.asked[i]] += 1
+
+
+@njit(cache=True)
+def seed_draws(seed: int) -> None:
+    """Seed what compiled code draws: numba's generator is not NumPy's."""
+    np.random.seed(seed)
 
 
 @njit(cache=True)

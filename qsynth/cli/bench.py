@@ -75,6 +75,13 @@ def numbers(name: str, text: str, low: float, high: float, whole: bool = True) -
     return made
 
 
+def number(name: str, text: str, low: float, high: float) -> int:
+    """Return one whole number.  Raises ConfigError where there are several."""
+    if "," in text:
+        raise ConfigError(f"{name}={text}: must be one number")
+    return int(numbers(name, text, low, high)[0])
+
+
 def _words(name: str, text: str, known: Sequence[str]) -> list[str]:
     for word in text.split(","):
         if word not in known:
@@ -85,8 +92,8 @@ def _words(name: str, text: str, known: Sequence[str]) -> list[str]:
 def _route(values: dict[str, str], as_json: bool) -> int:
     nodes = numbers("--nodes", values["--nodes"], 32, MOST_NODES)
     dead = numbers("--dead", values["--dead"], 0, 0.9, whole=False)
-    queries = numbers("--queries", values["--queries"], 1, MOST_QUERIES)[0]
-    seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
+    queries = number("--queries", values["--queries"], 1, MOST_QUERIES)
+    seed = number("--seed", values["--seed"], 0, 2**31)
     strategies = _words("--strategy", values["--strategy"], STRATEGIES)
     starts = _words("--start", values["--start"], STARTS)
     data = _data(values)
@@ -108,14 +115,16 @@ def _route(values: dict[str, str], as_json: bool) -> int:
 def _data(values: dict[str, str]) -> str:
     data = values["--data"]
     if not data.endswith(".npy"):
-        _words("--data", data, (*MADE, *RECIPES, "FILE.npy"))
+        known = (*MADE, *RECIPES, "FILE.npy")
+        if data not in known[:-1]:
+            raise ConfigError(f"--data={data}: no such data{nearest_spelling(data, known)}")
     return data
 
 
 def _lookup(values: dict[str, str], as_json: bool) -> int:
     nodes = numbers("--nodes", values["--nodes"], 32, MOST_NODES)
-    queries = numbers("--queries", values["--queries"], 1, MOST_QUERIES)[0]
-    seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
+    queries = number("--queries", values["--queries"], 1, MOST_QUERIES)
+    seed = number("--seed", values["--seed"], 0, 2**31)
     data = _data(values)
     from qsynth.bench.hnsw import compare_lookups
     from qsynth.bench.route import Mesh
@@ -158,8 +167,8 @@ def _aligned(row: dict[str, Any]) -> str:
 
 
 def _kernels(values: dict[str, str], as_json: bool) -> int:
-    rows = numbers("--rows", values["--rows"], 1000, 100_000_000)[0]
-    seed = numbers("--seed", values["--seed"], 0, 2**31)[0]
+    rows = number("--rows", values["--rows"], 1000, 100_000_000)
+    seed = number("--seed", values["--seed"], 0, 2**31)
     from qsynth.bench.kernels import compare_kernels
 
     for row in compare_kernels(rows, seed):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from qsynth.errors import QsynthError, nearest_spelling
+from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 
 HELP = """\
 qsynth: nodes that learn from each other, peer to peer, with no coordinator
@@ -82,6 +82,8 @@ def _dispatch(verb: str, rest: list[str]) -> int:
 
         return bench.main(rest)
     if verb == "warmup":
+        if rest:
+            raise ConfigError(f"warmup {rest[0]}: takes nothing")
         from qsynth.kernels import warm_up
 
         warm_up()

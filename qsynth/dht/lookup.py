@@ -22,6 +22,7 @@ from qsynth.types import Fingerprint, NodeId
 
 GROWS_FROM = 10  # doublings: 1,024 nodes
 WARM_PATIENCE = 3
+MOST_NODES = 2.0**32  # whoever claims ids beside mine cannot make it wider than that
 SPARE = 16  # places in the beam for contacts that turn out to be dead
 
 
@@ -201,9 +202,11 @@ def lookup_limits(config: Rings, k: int, nodes: float, warm: bool = False) -> be
             k, config.ef, config.ef_max, config.alpha, config.lookup_rpcs, WARM_PATIENCE,
             config.second_starts, config.digit_bits,
         )  # fmt: skip
-    more = round(config.ef_growth * max(0.0, math.log2(max(nodes, 1.0)) - GROWS_FROM))
+    doublings = math.log2(min(max(nodes, 1.0), MOST_NODES)) - GROWS_FROM
+    more = round(config.ef_growth * max(0.0, doublings))
+    widest = max(config.ef, config.ef_max)
     return beam.limits(
-        k, config.ef + more, config.ef_max, config.alpha, config.lookup_rpcs,
+        k, min(config.ef + more, widest), config.ef_max, config.alpha, config.lookup_rpcs,
         config.patience + more, config.second_starts, config.digit_bits,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from qsynth.identity.keys import KEY_BYTES, SIGNATURE_BYTES
 
 MAX_VALUE = 2048
 LONGEST_MS = 7 * 24 * 3600 * 1000  # of a ttl: what nobody renews is forgotten in a week
+SKEW_MS = 10 * 60 * 1000  # by which clocks may differ
 MAGIC = b"qsynth-record-1"
 HEADER = struct.Struct("<15s32s32sQQ")
 
@@ -21,8 +22,9 @@ HEADER = struct.Struct("<15s32s32sQQ")
 class Record(msgspec.Struct, frozen=True, array_like=True):
     """Hold a value under a key, one for each author.
 
-    key: 32 bytes.  author: public key.  sequence: of an author's records under a key the highest
-    is the newest.  expires_ms: since the epoch.  signature: Ed25519, over all of these.
+    key: 32 bytes.  author: public key.  sequence: milliseconds since the epoch, or less: of an
+    author's records under a key the highest is the newest.  expires_ms: since the epoch.
+    signature: Ed25519, over all of these.
     """
 
     key: bytes
@@ -51,8 +53,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
             return "size"
         if self.expires_ms <= now_ms:
             return "expired"
-        if self.expires_ms - now_ms > LONGEST_MS:
+        if self.expires_ms - now_ms > LONGEST_MS + SKEW_MS:
             return "ttl"
+        if self.sequence > now_ms + SKEW_MS:
+            return "future"
         return None if verify(self.author, self.signed(), self.signature) else "signature"
 
 
@@ -65,6 +69,8 @@ def sign_record(
     identity: Identity, key: bytes, value: bytes, sequence: int, expires_ms: int
 ) -> Record:
     """Return a signed record.  Raises ValueError where it could not be kept."""
+    if not isinstance(key, bytes) or not isinstance(value, bytes):
+        raise ValueError("a key and a value are bytes; record_key makes a key of a name")
     if len(key) != ID_BYTES:
         raise ValueError(f"a key has {ID_BYTES} bytes, not {len(key)}")
     if len(value) > MAX_VALUE:
@@ -74,7 +80,7 @@ def sign_record(
 
 
 def merge(held: Iterable[Record]) -> list[Record]:
-    """Return the newest record of each author, of what several holders have; newest first.
+    """Return the newest record of each author, of what several holders have, by author.
 
     Of two with one sequence number, which an honest author never makes, the larger value stands,
     so that all merge alike.
@@ -84,7 +90,7 @@ def merge(held: Iterable[Record]) -> list[Record]:
         other = newest.get(record.author)
         if other is None or newer(record, other):
             newest[record.author] = record
-    return sorted(newest.values(), key=lambda r: (-r.sequence, r.author))
+    return sorted(newest.values(), key=lambda r: r.author)  # not by what an author may choose
 
 
 def newer(record: Record, other: Record) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 
 from qsynth.dht.record import Record, newer
 from qsynth.types import NodeId
@@ -37,21 +38,28 @@ class RecordStore:
         self.most = most
         self._kept: dict[bytes, dict[bytes, Kept]] = {}  # by key, by author
         self._of_author: Counter[bytes] = Counter()
+        self._count = 0
+        # Of records that were replaced by some that expire before them: the newest sequence.
+        self._passed: dict[tuple[bytes, bytes], tuple[int, int]] = {}
 
     def __len__(self) -> int:
-        return self._of_author.total()
+        return self._count
 
     def put(self, record: Record, now_s: float) -> str | None:
         """Keep a record; return why not, or None where it, or a newer one, is kept now."""
         flaw = record.flaw(1000.0 * now_s)
         if flaw is not None:
             return flaw
+        passed = self._passed.get((record.key, record.author))
+        if passed is not None and record.sequence < passed[0] and now_s * 1000.0 < passed[1]:
+            return "older"
         old = self._kept.get(record.key, {}).get(record.author)
         if old is not None:
             if newer(old.record, record):
                 return "older"
             kept = self._kept[record.key][record.author]
             if record != kept.record:
+                self._pass(kept.record, record)
                 kept.record, kept.pause_s = record, FIRST_S
             kept.told_s = now_s
             return None
@@ -59,16 +67,28 @@ class RecordStore:
         if refusal is None:
             self._kept.setdefault(record.key, {})[record.author] = Kept(record, now_s, FIRST_S)
             self._of_author[record.author] += 1
+            self._count += 1
         return refusal
+
+    def _pass(self, old: Record, new: Record) -> None:
+        place = (new.key, new.author)
+        until = max(old.expires_ms, self._passed.get(place, (0, 0))[1])
+        if until > new.expires_ms:
+            self._passed[place] = (new.sequence, until)
+        while len(self._passed) > self.most:
+            del self._passed[next(iter(self._passed))]
 
     def get(self, key: bytes, now_s: float) -> list[Record]:
         """Return the records under a key that have not expired."""
         here = self._kept.get(key, {})
         return [kept.record for kept in here.values() if kept.record.expires_ms > 1000.0 * now_s]
 
-    def every_key(self) -> list[bytes]:
-        """Return the keys that something is kept under."""
-        return list(self._kept)
+    def some_keys(self, most: int) -> list[bytes]:
+        """Return keys that something is kept under, other ones each time."""
+        keys = list(islice(self._kept, most))
+        for key in keys:
+            self._kept[key] = self._kept.pop(key)
+        return keys
 
     def every(self) -> list[Record]:
         """Return all records."""
@@ -93,15 +113,23 @@ class RecordStore:
         ]  # fmt: skip
         for record in old:
             self.drop(record)
+        now_ms = 1000.0 * now_s
+        self._passed = {p: v for p, v in self._passed.items() if v[1] > now_ms}
         return len(old)
 
     def drop(self, record: Record) -> None:
-        """Forget a record."""
+        """Forget a record; one that has taken its place stays."""
         here = self._kept.get(record.key, {})
-        if here.pop(record.author, None) is not None:
-            self._of_author[record.author] -= 1
+        kept = here.get(record.author)
+        if kept is None or kept.record != record:
+            return
+        del here[record.author]
+        self._count -= 1
+        self._of_author[record.author] -= 1
+        if not self._of_author[record.author]:
+            del self._of_author[record.author]
         if not here:
-            self._kept.pop(record.key, None)
+            del self._kept[record.key]
 
     def _room(self, record: Record, now_s: float) -> str | None:
         if len(self) >= self.most:

@@ -53,8 +53,8 @@ class RandomWalk:
     def answered(self, node: NodeId, contacts: Sequence[Contact]) -> None:
         """Take an answer: the next step first."""
         self._waiting = None
-        others = [c for c in contacts if c.id != self.me]
-        self._known |= {c.id: c for c in others}
+        self._known |= {c.id: c for c in contacts if c.id != self.me}
+        others = [c for c in contacts if c.id not in (self.me, node)]  # an answer begins with who
         self._next = others[0] if others else None
 
     def failed(self, node: NodeId) -> None:

@@ -28,11 +28,13 @@ Then = Callable[[float, LookupResult, Effects], None]
 class Hashed:
     """Publish one's own contact, and look others up, under hashes of fingerprints.
 
-    size: the length of fingerprints.
+    size: the length of fingerprints.  gone: whether a node has not answered when it was asked.
     """
 
-    def __init__(self, records: Records, dht: Rings, size: int) -> None:
-        self.records, self.dht, self.size = records, dht, size
+    def __init__(
+        self, records: Records, dht: Rings, size: int, gone: Callable[[NodeId], bool]
+    ) -> None:
+        self.records, self.dht, self.size, self.gone = records, dht, size, gone
         self._told: tuple[bytes, int] = (b"", 0)
         self._at_s = 0.0
 
@@ -58,7 +60,10 @@ class Hashed:
             nonlocal left, rpcs, rounds
             for record in records:
                 contact = self._read(record)
-                if contact is not None:
+                if contact is None or self.gone(contact.id):
+                    continue
+                known = met.get(contact.id)
+                if known is None or known.version < contact.version:
                     met[contact.id] = contact
             left, rpcs, rounds = left - 1, rpcs + took.rpcs, max(rounds, took.rounds)
             if left == 0:

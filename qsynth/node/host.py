@@ -48,6 +48,7 @@ class MeshHost:
         self._lock = threading.Lock()
         self._outbox: deque[Send | str] = deque()
         self._asked: dict[int, Future[Any]] = {}  # stores and gets of the user, by ticket
+        self._ended: deque[tuple[Future[Any], Any]] = deque()  # with what came of them
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mesh", daemon=True)
 
@@ -63,6 +64,7 @@ class MeshHost:
             now = time.monotonic()
             self._apply(self.node.end_period(now, period, outcome, same))
             admitted = self.node.authors()
+        self._resolve()
         self.transport.wake()
         return admitted
 
@@ -78,20 +80,34 @@ class MeshHost:
         """
         return self._ask(lambda now: self.node.store(now, key, value, ttl_s))
 
-    def get(self, key: bytes) -> Future[list[Record]]:
-        """Read what is stored under a key: the newest record of each author, checked."""
-        return self._ask(lambda now: self.node.get(now, key))
+    def get(self, key: bytes, author: bytes = b"") -> Future[list[Record]]:
+        """Read what is stored under a key: the newest record of each author, checked.
+
+        author: a public key, for its record alone.
+        """
+        return self._ask(lambda now: self.node.get(now, key, author))
 
     def _ask(self, begin: Callable[[float], tuple[int, Effects]]) -> Future[Any]:
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         with self._lock:
             if self._stop.is_set():
                 raise MeshError("the node is closed")
             ticket, effects = begin(time.monotonic())
             self._asked[ticket] = future
             self._apply(effects)
+        self._resolve()
         self.transport.wake()
         return future
+
+    def _resolve(self) -> None:
+        """Tell who waits, without the lock: what they do then may ask again."""
+        while self._ended:
+            future, result = self._ended.popleft()
+            if isinstance(result, MeshError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
     def finish(self, linger_s: float) -> bool:
         """Serve until all nodes known have finished; return False if `linger_s` ran out."""
@@ -116,8 +132,11 @@ class MeshHost:
             self.transport.wake()
             self._thread.join(timeout=5.0)
         self.transport.close()
-        while self._asked:
-            self._asked.popitem()[1].set_exception(MeshError("the node was closed"))
+        with self._lock:
+            closed = MeshError("the node was closed")
+            self._ended.extend((future, closed) for future in self._asked.values())
+            self._asked.clear()
+        self._resolve()
 
     def paused(self) -> threading.Lock:
         """Return the lock under which the node does not change."""
@@ -157,6 +176,7 @@ class MeshHost:
             for address, payload in messages:
                 self._apply(self.node.message(now, address, payload))
             self._apply(self.node.timer(now))
+        self._resolve()
 
     def _look_for_addresses(self, now: float) -> None:
         known = [a for a in self._bootstrap() if a != self.node.address]
@@ -181,7 +201,7 @@ class MeshHost:
             self.recorder.write(time.time(), effects.records)
         for ticket, result in effects.done:
             if ticket in self._asked:  # else a republished record
-                self._asked.pop(ticket).set_result(result)
+                self._ended.append((self._asked.pop(ticket), result))
 
     def _flush(self) -> None:
         while self._outbox:

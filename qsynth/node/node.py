@@ -67,7 +67,7 @@ class Node:
         self._bootstrap: list[str] = []
         self._dead: dict[NodeId, int] = {}
         self.entries: list[Entry] = []  # to be remembered, of the entry that is being done
-        self._new: list[Contact] = []  # contacts met with the message that is being taken
+        self._new: list[Contact] = []  # who speaks for the first time, in this message
         self.joined = False
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together
         self._now = 0.0
@@ -149,10 +149,10 @@ class Node:
         effects, self._now = Effects(), now
         return self.records.store(now, key, value, ttl_s, effects), self._done(effects)
 
-    def get(self, now: float, key: bytes) -> tuple[int, Effects]:
+    def get(self, now: float, key: bytes, author: bytes = b"") -> tuple[int, Effects]:
         """Begin to read what is stored under a key; return the ticket of the result."""
         effects, self._now = Effects(), now
-        return self.records.get(now, key, effects), effects
+        return self.records.get(now, key, effects, None, author), effects
 
     def finish(self, now: float) -> Effects:
         """Tell those known who have not finished that we have; go on serving.  Can be repeated."""
@@ -364,12 +364,11 @@ class Node:
         for at, contact in enumerate(kept):
             if at == 0 and contact.id == contacts[0].id:
                 self._dead.pop(contact.id, None)
-                self.upkeep.find(contact.id)
+                if self.upkeep.find(contact.id):
+                    self._new.append(contact)
             if contact.id not in self._dead:
                 alive.append(contact)
-                new = contact.id not in self.table.contacts
-                if self.table.add(contact) and new:
-                    self._new.append(contact)
+                self.table.add(contact)
             else:
                 self.upkeep.rumour(contact)
         if self.tree is not None:

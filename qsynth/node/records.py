@@ -6,7 +6,7 @@ and handing over to newcomers).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ import msgspec
 
 from qsynth.dht import Contact, Lookup, LookupResult, Table, exact_limits
 from qsynth.dht.config import Rings
-from qsynth.dht.record import Record, merge, sign_record
+from qsynth.dht.record import LONGEST_MS, Record, merge, sign_record
 from qsynth.dht.store import RecordStore
 from qsynth.identity import Identity
 from qsynth.mesh import Answer
@@ -24,10 +24,13 @@ from qsynth.node.effects import Effects, Errand
 from qsynth.node.state import RECORD, Entry
 from qsynth.types import NodeId
 
-MOST_TOLD = 32 * 1024  # bytes of values in an answer
+MOST_TOLD = 32 * 1024  # bytes of records in an answer
+MOST_JOBS = 24  # under way at once; the rest wait their turn
+FAR = 4  # times as many nodes as keep a record, nearer to its key: it is not for us
 CHECK_S = 1.0
 MOST_REPUBLISHED = 8  # records at a check
-MOST_HANDED = 64  # records to a newcomer at once
+MOST_HANDED = 8  # records to newcomers between two checks
+MOST_LOOKED = 128  # keys looked at for a newcomer
 
 
 class Keeper(Protocol):
@@ -66,7 +69,7 @@ class Job:
 
     placing: the nodes nearest to the key are known, and are being asked to keep the record.
     keeping: who has said that it keeps it; waiting: who has not answered yet.  then: who wants to
-    know, where it is not the user.
+    know, where it is not the user.  author: whose record is read; empty: everybody's.
     """
 
     key: bytes
@@ -74,6 +77,7 @@ class Job:
     began: float
     record: Record | None = None
     then: Then | None = None
+    author: bytes = b""
     placing: bool = False
     found: list[Record] = field(default_factory=list)
     holders: int = 0
@@ -92,6 +96,9 @@ class Records:
         self.node = node
         self.kept = RecordStore(node.me, node.dht.max_records, node.dht.record_republish_s)
         self._jobs: dict[int, Job] = {}
+        self._queue: deque[tuple[int, Job]] = deque()
+        self._beginning = False
+        self._handed = 0
         self._ticket = self._sequence = 0
         self._check_at = 0.0
 
@@ -103,18 +110,25 @@ class Records:
         It replaces what one has stored under the key before.  Raises ValueError where the key has
         not 32 bytes, or the value too many.
         """
+        if not 0.0 < ttl_s <= LONGEST_MS / 1000.0:
+            raise ValueError(f"a ttl is above 0 and at most {LONGEST_MS // 1000} s, not {ttl_s:g}")
         now_ms = int(1000.0 * self.node.wall_s())
         self._sequence = max(self._sequence + 1, now_ms)
         expires = now_ms + int(1000.0 * ttl_s)
         record = sign_record(self.node.identity, key, value, self._sequence, expires)
-        flaw = record.flaw(now_ms)
-        if flaw is not None:
-            raise ValueError(f"{flaw}: a ttl of {ttl_s:g} s")
         return self._begin(now, key, record, effects)
 
-    def get(self, now: float, key: bytes, effects: Effects, then: Then | None = None) -> int:
-        """Begin to read what is stored under a key; return its ticket."""
-        return self._begin(now, key, None, effects, then)
+    def get(
+        self, now: float, key: bytes, effects: Effects, then: Then | None = None,
+        author: bytes = b"",
+    ) -> int:  # fmt: skip
+        """Begin to read what is stored under a key, of all authors or one; return its ticket.
+
+        Raises ValueError where the key has not 32 bytes.
+        """
+        if not isinstance(key, bytes) or len(key) != len(self.node.me):
+            raise ValueError(f"a key has {len(self.node.me)} bytes; record_key makes one of a name")
+        return self._begin(now, key, None, effects, then, author)
 
     @property
     def wake_at(self) -> float | None:
@@ -125,7 +139,7 @@ class Records:
         """Forget what has expired, and see that what is kept is kept by those who should."""
         if now < self._check_at:
             return
-        self._check_at = now + CHECK_S
+        self._check_at, self._handed = now + CHECK_S, 0
         now_s = self.node.wall_s()
         if expired := self.kept.expire(now_s):
             self.node.counts["record_expired"] += expired
@@ -136,6 +150,8 @@ class Records:
 
     def keep(self, body: wire.Store) -> wire.Contacts | wire.Refusal:
         """Keep a record of another."""
+        if len(body.record.key) == len(self.node.me) and self._far(body.record.key):
+            return wire.Refusal("record: far")
         refusal = self.kept.put(body.record, self.node.wall_s())
         if refusal is not None:
             return wire.Refusal(f"record: {refusal}")
@@ -143,12 +159,14 @@ class Records:
         return wire.Contacts(self.node.contact(), self._near(body.record.key, body.contact.id))
 
     def tell(self, body: wire.Find) -> wire.Found | wire.Refusal:
-        """Tell what is kept under a key, the newest first, and who else may know."""
+        """Tell what is kept under a key, of all authors or one, and who else may know."""
         if len(body.key) != len(self.node.me):
             return wire.Refusal("malformed")
         told, size = [], 0
         for record in merge(self.kept.get(body.key, self.node.wall_s())):
-            size += len(record.value) + len(record.signed())
+            if body.author not in (b"", record.author):
+                continue
+            size += len(record.signed()) + len(record.signature)
             if size > MOST_TOLD:
                 self.node.counts["record_untold"] += 1
                 break
@@ -161,24 +179,29 @@ class Records:
 
         Who is to: of all that one knows, the nearest to the key beside the newcomer.
         """
-        handed = 0
-        for key in self.kept.every_key():
+        replicas = self.node.dht.record_replicas
+        for key in self.kept.some_keys(MOST_LOOKED):
             theirs = self._apart(contact.id, key)
             near = self._near(key, contact.id)
-            if len(near) == self.node.dht.record_replicas and theirs > self._apart(
-                near[-1].id, key
-            ):
+            if len(near) == replicas and theirs > self._apart(near[-1].id, key):
                 continue
             if near and self._apart(near[0].id, key) < self._apart(self.node.me, key):
                 continue
             for record in self.kept.get(key, self.node.wall_s()):
-                body, handed = wire.Store(self.node.contact(), record), handed + 1
-                if handed > MOST_HANDED:
+                if self._handed >= MOST_HANDED:
                     return  # the rest when it is republished
+                self._handed += 1
+                body = wire.Store(self.node.contact(), record)
                 self.node.ask(now, contact, wire.STORE, body, effects)
 
     def _remember(self, record: Record) -> None:
         self.node.entries.append(Entry(RECORD, msgspec.msgpack.encode(record)))
+
+    def _far(self, key: bytes) -> bool:
+        most = FAR * self.node.dht.record_replicas
+        near = self.node.table.nearest(key, most)
+        mine = self._apart(self.node.me, key)
+        return len(near) == most and self._apart(near[-1].id, key) < mine
 
     def _near(self, key: bytes, asker: NodeId) -> list[Contact]:
         return self.node.table.nearest(key, self.node.dht.record_replicas, [asker])
@@ -187,21 +210,34 @@ class Records:
 
     def _begin(
         self, now: float, key: bytes, record: Record | None, effects: Effects,
-        then: Then | None = None,
+        then: Then | None = None, author: bytes = b"",
     ) -> int:  # fmt: skip
         replicas = self.node.dht.record_replicas
         limits = exact_limits(self.node.dht, replicas)
         start = self.node.table.nearest(key, replicas)
         self._ticket += 1
         ticket = self._ticket
-        job = Job(key, Lookup(key, replicas, self.node.me, start, limits), now, record, then)
-        self._jobs[ticket] = job
+        lookup = Lookup(key, replicas, self.node.me, start, limits)
+        job = Job(key, lookup, now, record, then, author)
         own = self.kept.get(key, self.node.wall_s()) if record is None else []
-        job.found, job.holders = list(own), int(bool(own))
+        job.found = [r for r in own if author in (b"", r.author)]
+        job.holders = int(bool(job.found))
         # Whoever keeps everyone need not look first: whom it asks to keep it are the nearest.
         job.placing = record is not None and not self.node.table.crowded
-        self._advance(now, ticket, effects)
+        self._queue.append((ticket, job))
+        self._next(now, effects)
         return ticket
+
+    def _next(self, now: float, effects: Effects) -> None:
+        """Begin what waits, as far as there is room; what ends at once makes room at once."""
+        if self._beginning:
+            return
+        self._beginning = True
+        while self._queue and len(self._jobs) < MOST_JOBS:
+            ticket, job = self._queue.popleft()
+            job.began, self._jobs[ticket] = now, job
+            self._advance(now, ticket, effects)
+        self._beginning = False
 
     def _advance(self, now: float, ticket: int, effects: Effects) -> None:
         job = self._jobs[ticket]
@@ -220,11 +256,13 @@ class Records:
                     job.waiting.add(contact.id)
         if not job.waiting:
             self._end(now, ticket, job, effects)
+            self._next(now, effects)
 
     def _ask(self, now: float, contact: Contact, ticket: int, job: Job, effects: Effects) -> bool:
         mine, errand = self.node.contact(), Errand(contact, None, ticket=ticket)
         if job.record is None:
-            return self.node.ask(now, contact, wire.FIND, wire.Find(mine, job.key), effects, errand)
+            find = wire.Find(mine, job.key, job.author)
+            return self.node.ask(now, contact, wire.FIND, find, effects, errand)
         if job.placing:
             body: Any = wire.Store(mine, job.record)
             return self.node.ask(now, contact, wire.STORE, body, effects, errand)
@@ -294,7 +332,10 @@ class Records:
 
     def _read(self, records: list[Record], job: Job) -> None:
         now_ms = 1000.0 * self.node.wall_s()
-        good = [r for r in records if r.key == job.key and r.flaw(now_ms) is None]
+        good = [
+            r for r in records
+            if r.key == job.key and job.author in (b"", r.author) and r.flaw(now_ms) is None
+        ]  # fmt: skip
         if len(good) < len(records):
             self.node.counts["bad_record"] += len(records) - len(good)
         job.found += good

@@ -51,6 +51,9 @@ class Searcher(Protocol):
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
 
+    def gone(self, node: NodeId) -> bool:
+        """Return whether a node has not answered when it was last asked."""
+
     def contact(self) -> Contact:
         """Return who the node is now."""
 
@@ -83,7 +86,7 @@ class Searches:
         self.node = node
         self.fetching: set[NodeId] = set()
         self._under_way: dict[int, Search] = {}
-        self._hashed = Hashed(node.records, node.dht, node.size)
+        self._hashed = Hashed(node.records, node.dht, node.size, node.gone)
         self._hashing = False
         self._rng = np.random.default_rng([seed, 30])
         self._number = 0

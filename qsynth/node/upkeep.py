@@ -66,10 +66,12 @@ class Upkeep:
         while len(self._lost) > MOST_LOST:
             self._lost.popitem(last=False)
 
-    def find(self, node: NodeId) -> None:
-        """Note that a node has spoken."""
+    def find(self, node: NodeId) -> bool:
+        """Note that a node has spoken; return whether for the first time in a while."""
         self._lost.pop(node, None)
+        new = node not in self._heard
         self._heard[node] = self._period
+        return new
 
     def rumour(self, contact: Contact) -> None:
         """Note that others tell of a node that is lost to us: knock soon, where they say."""
@@ -86,6 +88,7 @@ class Upkeep:
             self._lost[lost] = (address, self._period + pause, pause)
             self.node.knock(now, address, effects)
         table = self.node.table
+        self._heard = {n: when for n, when in self._heard.items() if n in table.contacts}
         if not table.crowded:
             return  # everyone is known: lookups and notices tell all there is to tell
         self._ping(now, effects)
@@ -101,7 +104,6 @@ class Upkeep:
         self._pings = min(2 * self._pings, PINGS[1]) if many else max(self._pings - 1, PINGS[0])
         self._losses = 0
         known = self.node.table.contacts
-        self._heard = {node: when for node, when in self._heard.items() if node in known}
         silent = [node for node in known if self._heard.get(node, -1) < self._period - 1]
         silent.sort(key=lambda node: self._heard.get(node, -1))
         for node in silent[: self._pings]:

@@ -113,10 +113,11 @@ class Store(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Find(msgspec.Struct, frozen=True, array_like=True):
-    """Ask for the records under a key."""
+    """Ask for the records under a key; author: of this public key alone, where it is not empty."""
 
     contact: Contact
     key: bytes
+    author: bytes = b""
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from qsynth.dht.record import LONGEST_MS, MAX_VALUE, Record, merge, newer, record_key, sign_record
+from qsynth.dht.record import (
+    LONGEST_MS,
+    MAX_VALUE,
+    SKEW_MS,
+    Record,
+    merge,
+    newer,
+    record_key,
+    sign_record,
+)
 from qsynth.dht.store import MOST_OF_A_KEY, SHARE_OF_AUTHOR, RecordStore
 from qsynth.identity import Identity
 
@@ -38,7 +47,8 @@ def test_every_field_is_signed() -> None:
         ({"expires_ms": -1}, "malformed"),
         ({"value": bytes(MAX_VALUE + 1)}, "size"),
         ({"expires_ms": 99}, "expired"),
-        ({"expires_ms": LONGEST_MS + 101}, "ttl"),
+        ({"expires_ms": LONGEST_MS + SKEW_MS + 101}, "ttl"),
+        ({"sequence": SKEW_MS + 101}, "future"),
     ],
 )
 def test_what_is_out_of_range_is_refused_before_its_signature(change, reason) -> None:
@@ -79,14 +89,20 @@ class TwinStore:
 
     def __init__(self, most: int) -> None:
         self.most, self.records = most, []
+        self.passed: dict = {}
 
     def put(self, new: Record, now_s: float) -> bool:
         if new.flaw(1000 * now_s):
+            return False
+        sequence, until = self.passed.get((new.key, new.author), (0, 0))
+        if new.sequence < sequence and 1000 * now_s < until:
             return False
         for old in self.records:
             if (old.key, old.author) == (new.key, new.author):
                 if newer(old, new):
                     return False
+                if max(old.expires_ms, until) > new.expires_ms and old != new:
+                    self.passed[new.key, new.author] = new.sequence, max(old.expires_ms, until)
                 self.records[self.records.index(old)] = new
                 return True
         if len(self.records) >= self.most:
@@ -123,6 +139,25 @@ def test_the_store_keeps_what_its_twin_keeps(rng) -> None:
                       for r in store.get(record_key(f"key {k}"), 0.0))  # fmt: skip
         assert kept == sorted(msgspec.msgpack.encode(r) for r in twin.records)
         assert len(store) == len(kept) <= 24
+
+
+def test_an_older_record_does_not_come_back_when_the_newer_one_has_expired() -> None:
+    store = RecordStore(ME, 8, 60.0)
+    long, short = record(sequence=1, expires_ms=9000), record(sequence=2, expires_ms=4000)
+    assert store.put(long, 1.0) is None
+    assert store.put(short, 1.0) is None
+    store.expire(5.0)
+    assert len(store) == 0
+    assert store.put(long, 5.0) == "older"
+    assert store.put(record(sequence=3, expires_ms=6000), 5.0) is None
+
+
+def test_nothing_is_left_of_authors_that_are_gone() -> None:
+    store = RecordStore(ME, 100, 60.0)
+    for author in range(40):
+        store.put(record(author, author), 0.0)
+    store.expire(11.0)
+    assert len(store) == len(store._of_author) == len(store._kept) == len(store._passed) == 0
 
 
 def test_one_key_and_one_author_fill_no_store() -> None:

@@ -168,3 +168,61 @@ def test_what_is_out_of_range_is_the_users_error() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"bytes|ttl"):
             peers[0].node.store(network.now, key, value, ttl_s)
+
+
+def test_many_at_once_wait_their_turn_and_nothing_is_lost() -> None:
+    network, peers = mesh(20)
+    turn(network, peers, 3)
+    keys = [record_key(f"name {n}") for n in range(300)]
+    begun = [peers[1].node.store(network.now, key, key[:4], 900.0) for key in keys]
+    for _, effects in begun:
+        peers[1].apply(effects)
+    network.run_until(network.now + 15.0)
+    assert all(dict(peers[1].done)[ticket] >= 5 for ticket, _ in begun)
+    begun = [peers[7].node.get(network.now, key) for key in keys]
+    for _, effects in begun:
+        peers[7].apply(effects)
+    network.run_until(network.now + 15.0)
+    found = dict(peers[7].done)
+    assert [found[ticket][0].value for ticket, _ in begun] == [key[:4] for key in keys]
+    alone = Peer(network, 99)
+    for key in keys:  # each ends at once, one after the other
+        alone.apply(alone.node.get(network.now, key)[1])
+    assert len(alone.done) == 300
+
+
+def test_ones_own_record_is_read_beside_those_that_fill_the_key() -> None:
+    network, peers = mesh(10)
+    turn(network, peers, 3)
+    key = record_key("wanted by many")
+    store(network, peers[0], key, b"mine")
+    expires = int(1000 * (peers[0].node.wall_s() + 900))
+    for n in range(40):
+        other = sign_record(Identity.seeded("many", n), key, bytes(2048), 1, expires)
+        for peer in peers:
+            peer.node.records.kept.put(other, peer.node.wall_s())
+    author = peers[0].node.identity.public_key
+    for reader in peers:
+        found = ended(network, reader, reader.node.get(network.now, key, author))
+        assert [r.value for r in found] == [b"mine"]
+
+
+def test_invented_contacts_are_handed_nothing() -> None:
+    network, peers = mesh(10)
+    turn(network, peers, 3)
+    victim, liar = peers[1], peers[0]
+    for n in range(60):
+        key = bytes([n]) + victim.node.me[1:]
+        expires = int(1000 * (victim.node.wall_s() + 900))
+        one = sign_record(Identity.seeded("a", n), key, b"v", 1, expires)
+        victim.node.records.kept.put(one, victim.node.wall_s())
+    near = [
+        msgspec.structs.replace(liar.node.contact(), id=bytes([n]) + victim.node.me[1:])
+        for n in range(60)
+    ]
+    body = wire.Gossip(liar.node.contact(), 0, near)
+    for send in liar.node.rpc.request(
+        network.now, victim.node.address, wire.GOSSIP, wire.pack(body), None
+    ):
+        effects = victim.node.message(network.now, liar.node.address, send.payload)
+    assert [s.kind for s in effects.sends] == ["gossip_answer"]
