@@ -112,7 +112,7 @@ ROWS = (
         said="several labels, balanced accuracy"),
     Row("progression", (*ARMS, "head", "pooled"), SEEDS, 2, {"gain_mean": 2},
         said="regression, variance explained"),
-    Row("cifar_native", (*ARMS, "semantic_untaught"), (0, 1), 60,
+    Row("cifar_native", (*ARMS, "semantic_untaught"), (0, 1, 2), 90,
         {"gain_mean": 2, "network over alone": 1, "semantic_untaught:gain_mean": 2}),
     Row("newcomer", (*ARMS, "oracle"), SEEDS, 8, {"newcomer_gain": 8}),
     Row("cifar_mesh", ARMS, (0, 1), 30, {"network over alone": 4}, ("synthesis.network=hybrid",),
