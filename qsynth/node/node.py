@@ -152,7 +152,7 @@ class Node:
     def get(self, now: float, key: bytes, author: bytes = b"") -> tuple[int, Effects]:
         """Begin to read what is stored under a key; return the ticket of the result."""
         effects, self._now = Effects(), now
-        return self.records.get(now, key, effects, None, author), effects
+        return self.records.get(now, key, effects, None, author), self._done(effects)
 
     def finish(self, now: float) -> Effects:
         """Tell those known who have not finished that we have; go on serving.  Can be repeated."""
