@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.bench.route import K, Mesh, Prints, first_contacts, nearest_of, search_all
+from qsynth.bench.route import (
+    K,
+    Mesh,
+    Prints,
+    first_contacts,
+    nearest_of,
+    recalls,
+    search_all,
+)
 from qsynth.dht.lookup import lookup_limits
 from qsynth.errors import ConfigError
 from qsynth.kernels import inverse_lengths
@@ -56,10 +64,10 @@ def compare_lookups(mesh: Mesh, queries: Prints, data: str, seed: int) -> dict[s
     def theirs() -> Any:
         return index.knn_query(wide, k=K)[0]
 
-    recall = _recall(ours(), true)
+    recall = float(np.mean(recalls(mesh.prints, queries, ours(), true)))
     for width in WIDTHS:
         index.set_ef(width)
-        other = _recall(theirs(), true)
+        other = float(np.mean(recalls(mesh.prints, queries, theirs().astype(np.int64), true)))
         if other >= recall:
             break
     best = {"qsynth": float("inf"), "hnswlib": float("inf")}
@@ -75,8 +83,3 @@ def compare_lookups(mesh: Mesh, queries: Prints, data: str, seed: int) -> dict[s
         "hnswlib_ef": width, "hnswlib_us": round(1e6 * best["hnswlib"] / count, 2),
         "faster": round(best["hnswlib"] / best["qsynth"], 2),
     }  # fmt: skip
-
-
-def _recall(found: Any, true: list[list[int]]) -> float:
-    rows = zip(np.asarray(found).tolist(), true, strict=True)
-    return float(np.mean([len(set(f) & set(t)) / len(t) for f, t in rows]))

@@ -139,7 +139,10 @@ def measure(mesh: Mesh, queries: Prints, strategy: str, start: str, share: float
         run(mesh.net, queries, inverse, askers, first, limit, config.reply_contacts, mesh.scratch,
             found, told, asked)  # fmt: skip
     spent = time.perf_counter() - clock
-    hits = [len(set(f) & set(t)) / len(t) for f, t in zip(found.tolist(), true, strict=True)]
+    if strategy == "exact":
+        hits = [float(f[0] == t[0]) for f, t in zip(found.tolist(), true, strict=True)]
+    else:
+        hits = recalls(mesh.prints, queries, found, true)
     request, empty, contact = rpc_bytes(mesh.prints.shape[1])
     full = strategy == "full_view"
     contacts = len(mesh.prints) - 1.0 if full else mesh.contacts_mean
@@ -171,6 +174,21 @@ def upkeep_bytes(mesh: Mesh, full: bool) -> float:
     answer = empty + contact * mesh.config.reply_contacts
     pings = PINGS[0] * (request + empty)
     return 2 * (answer + answer) + mesh.config.ef * (request + answer) + pings
+
+
+def recalls(prints: Prints, queries: Prints, found: Ints, true: list[list[int]]) -> list[float]:
+    """Return the share of each answer that is no less alike than the last of the true ones.
+
+    found: (q, k) rows, -1 where there is none.  Of equal fingerprints any is right.
+    """
+    made = []
+    for query, rows, best in zip(queries, found.tolist(), true, strict=True):
+        given = [row for row in dict.fromkeys(rows) if row >= 0]
+        both = prints[best + given].astype(np.float64)
+        scores = both @ query.astype(np.float64) / np.maximum(np.linalg.norm(both, axis=1), 1e-9)
+        least = scores[: len(best)].min() - 1e-12
+        made.append(min(1.0, float((scores[len(best) :] >= least).sum()) / len(best)))
+    return made
 
 
 def nearest_of(prints: Prints, alive: Ints, queries: Prints, askers: Ints) -> list[list[int]]:

@@ -43,6 +43,12 @@ def test_each_strategy_finds_what_it_should(mesh, strategy, start, recall) -> No
     assert row.bytes_mean > row.rpcs_mean * sum(rpc_bytes(64)[:2])
 
 
+def test_of_equal_fingerprints_any_is_right() -> None:
+    same = np.tile(np.arange(1, 17, dtype=np.int8), (400, 1))
+    row = measure(Mesh(same[:300], CONFIG, 1), same[300:340], "rings", "cold", 0.0, "same")
+    assert row.recall == 1.0
+
+
 def test_random_walks_find_less_than_rings(mesh) -> None:
     net, queries = mesh
     walk = measure(net, queries, "random_walk", "cold", 0.0, "clustered")
