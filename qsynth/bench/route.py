@@ -20,7 +20,7 @@ from qsynth.bench.simhash import SimHash, find_all
 from qsynth.dht.config import Rings
 from qsynth.dht.join import exact_limits, join_limits
 from qsynth.dht.lookup import lookup_limits
-from qsynth.kernels import cosine_top, inverse_lengths
+from qsynth.kernels import cosine_top_many, inverse_lengths
 from qsynth.node.upkeep import PINGS
 from qsynth.types import Floats32, Ints
 
@@ -195,11 +195,11 @@ def nearest_of(prints: Prints, alive: Ints, queries: Prints, askers: Ints) -> li
     """Return the ten alive nodes most alike to each query, its asker aside, by brute force."""
     pool = prints if len(alive) == len(prints) else prints[alive]
     inverse = inverse_lengths(pool)
-    true = []
-    for query, asker in zip(queries, askers.tolist(), strict=True):
-        rows, _ = cosine_top(query, pool, K + 1, inverse)
-        true.append([row for row in alive[rows].tolist() if row != asker][:K])
-    return true
+    found, _ = cosine_top_many(queries, pool, K + 1, inverse)
+    return [
+        [row for row in alive[rows].tolist() if row != asker][:K]
+        for rows, asker in zip(found, askers.tolist(), strict=True)
+    ]
 
 
 def first_contacts(
@@ -209,8 +209,7 @@ def first_contacts(
     """Return (q, s) contacts to begin with, -1 where there are fewer."""
     if strategy == "full_view":
         inverse = inverse_lengths(mesh.prints)
-        first = [cosine_top(q, mesh.prints, int(limit[2]), inverse)[0] for q in queries]
-        return np.stack(first)
+        return cosine_top_many(queries, mesh.prints, int(limit[2]), inverse)[0]
     if askers[0] < 0:
         return rng.choice(alive, (len(queries), 1))
     width = int(limit[1])

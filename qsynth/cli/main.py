@@ -84,9 +84,10 @@ def _dispatch(verb: str, rest: list[str]) -> int:
     if verb == "warmup":
         if rest:
             raise ConfigError(f"warmup {rest[0]}: takes nothing")
-        from qsynth.kernels import warm_up
+        from qsynth.kernels.warm import warm_up, warm_up_batch
 
         warm_up()
+        warm_up_batch()
         print("kernels are compiled")
         return 0
     if verb == "compare":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qsynth.kernels import beam, restart, rings
+from qsynth.kernels.batch import cosine_top_many, hamming_top_many, xor_nearest_many
 from qsynth.kernels.cosine import cosine_top, inner_top, inverse_lengths, likeness
 from qsynth.kernels.hamming import hamming_top
 from qsynth.kernels.rings import Prints
@@ -71,3 +72,11 @@ def warm_up_beam() -> None:
     prints = np.ones((2, 8), np.int8)
     restart.looks_wrong(values[:2], prints, inverse_lengths(prints))
     restart.starts_elsewhere(values[:2], np.zeros(2, np.bool_), np.zeros(2, np.int64), 1)
+
+
+def warm_up_batch() -> None:
+    """Call the kernels of many queries, which a node does not use, and measurements do."""
+    words = np.zeros((2, 32), np.uint8)
+    cosine_top_many(np.ones((1, 8), np.int8), np.ones((2, 8), np.int8), 1)
+    hamming_top_many(words[:1], words, 1)
+    xor_nearest_many(words[:1], words, 1)

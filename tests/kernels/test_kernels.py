@@ -8,11 +8,14 @@ import pytest
 from qsynth.kernels import (
     beam,
     cosine_top,
+    cosine_top_many,
     hamming_top,
+    hamming_top_many,
     inner_top,
     inverse_lengths,
     restart,
     xor_nearest,
+    xor_nearest_many,
 )
 from qsynth.kernels.rings import near_insert, ring_insert
 
@@ -136,6 +139,26 @@ def test_inner_and_hamming_top_are_the_true_orders(rng: np.random.Generator, m: 
     true_bits = [(b ^ bits[3]).bit_count() for b in bits]
     assert rows.tolist() == sorted(range(50), key=lambda r: (true_bits[r], r))[:m]
     assert apart.tolist() == [true_bits[r] for r in rows]
+
+
+@pytest.mark.parametrize(("count", "n", "m"), [(0, 5, 3), (7, 0, 3), (5, 3000, 0), (9, 2500, 12),
+                                                (3, 4, 9)])  # fmt: skip
+def test_many_at_once_are_what_each_is_alone(rng, count: int, n: int, m: int) -> None:
+    prints = rng.integers(-20, 20, (n + count, 24)).astype(np.int8)
+    keys, queries = prints[:n], prints[n:]
+    keys[n // 2 :] = keys[: n - n // 2]  # ties
+    rows, scores = cosine_top_many(queries, keys, m)
+    words = rng.integers(0, 4, (n + count, 32)).astype(np.uint8)
+    near = xor_nearest_many(words[n:], words[:n], m)
+    far, bits = hamming_top_many(words[n:], words[:n], m)
+    shape = (count, min(m, n))
+    assert rows.shape == scores.shape == near.shape == far.shape == bits.shape == shape
+    for q in range(count):
+        one, alike = cosine_top(queries[q], keys, m)
+        assert (rows[q].tolist(), scores[q].tolist()) == (one.tolist(), alike.tolist())
+        assert near[q].tolist() == xor_nearest(words[n + q], words[:n], m).tolist()
+        single = hamming_top(words[n + q], words[:n], m)
+        assert (far[q].tolist(), bits[q].tolist()) == (single[0].tolist(), single[1].tolist())
 
 
 class TwinSearch:
