@@ -11,7 +11,6 @@ from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.mesh.address import check_address, is_any, is_loopback
 from qsynth.mesh.config import Tcp
 from qsynth.placement.config import Processes
-from qsynth.recipe.compose import compose
 from qsynth.run.config import RunConfig
 
 VERBS = ("up", "id")
@@ -23,15 +22,26 @@ def main(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
-    home, share, rest = _own(words[1:])
-    if verb == "id":
-        if rest:
-            raise ConfigError(f"node id {rest[0]}: takes --home alone")
-        from qsynth.identity.file import identity_of
+    return _id(words[1:]) if verb == "id" else _up(words[1:])
 
-        print(identity_of(home).id.hex())
-        return 0
-    options = parse(rest)
+
+def _id(words: list[str]) -> int:
+    options = parse(words, ("--home",))
+    if options.overrides:
+        raise ConfigError(f"node id {options.overrides[0]}: takes --home alone")
+    from qsynth.identity.file import identity_of
+
+    print(identity_of(Path(options.own.get("--home", DEFAULT_HOME))).id.hex())
+    return 0
+
+
+def _up(words: list[str]) -> int:
+    options = parse(words, ("--home", "--share"))
+    home, share = Path(options.own.get("--home", DEFAULT_HOME)), options.own.get("--share", "0")
+    if not share.isdecimal():
+        raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
+    from qsynth.recipe.compose import compose
+
     config = compose(options.overrides, options.trusted).config
     check_mesh(config)
     sys.path.insert(0, "")
@@ -39,33 +49,15 @@ def main(words: list[str]) -> int:
     from qsynth.run.build import build
 
     plan = build(replace(config, placement=Processes()), home)  # whatever a run would do
-    if not 0 <= share < len(plan.nodes):
+    if int(share) >= len(plan.nodes):
         raise ConfigError(f"--share={share}: the fleet has {len(plan.nodes)} shares, from 0")
 
     def tell(line: str) -> None:
         if not options.quiet:
             print(line, flush=True)
 
-    run_one(replace(plan, folder=home), plan.nodes[share], home, tell)
+    run_one(plan, plan.nodes[int(share)], tell)
     return 0
-
-
-def _own(words: list[str]) -> tuple[Path, int, list[str]]:
-    """Return --home, --share and the other words."""
-    home, share, rest, words = DEFAULT_HOME, "0", [], list(words)
-    while words:
-        word = words.pop(0)
-        name, given, value = word.partition("=")
-        if name not in ("--home", "--share"):
-            rest.append(word)
-            continue
-        if not given and not words:
-            raise ConfigError(f"{name}: needs a value")
-        value = value if given else words.pop(0)
-        home, share = (value, share) if name == "--home" else (home, value)
-    if not share.isdecimal():
-        raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
-    return Path(home), int(share), rest
 
 
 def check_mesh(config: RunConfig) -> None:

@@ -12,16 +12,20 @@ VALUED = ("--trust", "--recipe")
 
 @dataclass
 class Options:
-    """Hold flags, trusted classes and what is left: overrides."""
+    """Hold flags, trusted classes, a verb's own options, and what is left: overrides."""
 
     json: bool = False
     quiet: bool = False
     trusted: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
+    own: dict[str, str] = field(default_factory=dict)
 
 
-def parse(words: list[str]) -> Options:
-    """Return the options of a verb.  Raises ConfigError on an unknown one."""
+def parse(words: list[str], own: tuple[str, ...] = ()) -> Options:
+    """Return the options of a verb.  Raises ConfigError on an unknown one.
+
+    own: names of options with a value that this verb alone has.
+    """
     options, rest = Options(), list(words)
     while rest:
         word = rest.pop(0)
@@ -31,14 +35,18 @@ def parse(words: list[str]) -> Options:
         name, given, value = word.partition("=")
         if name in FLAGS and not given:
             setattr(options, name[2:], True)
-        elif name in VALUED:
+        elif name in VALUED + own:
             if not given and not rest:
                 raise ConfigError(f"{name}: needs a value")
             value = value if given else rest.pop(0)
-            if name == "--trust":
+            if name in own:
+                options.own[name] = value
+            elif name == "--trust":
                 options.trusted.append(value)
             else:
                 options.overrides.append(f"recipe={value}")
         else:
-            raise ConfigError(f"{word}: no such option{nearest_spelling(name, FLAGS + VALUED)}")
+            raise ConfigError(
+                f"{word}: no such option{nearest_spelling(name, FLAGS + VALUED + own)}"
+            )
     return options

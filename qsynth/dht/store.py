@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
+from qsynth.dht.lookup import xor_distance
 from qsynth.dht.record import Record, newer
 from qsynth.types import NodeId
 
@@ -34,8 +37,7 @@ class RecordStore:
 
     def __init__(self, me: NodeId, most: int, pause_s: float) -> None:
         self.pause_s = pause_s
-        self._me = int.from_bytes(me, "big")
-        self.most = most
+        self.me, self.most = me, most
         self._kept: dict[bytes, dict[bytes, Kept]] = {}  # by key, by author
         self._of_author: Counter[bytes] = Counter()
         self._count = 0
@@ -57,11 +59,10 @@ class RecordStore:
         if old is not None:
             if newer(old.record, record):
                 return "older"
-            kept = self._kept[record.key][record.author]
-            if record != kept.record:
-                self._pass(kept.record, record)
-                kept.record, kept.pause_s = record, FIRST_S
-            kept.told_s = now_s
+            if record != old.record:
+                self._pass(old.record, record)
+                old.record, old.pause_s = record, FIRST_S
+            old.told_s = now_s
             return None
         refusal = self._room(record, now_s)
         if refusal is None:
@@ -92,14 +93,14 @@ class RecordStore:
 
     def every(self) -> list[Record]:
         """Return all records."""
-        return [kept.record for here in self._kept.values() for kept in here.values()]
+        return [kept.record for kept in self._all()]
+
+    def _all(self) -> Iterator[Kept]:
+        return (kept for here in self._kept.values() for kept in here.values())
 
     def due(self, now_s: float, most: int) -> list[Record]:
         """Return records to be told again now, the longest ago first; they are not due at once."""
-        every = [
-            k for here in self._kept.values() for k in here.values()
-            if k.told_s + k.pause_s <= now_s
-        ]  # fmt: skip
+        every = [kept for kept in self._all() if kept.told_s + kept.pause_s <= now_s]
         chosen = sorted(every, key=lambda k: k.told_s)[:most]
         for kept in chosen:
             kept.told_s, kept.pause_s = now_s, min(2.0 * kept.pause_s, self.pause_s)
@@ -107,10 +108,7 @@ class RecordStore:
 
     def expire(self, now_s: float) -> int:
         """Forget what has expired; return how many."""
-        old = [
-            k.record for here in self._kept.values() for k in here.values()
-            if k.record.expires_ms <= 1000.0 * now_s
-        ]  # fmt: skip
+        old = [record for record in self.every() if record.expires_ms <= 1000.0 * now_s]
         for record in old:
             self.drop(record)
         now_ms = 1000.0 * now_s
@@ -140,11 +138,8 @@ class RecordStore:
             return "author_full"
         if len(self) < self.most:
             return None
-        farthest = max(self._kept, key=self._distance)
-        if self._distance(record.key) >= self._distance(farthest):
+        farthest = max(self._kept, key=partial(xor_distance, self.me))
+        if xor_distance(self.me, record.key) >= xor_distance(self.me, farthest):
             return "full"
         self.drop(next(iter(self._kept[farthest].values())).record)
         return None
-
-    def _distance(self, key: bytes) -> int:
-        return int.from_bytes(key, "big") ^ self._me

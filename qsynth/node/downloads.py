@@ -9,16 +9,15 @@ from typing import Any, Protocol
 from qsynth.dht import Contact, Table
 from qsynth.identity import Identity
 from qsynth.node import wire
-from qsynth.node.effects import Effects, Errand
+from qsynth.node.effects import Asker, Effects, Errand
 from qsynth.packet import MAX_BYTES, OutcomePacket, packet_digest
 from qsynth.trust import Admission, Admitted
 from qsynth.types import Fingerprint, NodeId
 
 
-class SumNode(Protocol):
+class SumNode(Asker, Protocol):
     """What sums need of a node."""
 
-    me: NodeId
     identity: Identity
     admission: Admission
     own_packet: tuple[OutcomePacket, bytes] | None
@@ -27,18 +26,6 @@ class SumNode(Protocol):
     table: Table
     query: Fingerprint
     same: float
-
-    def contact(self) -> Contact:
-        """Return who the node is now."""
-
-    def wall_s(self) -> float:
-        """Return seconds since the epoch."""
-
-    def ask(
-        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        errand: Errand | None = None,
-    ) -> bool:  # fmt: skip
-        """Ask a contact; return whether the request was sent."""
 
 
 LEAST_PIECE = 512  # the least that distill.max_bytes can be

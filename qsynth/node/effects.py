@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from qsynth.dht import Contact
 from qsynth.mesh import Send
 from qsynth.node.state import Entry
+from qsynth.types import NodeId
 
 
 @dataclass
@@ -41,3 +42,24 @@ class Errand:
     job: Any = None
     author: Contact | None = None
     ticket: int | None = None
+
+
+class Asker(Protocol):
+    """What every part of a node needs that asks peers."""
+
+    me: NodeId
+
+    def contact(self) -> Contact:
+        """Return who the node is now."""
+
+    def wall_s(self) -> float:
+        """Return seconds since the epoch."""
+
+    def gone(self, node: NodeId) -> bool:
+        """Return whether a node has not answered when it was last asked."""
+
+    def ask(
+        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
+        errand: Errand | None = None,
+    ) -> bool:  # fmt: skip
+        """Ask a contact; return whether the request was sent."""

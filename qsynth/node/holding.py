@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -12,7 +12,7 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.errors import PacketError
 from qsynth.node import wire
-from qsynth.node.effects import Effects, Errand
+from qsynth.node.effects import Asker, Effects
 from qsynth.node.state import KEPT, Entry
 from qsynth.packet import OutcomePacket
 from qsynth.similarity import cosine
@@ -24,30 +24,14 @@ MOST_OFFERED = 64
 PATIENCE_PERIODS = 2  # for peers to fetch a new packet of themselves, before it is pushed
 
 
-class Holder(Protocol):
+class Holder(Asker, Protocol):
     """What holding needs of a node."""
 
-    me: NodeId
     table: Table
     dht: Rings
     admission: Admission
     own_packet: tuple[OutcomePacket, bytes] | None
     entries: list[Entry]
-
-    def contact(self) -> Contact:
-        """Return who the node is now."""
-
-    def wall_s(self) -> float:
-        """Return seconds since the epoch."""
-
-    def gone(self, node: NodeId) -> bool:
-        """Return whether a node has not answered when it was last asked."""
-
-    def ask(
-        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        errand: Errand | None = None,
-    ) -> bool:  # fmt: skip
-        """Ask a contact; return whether the request was sent."""
 
 
 @dataclass(frozen=True)

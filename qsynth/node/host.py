@@ -59,7 +59,11 @@ class MeshHost:
     def end_period(
         self, period: int, outcome: Outcome | None, same: float
     ) -> Mapping[NodeId, Admitted]:
-        """Hand an outcome to the node; return what it has admitted by now."""
+        """Hand an outcome to the node; return what it has admitted by now.
+
+        Raises StateError where the node can no longer remember.
+        """
+        self.check()
         with self._lock:
             now = time.monotonic()
             self._apply(self.node.end_period(now, period, outcome, same))
@@ -67,6 +71,11 @@ class MeshHost:
         self._resolve()
         self.transport.wake()
         return admitted
+
+    def check(self) -> None:
+        """Raise StateError where the mesh has ended: its node can no longer remember."""
+        if self._stop.is_set() and self.error is not None:
+            raise StateError(self.error)
 
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record what the learner has to say."""

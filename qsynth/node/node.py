@@ -66,7 +66,7 @@ class Node:
         self.same, self.sequence = 0.0, 0  # how alike the same data would look; own packets
         self._bootstrap: list[str] = []
         self._dead: dict[NodeId, int] = {}
-        self.entries: list[Entry] = []  # to be remembered, of the entry that is being done
+        self.entries: list[Entry] = []  # to be remembered, of the call that is being done
         self._new: list[Contact] = []  # who speaks for the first time, in this message
         self.joined = False
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together

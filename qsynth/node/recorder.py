@@ -18,15 +18,15 @@ MOST_NEWS = 256  # records kept for who watches
 class Recorder:
     """Append events to a file, and count messages by kind.
 
-    path: None keeps nothing but the counts.
+    path: None keeps nothing but the counts.  watched: whether `news` is asked for.
     """
 
-    def __init__(self, node: str, path: Path | None) -> None:
+    def __init__(self, node: str, path: Path | None, watched: bool = False) -> None:
         self.node = node
         self.messages: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
-        self._news: deque[dict[str, Any]] = deque(maxlen=MOST_NEWS)
+        self._news: deque[dict[str, Any]] = deque(maxlen=MOST_NEWS if watched else 0)
         self._lock = threading.Lock()
         self._file = path.open("a", encoding="utf-8", buffering=1) if path else None
 

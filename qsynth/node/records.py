@@ -15,12 +15,13 @@ import msgspec
 
 from qsynth.dht import Contact, Lookup, LookupResult, Table, exact_limits
 from qsynth.dht.config import Rings
+from qsynth.dht.lookup import xor_distance
 from qsynth.dht.record import LONGEST_MS, Record, merge, sign_record
 from qsynth.dht.store import RecordStore
 from qsynth.identity import Identity
 from qsynth.mesh import Answer
 from qsynth.node import wire
-from qsynth.node.effects import Effects, Errand
+from qsynth.node.effects import Asker, Effects, Errand
 from qsynth.node.state import RECORD, Entry
 from qsynth.types import NodeId
 
@@ -33,27 +34,14 @@ MOST_HANDED = 8  # records to newcomers between two checks
 MOST_LOOKED = 128  # keys looked at for a newcomer
 
 
-class Keeper(Protocol):
+class Keeper(Asker, Protocol):
     """What records need of a node."""
 
-    me: NodeId
     identity: Identity
     table: Table
     dht: Rings
     counts: Counter[str]
     entries: list[Entry]
-
-    def contact(self) -> Contact:
-        """Return who the node is now."""
-
-    def wall_s(self) -> float:
-        """Return seconds since the epoch."""
-
-    def ask(
-        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        errand: Errand | None = None,
-    ) -> bool:  # fmt: skip
-        """Ask a contact; return whether the request was sent."""
 
     def heard(self, body: wire.Contacts | wire.Found) -> list[Contact]:
         """Take the contacts that a node has told of; return who is not dead."""
@@ -181,11 +169,11 @@ class Records:
         """
         replicas = self.node.dht.record_replicas
         for key in self.kept.some_keys(MOST_LOOKED):
-            theirs = self._apart(contact.id, key)
+            theirs = xor_distance(contact.id, key)
             near = self._near(key, contact.id)
-            if len(near) == replicas and theirs > self._apart(near[-1].id, key):
+            if len(near) == replicas and theirs > xor_distance(near[-1].id, key):
                 continue
-            if near and self._apart(near[0].id, key) < self._apart(self.node.me, key):
+            if near and xor_distance(near[0].id, key) < xor_distance(self.node.me, key):
                 continue
             for record in self.kept.get(key, self.node.wall_s()):
                 if self._handed >= MOST_HANDED:
@@ -200,8 +188,8 @@ class Records:
     def _far(self, key: bytes) -> bool:
         most = FAR * self.node.dht.record_replicas
         near = self.node.table.nearest(key, most)
-        mine = self._apart(self.node.me, key)
-        return len(near) == most and self._apart(near[-1].id, key) < mine
+        mine = xor_distance(self.node.me, key)
+        return len(near) == most and xor_distance(near[-1].id, key) < mine
 
     def _near(self, key: bytes, asker: NodeId) -> list[Contact]:
         return self.node.table.nearest(key, self.node.dht.record_replicas, [asker])
@@ -279,18 +267,14 @@ class Records:
             return
         now_s, nearest = self.node.wall_s(), job.lookup.result().contacts
         keeping = sum(contact.id in job.keeping for contact in nearest)
-        mine = self._apart(self.node.me, job.key)
-        if keeping < self.node.dht.record_replicas or mine < self._apart(nearest[-1].id, job.key):
+        mine = xor_distance(self.node.me, job.key)
+        if keeping < self.node.dht.record_replicas or mine < xor_distance(nearest[-1].id, job.key):
             if self.kept.put(job.record, now_s) is None:
                 self._remember(job.record)
                 keeping += 1
         elif job.record.author != self.node.identity.public_key:
             self.kept.drop(job.record)  # enough others are nearer to it now
         effects.done.append((ticket, keeping))
-
-    @staticmethod
-    def _apart(node: NodeId, key: bytes) -> int:
-        return int.from_bytes(node, "big") ^ int.from_bytes(key, "big")
 
     def answered(self, now: float, answer: Answer, errand: Errand, effects: Effects) -> None:
         """Take the answer of a node, also one that says no."""

@@ -51,9 +51,8 @@ def restore(node: Restored, entries: Iterable[Entry]) -> list[str]:
         elif entry.kind == DROPPED and entry.author is not None:
             node.held.pop(entry.author.id, None)
         elif entry.kind == RECORD:
-            node.records.kept.put(
-                msgspec.msgpack.decode(entry.data, type=Record), node.wall_s()
-            )  # fmt: skip
+            record = msgspec.msgpack.decode(entry.data, type=Record)
+            node.records.kept.put(record, node.wall_s())
         elif entry.kind == CONTACT and entry.author is not None and entry.author.valid(node.size):
             addresses[entry.author.id] = entry.author.address
     return list(addresses.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from qsynth.dht.table import shared_bits
 from qsynth.dht.walk import RandomWalk
 from qsynth.kernels.beam import K
 from qsynth.node import wire
-from qsynth.node.effects import Effects, Errand
+from qsynth.node.effects import Asker, Effects, Errand
 from qsynth.node.hashed import Hashed
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
@@ -32,10 +32,9 @@ from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
 
 
-class Searcher(Protocol):
+class Searcher(Asker, Protocol):
     """What lookups need of a node."""
 
-    me: NodeId
     table: Table
     dht: Rings
     peers: Peers
@@ -47,21 +46,6 @@ class Searcher(Protocol):
     holding: Holding
     records: Records
     size: int
-
-    def wall_s(self) -> float:
-        """Return seconds since the epoch."""
-
-    def gone(self, node: NodeId) -> bool:
-        """Return whether a node has not answered when it was last asked."""
-
-    def contact(self) -> Contact:
-        """Return who the node is now."""
-
-    def ask(
-        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        errand: Errand | None = None,
-    ) -> bool:  # fmt: skip
-        """Ask a contact; return whether the request was sent."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.dht.table import shared_bits
 from qsynth.node import wire
-from qsynth.node.effects import Effects, Errand
+from qsynth.node.effects import Asker, Effects
 from qsynth.types import NodeId
 
 KNOCKS = 2  # at the doors of the lost in one period
@@ -21,21 +21,11 @@ PINGS = (4, 32)  # contacts asked in a period whether they are there: in quiet t
 MANY_LOST = 2  # contacts in a period: ask more of them
 
 
-class Kept(Protocol):
+class Kept(Asker, Protocol):
     """What upkeep needs of a node."""
 
-    me: NodeId
     table: Table
     dht: Rings
-
-    def contact(self) -> Contact:
-        """Return who the node is now."""
-
-    def ask(
-        self, now: float, contact: Contact, kind: str, body: Any, effects: Effects,
-        errand: Errand | None = None,
-    ) -> bool:  # fmt: skip
-        """Ask a contact; return whether the request was sent."""
 
     def knock(self, now: float, address: str, effects: Effects) -> None:
         """Ask whoever is at an address to let us join."""

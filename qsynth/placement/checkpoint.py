@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from qsynth.errors import QsynthError, StateError
 
@@ -27,6 +28,24 @@ class Checkpoints(pl.Callback):
     def __init__(self, path: Path, every_s: float, stop: threading.Event) -> None:
         self.path, self.every_s, self.stop = path, every_s, stop
         self._next = time.monotonic() + every_s
+
+    def of(self, network: pl.LightningModule) -> Path | None:
+        """Return the path of the checkpoint, None where there is none.
+
+        Raises StateError where it is not that of such a network.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=False)
+            network.load_state_dict(saved["state_dict"])
+        except Exception as error:  # unpickling may raise anything
+            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+            raise StateError(
+                f"{self.path}: not a checkpoint of this network ({reason}); move it away to train "
+                "anew"
+            ) from None
+        return self.path
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,

@@ -6,15 +6,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from qsynth.errors import StateError
 from qsynth.identity.file import identity_of
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
@@ -30,19 +27,19 @@ from qsynth.placement.train import fit, make_node, make_participant, quietly, si
 Tell = Callable[[str], None]
 ALONE_S = 5.0  # without an answer: say so
 WATCH_S = 0.5
+MOST_LINES = 256  # different ones; the rest stand in events.jsonl
 SERVING_PERIOD_S = 2.0  # of a node that has trained
 
 
-def run_one(plan: Plan, node: NodePlan, home: Path, tell: Tell) -> None:
+def run_one(plan: Plan, node: NodePlan, tell: Tell) -> None:
     """Be one node until a signal ends it: join, train, serve; go on where it was killed.
 
-    home: of its identity and all that it remembers.  tell: what the user is to know, line by
+    plan.folder: of its identity and all that it remembers.  tell: what the user is to know, line by
     line.  Raises StateError, or MeshError where its address cannot be listened on.
     """
     single_threaded()
-    identity = identity_of(home)
-    state = State(home)
-    plan = replace(plan, folder=home)
+    identity = identity_of(plan.folder)
+    state = State(plan.folder)
     folder = plan.node_folder(node)
     folder.mkdir(parents=True, exist_ok=True)
     transport = PynngTransport(plan.mesh.listening, plan.mesh.max_message_bytes)
@@ -51,7 +48,7 @@ def run_one(plan: Plan, node: NodePlan, home: Path, tell: Tell) -> None:
     machine.clock(time.monotonic())
     known = restore(machine, state.load())
     state.replace(entries_of(machine))
-    recorder = Recorder(identity.id.hex()[:8], folder / "events.jsonl")
+    recorder = Recorder(identity.id.hex()[:8], folder / "events.jsonl", watched=True)
     host = MeshHost(machine, transport, recorder, lambda: [*plan.mesh.join, *known], state)
     tell(f"node {identity.id.hex()[:16]} listens at {address}")
     if machine.sequence:
@@ -85,8 +82,7 @@ def _learn(plan: Plan, node: NodePlan, host: MeshHost, stop: threading.Event, te
     period = -(-plan.trainer.max_steps // plan.trainer.period_steps)
     shown, trained = None, False
     while not stop.is_set():
-        if host.error:
-            raise StateError(host.error)
+        host.check()
         if trained or participant.synthesis is None:
             participant.exchange(period, network)  # also where the fit had ended before
         if participant.synthesis is not shown:
@@ -95,7 +91,7 @@ def _learn(plan: Plan, node: NodePlan, host: MeshHost, stop: threading.Event, te
             with host.paused():
                 write_result(
                     plan, node, host.node, participant, host.recorder, status="serving",
-                    error=None, head_weight=weight, finished_s=time.time(), lingered=None,
+                    error=host.error, head_weight=weight, finished_s=time.time(), lingered=None,
                     shed=host.transport.shed, cpu_s=time.process_time() - began_cpu,
                     memory_mib=private_mib(),
                 )  # fmt: skip
@@ -155,9 +151,11 @@ class Watcher(threading.Thread):
         elif event == "unreachable":
             self._once(f"no answer at {record['address']}: is a node listening there?")
         elif event == "refused":
-            self._once(f"refused by a peer: {record['reason']}")
+            # A peer's words, on somebody's terminal.
+            shown = "".join(c if c.isprintable() else "?" for c in record["reason"])
+            self._once(f"refused by a peer: {shown}")
 
     def _once(self, line: str) -> None:
-        if line not in self._seen:
+        if line not in self._seen and len(self._seen) < MOST_LINES:
             self._seen.add(line)
             self.tell(line)

@@ -118,9 +118,9 @@ def fit(
         return exchange(period, network)
 
     learner = TrainerLearner(plan.trainer.period_steps, drifting, node.seed)
-    saved = checkpoints is not None and checkpoints.path.exists()
+    saved = checkpoints.of(network) if checkpoints else None
     trainer = make_trainer(plan, learner, *([checkpoints] if checkpoints else []))
-    trainer.fit(network, loader, ckpt_path=checkpoints.path if checkpoints and saved else None)
+    trainer.fit(network, loader, ckpt_path=saved)
     return network.eval()
 
 

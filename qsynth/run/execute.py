@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from qsynth.errors import DataError, RunError
+from qsynth.errors import ConfigError, DataError, RunError
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import Plan
 from qsynth.placement.processes import run_processes
@@ -53,6 +53,10 @@ def execute(
 
     announce: called once, before the nodes start.  progress: called now and then meanwhile.
     """
+    for key in ("listen", "advertise", "join"):
+        value = getattr(config.mesh, key, None)
+        if value:
+            raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
     plan = build(config, Path())  # a mistake found here leaves no folder behind
     folder = new_folder(config, values)
     plan = replace(plan, folder=folder)

@@ -43,6 +43,7 @@ from qsynth.types import Task
 
 KINDS, SIZE, CLASSES, SAMPLES = 8, 16, 3, 60
 PERIODS, K, SETTLING = 6, 10, 2
+PERIOD_S = 3.0  # all lookups of a period end within it
 
 
 def serve(pipe: Any, number: int, folder: str, known: list[str], strategy: str) -> None:
@@ -148,7 +149,7 @@ def main() -> None:
             for pipe in pipes:
                 pipe.send("period")
             contacts = [pipe.recv() for pipe in pipes]
-            time.sleep(3.0)
+            time.sleep(PERIOD_S)
         for pipe in pipes:
             pipe.send("stop")
         for process in processes:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from qsynth.cli.main import main
+from qsynth.errors import StateError
+from qsynth.node.effects import Effects
+from qsynth.node.host import MeshHost
+from qsynth.node.recorder import Recorder
+from qsynth.node.state import Entry
+from qsynth.placement.checkpoint import Checkpoints
+from qsynth.placement.one import Watcher
+from tests.node.test_node import mesh
 
 SMALL = ["+recipe=digits_mesh", "mesh=tcp", "peers=all", "encoder.fit_images=300",
          "encoder.dimensions=48", "encoder.filters=8", "trainer.period_steps=10",
@@ -134,3 +145,79 @@ def test_an_identity_is_made_once(tmp_path: Path, capsys) -> None:
     (tmp_path / "n" / "identity").write_bytes(b"short")
     assert main(["node", "id", "--home", str(tmp_path / "n")]) == 1
     assert "is no identity" in capsys.readouterr().err
+
+
+def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        host = Host(tmp_path, 0, f"mesh.listen=tcp://127.0.0.1:{port}")
+        try:
+            assert host.process.wait(timeout=PATIENCE_S) == 4
+            assert f"tcp://127.0.0.1:{port}: cannot be listened on" in host.text()
+            assert len(host.text().strip().splitlines()) == 1
+        finally:
+            host.end(signal.SIGKILL)
+
+
+def test_addresses_of_a_node_are_refused_in_a_run(capsys) -> None:
+    assert main(["run", "mesh=tcp", "mesh.join=[tcp://host:7700]", "--quiet"]) == 2
+    assert "is for `qsynth node up`" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.ckpt"
+    checkpoints = Checkpoints(path, 1.0, threading.Event())
+    network = torch.nn.Linear(3, 2)
+    assert checkpoints.of(network) is None
+    torch.save({"state_dict": network.state_dict()}, path)
+    assert checkpoints.of(network) == path
+    with pytest.raises(StateError, match="not a checkpoint of this network"):
+        checkpoints.of(torch.nn.Linear(4, 2))
+    path.write_bytes(b"rubbish")
+    with pytest.raises(StateError, match="move it away"):
+        checkpoints.of(network)
+
+
+def test_a_node_that_cannot_remember_ends_its_training() -> None:
+    """The mesh thread has met a full disk: the next period tells the training thread."""
+
+    class Full:
+        full = False
+
+        def append(self, entries) -> None:
+            raise StateError("journal: No space left on device")
+
+    _network, peers = mesh(2)
+    node = peers[0].node
+    host = MeshHost(node, Silent(), Recorder("n", None), lambda: [], Full())
+    effects = Effects(entries=[Entry("own")])
+    node.timer = lambda now: effects
+    host.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while host.error is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with pytest.raises(StateError, match="No space left"):
+        host.end_period(1, None, 1.0)
+    host.close()
+
+
+class Silent:
+    """A transport that carries nothing."""
+
+    def receive(self, timeout_s: float) -> list:
+        time.sleep(timeout_s)
+        return []
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_peers_words_are_printed_without_their_controls() -> None:
+    told: list[str] = []
+    watcher = Watcher(None, None, told.append)
+    watcher._record({"event": "refused", "reason": "task\x1b[2J\nroot#"})
+    assert told == ["refused by a peer: task?[2J?root#"]
+    for number in range(2000):
+        watcher._record({"event": "refused", "reason": str(number)})
+    assert len(told) < 300
