@@ -36,7 +36,7 @@ bench: $(VENV)/.test
 # Hours of work the first time: it says so beforehand, and goes on where it was interrupted.
 evidence: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/evidence.py --write $(if $(QSYNTH_DATA_DIR),--data $(QSYNTH_DATA_DIR))
-	$(BIN)/python tests/benchmarks/sums.py
+	$(BIN)/python tests/benchmarks/choices.py --write $(if $(QSYNTH_DATA_DIR),--data $(QSYNTH_DATA_DIR))
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

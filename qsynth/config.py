@@ -93,10 +93,16 @@ def _check_together(config: RunConfig) -> None:
             "synthesis.teach.inputs=generated: packets must carry input statistics; "
             "set distill.input_rank=8"
         )
-    if inputs == "unlabelled" and not config.partition.unlabelled_per_node:
+    further = getattr(config.data, "unlabelled", None)
+    if further and config.partition.unlabelled_per_node:
         raise ConfigError(
-            "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; "
-            "set partition.unlabelled_per_node=1200"
+            f"partition.unlabelled_per_node={config.partition.unlabelled_per_node}: "
+            "must be 0 beside data.unlabelled"
+        )
+    if inputs == "unlabelled" and not (further or config.partition.unlabelled_per_node):
+        raise ConfigError(
+            "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; set "
+            "partition.unlabelled_per_node=1200, or data.unlabelled with data=arrays"
         )
     check_peers(config.peers, config.distill)
     _check_sizes(config)

@@ -43,6 +43,8 @@ class Display:
             f"{plan.folder}",
             file=sys.stderr,
         )
+        for note in plan.notes:
+            print(f"qsynth: {note}", file=sys.stderr)
 
     def progress(self, plan: Any, seconds: float) -> None:
         """Show how far the nodes are."""

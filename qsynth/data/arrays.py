@@ -35,18 +35,42 @@ def load(config: Arrays) -> DataSet:
     indices, or (n, K) labels or values, as `kind` says.  node: (n,) whole numbers, whose sample
     it is.
     """
-    path = Path(config.path).expanduser()
-    if not config.path or not path.is_file():
-        raise DataError(f"data.path={config.path or 'null'}: no such .npz file")
+    arrays = _read("path", config.path, {"x", "y"})
+    data = from_arrays(arrays, config, str(Path(config.path).expanduser()))
+    return data if config.unlabelled is None else _with_further(data, config.unlabelled)
+
+
+def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
+    path = Path(name).expanduser()
+    if not name or not path.is_file():
+        raise DataError(f"data.{key}={name or 'null'}: no such .npz file")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            arrays = {stored_name: stored[stored_name] for stored_name in stored.files}
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
-    missing = {"x", "y"} - set(arrays)
-    if missing:
-        raise DataError(f"{path}: needs arrays x and y, has {', '.join(sorted(arrays)) or 'none'}")
-    return from_arrays(arrays, config, str(path))
+    if needed - set(arrays):
+        raise DataError(
+            f"{path}: needs arrays {' and '.join(sorted(needed))}, "
+            f"has {', '.join(sorted(arrays)) or 'none'}"
+        )
+    return arrays
+
+
+def _with_further(data: DataSet, name: str) -> DataSet:
+    """Return the data with further inputs, which nobody has labelled."""
+    arrays = _read("unlabelled", name, {"x"})
+    further = arrays["x"]
+    if further.dtype.kind not in "iufb" or further.shape[1:] != data.task.shape:
+        raise DataError(
+            f"data.unlabelled={name}: x must hold numbers {data.task.shape} a sample, "
+            f"got {further.dtype}{further.shape[1:]}"
+        )
+    inputs, nodes = further.astype(np.float32), _nodes(arrays, "node", name)
+    check_inputs(inputs, name)
+    if nodes is not None and len(nodes) != len(inputs):
+        raise DataError(f"data.unlabelled={name}: x and node must have the same length")
+    return replace(data, further_x=inputs, further_node=nodes)
 
 
 def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -> DataSet:

@@ -55,6 +55,9 @@ class Arrays:
 
     name: str = setting("arrays", "the option's name", choices=("arrays",))
     path: str = setting("", "of the .npz file")
+    unlabelled: str | None = setting(
+        None, "an .npz with x of further inputs and, optionally, node (teach.inputs=unlabelled)"
+    )
     labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
     kind: str = setting(
         "classes", "of y: a class index, 0 or 1 for each of several labels, or numbers",

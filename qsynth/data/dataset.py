@@ -20,6 +20,7 @@ class DataSet:
     train_x, test_x: (n, *task.shape) float32.  train_y, test_y: (n,) class indices, or (n, K)
     float32: 0 and 1 for K labels, or K values in units of the task's target scale.
     train_node, test_node: (n,) whose sample it is, where the data say so.
+    further_x, further_node: inputs without labels, and whose they are.
     """
 
     task: Task
@@ -29,12 +30,14 @@ class DataSet:
     test_y: Any
     train_node: Ints | None = None
     test_node: Ints | None = None
+    further_x: Floats32 | None = None
+    further_node: Ints | None = None
 
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""
         whole = hashlib.sha256(self.task.canonical())
         arrays = (self.train_x, self.train_y, self.test_x, self.test_y, self.train_node,
-                  self.test_node)  # fmt: skip
+                  self.test_node, self.further_x, self.further_node)  # fmt: skip
         for array in arrays:
             if array is not None:
                 whole.update(np.ascontiguousarray(array).view(np.uint8).data)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         dimensions,
         model_arrays,
         mosaic_arrays,
+        most_classes,
         read_evidence,
         statistics_rule,
     )
@@ -27,6 +28,7 @@ __all__ = [
     "agrees",
     "check_layout",
     "check_size",
+    "most_classes",
     "check_target_size",
     "distil_targets",
     "dimensions",

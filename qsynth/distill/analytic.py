@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from qsynth.distill.config import Analytic
 from qsynth.distill.means import MAX_FEATURES, MAX_SUPPORT, code_means, decode_means, mean_shapes
+from qsynth.distill.subset import ROWS, most_told, narrow, widen
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.types import Floats, Floats32, Ints
@@ -37,7 +38,8 @@ def dimensions(
         d = min(max(samples // 2, MIN_AUTO), MAX_AUTO, d)
     if config.coding == "means":
         d += d % 2  # two numbers a byte
-    while d > MIN_AUTO and packet_size(config, d, classes, input_size) > config.max_bytes:
+    rows = _rows(config, samples, classes)
+    while d > MIN_AUTO and packet_size(config, d, classes, input_size, rows) > config.max_bytes:
         d -= 2 if config.coding == "means" else 1
     return d
 
@@ -50,50 +52,91 @@ def distil(
 
     d: features sent.  features: (n, D) of the encoder, D >= d.  inputs: (n, ...) or None.
     labels: (n,).  copies: features of the same samples, changed in ways that leave their labels.
-    Classes with fewer than `min_support` samples are left out altogether.
+    Classes with fewer than `min_support` samples are left out altogether; so are, where not all
+    classes fit into `max_bytes`, those with fewest.
     """
+    input_size = 0 if inputs is None else math.prod(inputs.shape[1:])
+    most = most_classes(config, d, classes, input_size)
     counts = np.bincount(labels, minlength=classes)
-    kept = counts[labels] >= config.min_support
+    kept = np.isin(labels, most_told(counts, config.min_support, most))
     labels = labels[kept]
     views = np.concatenate([view[kept, :d] for view in (features, *copies)])
     many = 1 + len(copies)
     statistics = class_statistics(views, np.tile(labels, many), classes, many)
+    whole = packet_size(config, d, classes, input_size) <= config.max_bytes
     if config.coding == "means":
-        return code_means(statistics)
+        return code_means(statistics) if whole else narrow(code_means(statistics))
     payload = code_statistics(statistics, _rank(config), "")
     if config.input_rank is not None and inputs is not None:
-        flat = inputs[kept].reshape(len(labels), math.prod(inputs.shape[1:]))
+        flat = inputs[kept].reshape(len(labels), input_size)
         payload |= code_statistics(
             class_statistics(flat, labels, classes), config.input_rank, "input_"
         )
         del payload["input_counts"]  # the same as `counts`
-    return payload
+    return payload if whole else narrow(payload)
+
+
+def _rows(config: Analytic, samples: int, classes: int) -> int:
+    """Return how many classes a node of so many samples can tell of."""
+    return min(classes, samples // config.min_support)
+
+
+def most_classes(config: Analytic, d: int, classes: int, input_size: int) -> int:
+    """Return how many classes a packet can tell of: all, or as many as `max_bytes` holds."""
+    if packet_size(config, d, classes, input_size) <= config.max_bytes:
+        return classes
+    base = packet_size(config, d, classes, input_size, 0)
+    row = packet_size(config, d, classes, input_size, 1) - base
+    return max(min((config.max_bytes - base) // row, classes), 0)
 
 
 def _rank(config: Analytic) -> int:
     return config.rank if config.coding == "low_rank" else 0
 
 
-def packet_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
-    """Return the bytes of a packet with these settings, signature included."""
+def packet_size(
+    config: Analytic, d: int, classes: int, input_size: int, rows: int | None = None
+) -> int:
+    """Return the bytes of a packet with these settings, signature included.
+
+    rows: classes that it tells of; None: all.
+    """
     if config.coding == "means":
-        return packet_bytes(
-            {key: np.zeros(shape, dtype) for key, (shape, dtype) in mean_shapes(classes, d).items()}
-        )
+        return _bytes(mean_shapes(classes, d), rows)
     shapes = statistics_shapes(classes, d, min(_rank(config), d), "")
     if config.input_rank is not None:
         shapes |= statistics_shapes(
             classes, input_size, min(config.input_rank, input_size), "input_"
         )
         del shapes["input_counts"]
-    return packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
+    return _bytes(shapes, rows)
 
 
-def check_size(config: Analytic, d: int, classes: int, input_size: int) -> int:
-    """Return the packet's bytes.  Raises ConfigError that names a setting that would fit."""
+def _bytes(shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]], rows: int | None) -> int:
+    arrays = {}
+    for key, (shape, dtype) in shapes.items():
+        narrowed = (rows, *shape[1:]) if rows is not None and key in ROWS else shape
+        arrays[key] = np.zeros(narrowed, dtype)
+    return packet_bytes(arrays)
+
+
+def check_size(
+    config: Analytic, d: int, classes: int, input_size: int, samples: int | None = None
+) -> int:
+    """Return the packet's bytes.  Raises ConfigError that names a setting that would fit.
+
+    samples: of the largest node, which bound how many classes it can tell of; None: unknown.
+    Where `d` is left to the rule, it is enough that the packet has room for one class.
+    """
     needed = packet_size(config, d, classes, input_size)
     if needed <= config.max_bytes:
         return needed
+    left = config.d in ("auto", "fit") and samples is not None
+    rows = classes if samples is None else _rows(config, samples, classes)
+    rows = max(min(rows, most_classes(config, d, classes, input_size)) if left else rows, 1)
+    told = packet_size(config, d, classes, input_size, rows)
+    if told <= config.max_bytes:
+        return told
     step = 2 if config.coding == "means" else 1
     tries = [(f"distill.d={n}", replace(config, d=n)) for n in range(d - step, 3, -step)]
     tries += [(f"distill.rank={n}", replace(config, rank=n)) for n in range(config.rank)[::-1]]
@@ -118,6 +161,7 @@ def payload_statistics(
     prefix: "" for features, "input_" for inputs.  Raises PacketError with reason `schema` or
     `range` where arrays are missing, do not fit together or hold impossible values.
     """
+    payload = widen(payload)
     if not prefix and "mean_codes" in payload:
         return decode_means(payload)
     try:

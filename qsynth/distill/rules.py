@@ -105,15 +105,24 @@ def dimensions(
     return analytic.dimensions(rule, samples, encoder_dimensions, classes, input_size)
 
 
+def most_classes(config: Any, d: int, classes: int, input_size: int) -> int:
+    """Return how many classes a packet can tell of."""
+    if not isinstance(config, Analytic):
+        return classes
+    return analytic.most_classes(config, d, classes, input_size)
+
+
 def check_size(
-    config: Any, d: int, classes: int, input_size: int, references: int | None = None
-) -> int:
+    config: Any, d: int, classes: int, input_size: int, references: int | None = None,
+    samples: int | None = None,
+) -> int:  # fmt: skip
     """Return a packet's bytes.  Raises ConfigError that names a setting that would fit.
 
+    samples: of the largest node, which bound the classes that it can tell of.
     references: inputs of the public set, where they are given otherwise than by the config.
     """
     if isinstance(config, Analytic):
-        return analytic.check_size(config, d, classes, input_size)
+        return analytic.check_size(config, d, classes, input_size, samples)
     shapes = mean_shapes(classes, d)
     if isinstance(config, ClassLogits):
         shapes |= logit_shapes(classes)

@@ -81,6 +81,11 @@ class MeshHost:
         """Record what the learner has to say."""
         self.recorder.write(time.time(), records)
 
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Tell the node how a new synthesis went."""
+        with self._lock:
+            self.node.peers.learned(held, used, likelihood)
+
     def store(self, key: bytes, value: bytes, ttl_s: float) -> Future[int]:
         """Store a signed value under a 32-byte key; the result is how many nodes keep it.
 

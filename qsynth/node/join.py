@@ -108,7 +108,8 @@ class JoinMesh(pl.Callback):
         public = self.samples.reference_x
         count = None if public is None else len(public)
         if self.task.classified:
-            check_size(self.rules.distill, study.d, self.task.classes, size, count)
+            samples = len(self.samples.train_y)
+            check_size(self.rules.distill, study.d, self.task.classes, size, count, samples)
         else:
             check_target_size(self.rules.distill, study.d, self.task.classes)
         transport = PynngTransport(self.listen, self.mesh.max_message_bytes)

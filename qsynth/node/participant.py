@@ -27,6 +27,9 @@ class Port(Protocol):
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record what the learner has to say."""
 
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Note how a new synthesis went: authors held, authors that count, likelihood."""
+
 
 class Lonely:
     """A port to nowhere: the same pipeline with no peers."""
@@ -39,6 +42,9 @@ class Lonely:
 
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record nothing."""
+
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Tell nobody."""
 
 
 class Participant:
@@ -82,6 +88,7 @@ class Participant:
         records = [self._progress(period, network)]
         if new:
             self.used.update(self.synthesis.authors)
+            self.port.learned(len(admitted), len(self.synthesis.authors), self.synthesis.likelihood)
             chosen = [author.hex() for author in self.synthesis.authors]
             records.append(
                 {"event": "synthesis", "period": period, "held": len(admitted), "used": chosen,

@@ -6,7 +6,6 @@ apart from the start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,7 +31,8 @@ class Share:
     train, validation, audit: sorted indices, disjoint.  group: the true group, for
     measurements alone.  quarter_turns: of every image.  label_map: (C,) what each label is
     called in this group.  site: the value of the data's `node` array.  honest: whether the node
-    names its labels as the others do.  unlabelled: indices of samples whose labels nobody uses.
+    names its labels as the others do.  unlabelled: indices of samples whose labels nobody uses,
+    or of the data's further inputs.
     later: what the node has from `drift_period` on; None: the same.
     """
 
@@ -96,18 +96,6 @@ def deal(
         shares[node] = replace(shares[node], later=shares[nodes + at])
     del shares[nodes:]
     return _with_more(config, shares, labels, classes, rng)
-
-
-def held_by_nobody(shares: Sequence[Share], samples: int, count: int, seed: int) -> Ints:
-    """Return up to `count` sorted indices of training samples that are no node's.
-
-    samples: that there are.  Samples dealt for later, after a drift, are a node's too.
-    """
-    every = [*shares, *(share.later for share in shares if share.later is not None)]
-    held = [part for s in every for part in (s.train, s.validation, s.audit, s.unlabelled)]
-    rest = np.setdiff1d(np.arange(samples), np.concatenate(held))
-    chosen: Ints = np.sort(np.random.default_rng([seed, 16]).permutation(rest)[:count])
-    return chosen
 
 
 def _with_more(

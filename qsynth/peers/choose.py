@@ -9,6 +9,7 @@ import numpy as np
 
 from qsynth.dht import Contact
 from qsynth.peers.config import (
+    FIRST_K,
     AllPeers,
     Central,
     Dissimilar,
@@ -22,6 +23,8 @@ from qsynth.types import Fingerprint, NodeId
 
 Alike = Callable[[Fingerprint, Fingerprint], float]
 BARREN_LOOKUPS = 8  # in a row that found nobody new: no more follow at once
+USED_SHARE = 0.75  # of the held authors that must count before more are looked for
+LEAST_RISE = 0.005  # nats a sample that a larger k has to bring
 
 
 class Peers(Protocol):
@@ -49,8 +52,22 @@ class Peers(Protocol):
     ) -> list[NodeId]:
         """Return which held authors to learn from, at most k, sorted by id."""
 
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Note how a new synthesis went.
 
-class SemanticPeers:
+        held, used: authors that it was given, and that counted.  likelihood: of own samples in
+        held-out folds, in nats a sample.
+        """
+
+
+class Fixed:
+    """What ways of choosing share whose k stays as it is."""
+
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Change nothing."""
+
+
+class SemanticPeers(Fixed):
     """Choose the k most alike, above a floor relative to one's own noise.
 
     min_similarity: a share of how alike a node of the same data would look; -inf lets all in.
@@ -86,6 +103,32 @@ class SemanticPeers:
         return sorted(node for score, node in scored[: self.k] if -score >= floor)
 
 
+class AutoPeers(SemanticPeers):
+    """Choose the most alike, and more of them for as long as own samples are the better for it.
+
+    most: authors at most.
+    """
+
+    def __init__(self, most: int, min_similarity: float, alike: Alike) -> None:
+        super().__init__(min(FIRST_K, most), min_similarity, alike)
+        self.most, self._settled = most, False
+        self._reached: dict[int, float] = {}  # likelihood by k
+
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Double k where most of k count and they brought more than fewer had, or settle.
+
+        Where a larger k has brought nothing, the one before it is kept.
+        """
+        if self._settled or held < self.k:
+            return
+        self._reached[self.k] = likelihood
+        before = max((k for k in self._reached if k < self.k), default=None)
+        if before is not None and likelihood < self._reached[before] + LEAST_RISE:
+            self.k, self._settled = before, True
+        elif used >= USED_SHARE * held and self.k < self.most:
+            self.k = min(2 * self.k, self.most)
+
+
 class SumPeers(SemanticPeers):
     """Choose every sum over authors that are alike; lookups only make others known."""
 
@@ -101,7 +144,7 @@ class SumPeers(SemanticPeers):
         return sorted(node for node, print_ in held.items() if self.alike(own, print_) >= floor)
 
 
-class DissimilarPeers:
+class DissimilarPeers(Fixed):
     """Choose the k least alike: look up the opposite of one's own fingerprint."""
 
     hurry = False
@@ -126,7 +169,7 @@ class DissimilarPeers:
         return sorted(node for _, node in scored[: self.k])
 
 
-class DrawnPeers:
+class DrawnPeers(Fixed):
     """Choose k nodes once: each is the one nearest to a random id.
 
     k: authors at most.  wanted: ids to choose instead of drawing, for experiments.
@@ -177,7 +220,7 @@ class DrawnPeers:
         return sorted(node for node in held if node in self._drawn)
 
 
-class NobodyPeers:
+class NobodyPeers(Fixed):
     """Choose nobody."""
 
     k = 0
@@ -212,6 +255,8 @@ def make_peers(
     if isinstance(config, Sums):
         return SumPeers(config.k, config.min_similarity, alike)
     if isinstance(config, Semantic):
+        if config.k == "auto":
+            return AutoPeers(config.k_most, config.min_similarity, alike)
         return SemanticPeers(config.k, config.min_similarity, alike)
     if isinstance(config, AllPeers):
         return SemanticPeers(config.k, -np.inf, alike)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from qsynth.errors import ConfigError
 from qsynth.schema import setting
+
+FIRST_K = 3  # authors that `k=auto` begins with
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,24 @@ class Few:
 
 
 @dataclass(frozen=True)
-class Semantic(Few):
-    """Learn from the nodes whose data situation is most alike."""
+class Alike:
+    """What every option has that learns from those alone that are alike."""
 
-    name: str = setting("semantic", "the option's name", choices=("semantic",))
     min_similarity: float = setting(
         0.6, "floor, as a share of how alike a node of the same data would look", low=0.0, high=2.0
     )
+
+
+@dataclass(frozen=True)
+class Semantic(Alike):
+    """Learn from the nodes whose data situation is most alike."""
+
+    name: str = setting("semantic", "the option's name", choices=("semantic",))
+    k: int | Literal["auto"] = setting(
+        3, "authors a node holds packets of; auto: more by and by, while they help own samples",
+        low=1, high=256,
+    )  # fmt: skip
+    k_most: int = setting(16, "authors at most, with k=auto", low=1, high=256)
 
 
 @dataclass(frozen=True)
@@ -56,14 +69,14 @@ class Oracle(Few):
 
 
 @dataclass(frozen=True)
-class Central(Semantic):
+class Central(Alike, Few):
     """Learn from the most alike by an index that knows all: for experiments in `simulate`."""
 
     name: str = setting("central", "the option's name", choices=("central",))
 
 
 @dataclass(frozen=True)
-class Sums(Semantic):
+class Sums(Alike):
     """Learn from all that are alike, by sums over groups of them: one packet for each doubling."""
 
     name: str = setting("sums", "the option's name", choices=("sums",))
@@ -85,6 +98,12 @@ class NoPeers:
     """Learn from nobody: the pipeline alone."""
 
     name: str = setting("none", "the option's name", choices=("none",))
+
+
+def first_k(peers: Any) -> int:
+    """Return how many authors a node looks for at first; 0 for a way of choosing without them."""
+    k = getattr(peers, "k", 0)
+    return FIRST_K if k == "auto" else int(k)
 
 
 def check_peers(peers: Any, distill: Any) -> None:

@@ -57,6 +57,7 @@ class Plan:
     """A whole run.
 
     folder: of the run; each node writes below `nodes/<name>`.  reference: the public set.
+    notes: what its user should know before it starts.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     drift_period: int | None = None
     reference: Floats32 | None = None
+    notes: tuple[str, ...] = ()
 
     def node_folder(self, node: NodePlan) -> Path:
         """Return where a node writes."""
@@ -84,11 +86,12 @@ class Plan:
     def samples(self, node: NodePlan) -> Samples:
         """Return a node's own samples, as it sees them."""
         share, data = node.share, self.data
+        further = data.train_x if data.further_x is None else data.further_x
         return Samples(
             share.inputs(data.train_x[share.train]),
             share.labels(data.train_y[share.train]),
             share.inputs(data.train_x[share.validation]),
             share.labels(data.train_y[share.validation]),
-            share.inputs(data.train_x[share.unlabelled]) if len(share.unlabelled) else None,
+            share.inputs(further[share.unlabelled]) if len(share.unlabelled) else None,
             self.reference,
         )

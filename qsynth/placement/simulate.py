@@ -124,6 +124,10 @@ class SimulatedNode:
         """Record what the learner has to say."""
         self.recorder.write(EPOCH_S + self.network.now, records)
 
+    def learned(self, held: int, used: int, likelihood: float) -> None:
+        """Tell the node how a new synthesis went."""
+        self.machine.peers.learned(held, used, likelihood)
+
     def apply(self, effects: Effects) -> None:
         """Send, record, and set the next timer."""
         for send in effects.sends:

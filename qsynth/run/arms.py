@@ -15,7 +15,16 @@ import numpy as np
 
 from qsynth.data import DataSet
 from qsynth.errors import RunError
-from qsynth.peers.config import AllPeers, Central, Dissimilar, NoPeers, Oracle, RandomPeers
+from qsynth.peers.config import (
+    FIRST_K,
+    AllPeers,
+    Central,
+    Dissimilar,
+    NoPeers,
+    Oracle,
+    RandomPeers,
+    first_k,
+)
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.simulate import simulate
@@ -41,7 +50,7 @@ def _with_peers(make: Callable[[int], Any]) -> Change:
 def _k(config: RunConfig) -> int:
     """Return how many peers the recipe has, and no more than there are."""
     others: int = sum(group.count for group in config.fleet.values()) - 1
-    return max(1, min(int(getattr(config.peers, "k", 3)) or 3, others))
+    return max(1, min(first_k(config.peers) or FIRST_K, others))
 
 
 def _central(config: RunConfig) -> RunConfig:

@@ -12,7 +12,13 @@ import numpy as np
 import pytorch_lightning as pl
 
 from qsynth.data import DataSet, load_data
-from qsynth.distill import check_layout, check_size, check_target_size, dimensions
+from qsynth.distill import (
+    check_layout,
+    check_size,
+    check_target_size,
+    dimensions,
+    most_classes,
+)
 from qsynth.distill.config import ReferenceLogits
 from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError, DataError, nearest_spelling
@@ -20,7 +26,7 @@ from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
-from qsynth.partition import deal, held_by_nobody, newcomers
+from qsynth.partition import deal, deal_further, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
@@ -47,7 +53,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
     reference = None
     if isinstance(config.distill, ReferenceLogits):
         reference = public_set(config.distill, data, nodes, config.seed)
-    _check_packets(config, data, encoder.dimensions, nodes, reference)
+    notes = _check_packets(config, data, encoder.dimensions, nodes, reference)
     return Plan(
         name=config.name,
         seed=config.seed,
@@ -66,6 +72,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         nodes=nodes,
         drift_period=getattr(config.partition, "drift_period", None),
         reference=reference,
+        notes=notes,
     )
 
 
@@ -105,6 +112,8 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         data.train_node,
         data.task.shape,
     )
+    if data.further_x is not None:
+        shares = deal_further(shares, len(data.further_x), data.further_node, config.seed)
     _check_networks(config, data)
     late = newcomers(config.partition, len(named))
     if late and not isinstance(config.placement, Simulate):
@@ -153,7 +162,8 @@ def _check_networks(config: RunConfig, data: DataSet) -> None:
 def _check_packets(
     config: RunConfig, data: DataSet, encoder_dimensions: int, nodes: tuple[NodePlan, ...],
     reference: Floats32 | None,
-) -> None:  # fmt: skip
+) -> tuple[str, ...]:  # fmt: skip
+    """Raise ConfigError where packets cannot be had; return what is to be known of them."""
     check_layout(config.distill, data.task)
     check_teaching(config.synthesis, data.task)
     largest = max(len(node.share.train) for node in nodes)
@@ -163,9 +173,17 @@ def _check_packets(
     if not data.task.classified:
         d = target_dimensions(rules, largest, encoder_dimensions, classes)
         check_target_size(config.distill, d, classes)
-        return
+        return ()
     d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
-    check_size(config.distill, d, classes, size, None if reference is None else len(reference))
+    public = None if reference is None else len(reference)
+    check_size(config.distill, d, classes, size, public, largest)
+    most = most_classes(config.distill, d, classes, size)
+    if most < min(classes, largest // config.distill.min_support):
+        return (
+            f"distill.max_bytes={config.distill.max_bytes}: a packet tells of {most} of {classes} "
+            "classes at most, those with most samples",
+        )
+    return ()
 
 
 def public_set(

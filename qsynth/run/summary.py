@@ -12,7 +12,7 @@ from qsynth.model import make_network
 from qsynth.model.config import Module
 from qsynth.node.export import load_predictor
 from qsynth.node.recorder import write_json
-from qsynth.peers.config import Sums
+from qsynth.peers.config import Sums, first_k
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
 from qsynth.run.evaluate import Evaluator, Score, summarise
@@ -172,7 +172,7 @@ def _counted(
     sizes = [event["bytes"] for event in events if event["event"] == "publish"]
     found, share = pairs(results, events)
     found["possible"] = len(plan.nodes) * (len(plan.nodes) - 1)
-    k = getattr(plan.peers, "k", 0)
+    k = first_k(plan.peers)
     return {
         "packets": {
             "published": len(sizes),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from qsynth.distill import check_size, dimensions, distil, payload_statistics
 from qsynth.distill.analytic import packet_size
 from qsynth.distill.config import Analytic
+from qsynth.distill.subset import narrow, widen
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import class_statistics, packet_bytes
 
@@ -131,3 +132,68 @@ def test_any_payload_is_read_or_refused(payload) -> None:
     except PacketError:
         return
     assert np.isfinite(read.scatter).all()
+
+
+@pytest.mark.parametrize("coding", ["low_rank", "diagonal", "means"])
+@pytest.mark.parametrize(("classes", "held", "input_rank"),
+                         [(100, 100, None), (100, 12, 4), (1000, 60, None)])  # fmt: skip
+def test_of_many_classes_a_packet_tells_of_those_with_most_samples(
+    rng, coding, classes, held, input_rank
+) -> None:
+    """At 2 KiB not a hundred rows of eight features: d goes to its least, then classes go."""
+    n = 900
+    y = rng.integers(0, held, n) * (classes // held)
+    x = rng.standard_normal((n, 64)).astype(np.float32) + y[:, None] / classes
+    inputs = x[:, :16]
+    input_rank = None if coding == "means" else input_rank
+    config = Analytic(max_bytes=5000 if classes == 1000 else 2048, coding=coding,
+                      input_rank=input_rank)  # fmt: skip
+    d = dimensions(config, n, 64, classes, 16)
+    payload = distil(config, d, x, inputs, y, classes)
+    assert packet_bytes(payload) <= config.max_bytes
+    assert check_size(config, d, classes, 16, samples=n) <= config.max_bytes
+    got = payload_statistics(payload)
+    counts = np.bincount(y, minlength=classes)
+    told = np.flatnonzero(got.counts)
+    np.testing.assert_array_equal(got.counts[told], counts[told])
+    left_out = np.setdiff1d(np.flatnonzero(counts >= config.min_support), told)
+    assert len(told) > 5
+    if len(left_out):
+        assert counts[left_out].max() <= counts[told].min()
+    true = np.array([x[y == c, :d].mean(axis=0) for c in told])
+    np.testing.assert_allclose(got.means()[told], true, atol=0.25 if coding == "means" else 0.03)
+    if input_rank is not None:
+        assert payload_statistics(payload, "input_").sums.shape == (classes, 16)
+
+
+def test_classes_that_one_has_nothing_of_take_no_room(rng) -> None:
+    """Twelve classes of a hundred at the same size leave room for many more features."""
+    config = Analytic()
+    n = 300
+    y = rng.integers(0, 12, n)
+    x = rng.standard_normal((n, 256)).astype(np.float32)
+    few, many = (dimensions(config, samples, 256, 100, 196) for samples in (60, 5000))
+    assert few == 30
+    assert dimensions(Analytic(d="fit"), 60, 256, 100, 196) > many + 80
+    payload = distil(Analytic(d="fit"), 200, x, None, y, 100)
+    assert len(payload["means"]) == 12
+    assert packet_bytes(payload) <= config.max_bytes
+
+
+def test_an_explicit_d_that_leaves_classes_out_is_refused() -> None:
+    with pytest.raises(ConfigError, match="would fit"):
+        check_size(Analytic(d=128), 128, 100, 196, samples=5000)
+    assert check_size(Analytic(d=128), 128, 100, 196, samples=60) <= 8192
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 30))
+def test_rows_left_out_are_found_again(counts, rows) -> None:
+    """narrow and widen are inverse, and other numbers of rows are left for the decoder."""
+    counted = np.array(counts, np.uint32)
+    means = np.where(counted[:, None] > 0, 7, 0).astype(np.int8) * np.ones((1, 5), np.int8)
+    payload = {"counts": counted, "means": means}
+    assert np.array_equal(widen(narrow(payload))["means"], means)
+    other = np.zeros((rows, 5), np.int8)
+    told = int((counted > 0).sum())
+    expected = len(counts) if rows == told else rows
+    assert len(widen({"counts": counted, "means": other})["means"]) == expected

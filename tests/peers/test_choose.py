@@ -7,7 +7,16 @@ import pytest
 
 from qsynth.dht import Contact
 from qsynth.peers import make_peers
-from qsynth.peers.config import OPTIONS, AllPeers, Dissimilar, Oracle, RandomPeers, Semantic
+from qsynth.peers.choose import LEAST_RISE
+from qsynth.peers.config import (
+    FIRST_K,
+    OPTIONS,
+    AllPeers,
+    Dissimilar,
+    Oracle,
+    RandomPeers,
+    Semantic,
+)
 
 
 def contact(number: int, angle: float, version: int = 1) -> Contact:
@@ -87,3 +96,34 @@ def test_nobody_who_has_published_nothing_is_asked(name: str) -> None:
     silent = [contact(1, 0.1, version=0)]
     peers.target(OWN)
     assert peers.found(silent, OWN, 1.0) == []
+
+
+def test_k_auto_grows_while_more_peers_bring_something_and_then_settles() -> None:
+    peers = make_peers(Semantic(k="auto", k_most=16), 0)
+    assert peers.k == FIRST_K
+    peers.learned(2, 2, -1.0)  # not all that it looks for: nothing to conclude
+    assert peers.k == 3
+    peers.learned(3, 3, -1.0)
+    assert peers.k == 6
+    peers.learned(6, 5, -0.9)
+    assert peers.k == 12
+    peers.learned(12, 10, -0.8)
+    assert peers.k == 16
+    peers.learned(16, 15, -0.7)
+    assert peers.k == 16
+
+
+def test_k_auto_goes_back_where_more_peers_brought_nothing() -> None:
+    peers = make_peers(Semantic(k="auto"), 0)
+    peers.learned(3, 3, -1.0)
+    peers.learned(6, 6, -1.0 + LEAST_RISE / 2)
+    assert peers.k == 3
+    peers.learned(3, 3, -0.5)  # settled
+    assert peers.k == 3
+
+
+def test_k_auto_does_not_grow_while_the_gate_refuses() -> None:
+    peers = make_peers(Semantic(k="auto"), 0)
+    peers.learned(3, 1, -1.0)
+    assert peers.k == 3
+    assert make_peers(Semantic(k="auto", k_most=2), 0).k == 2

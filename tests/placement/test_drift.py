@@ -117,6 +117,9 @@ def test_a_silent_node_publishes_nothing_whatever_drives_it(config) -> None:
         def note(self, records) -> None:
             pass
 
+        def learned(self, held, used, likelihood) -> None:
+            pass
+
     node = plan.nodes[0]
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     for silent in (False, True):

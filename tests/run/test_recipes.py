@@ -15,7 +15,8 @@ from qsynth.recipe.finder import recipe_files
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 MADE = {"natural": "digit_writers.py", "text": "scipy_sentences.py",
-        "attributes": "digit_attributes.py", "progression": "diabetes.py"}  # fmt: skip
+        "attributes": "digit_attributes.py", "progression": "diabetes.py",
+        "series": "fmnist_series.py"}  # fmt: skip
 TRUSTED = ("WordNetwork", "sentence_encoder")
 SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]"]
 IMAGES = ["encoder.fit_images=300", "encoder.filters=8"]
@@ -48,7 +49,10 @@ def test_a_recipe_runs_small(name: str, request, tmp_path, capsys, monkeypatch) 
             words += [f"--trust=scipy_sentences.{part}" for part in TRUSTED]
         file = tmp_path / "made.npz"
         script = EXAMPLES / MADE[name]
-        subprocess.run([sys.executable, str(script), str(file)], check=True, timeout=120)
+        made = [sys.executable, str(script), str(file)]
+        if name == "series":
+            made.append(str(request.getfixturevalue("data_dir")))
+        subprocess.run(made, check=True, timeout=120)
         words.append(f"data.path={file}")
     elif not name.startswith("digits"):
         words.append(f"data.root={request.getfixturevalue('data_dir')}")

@@ -206,6 +206,37 @@ def test_the_public_set_is_nobodys(tmp_path) -> None:
         build(compose([*SMALL, *words]).config, tmp_path)
 
 
+def test_further_inputs_of_ones_own_teach_each_site(tmp_path, capsys, rng) -> None:
+    """`data.unlabelled`: each site gets its own, and the networks learn from them."""
+    sites = np.arange(240) % 4
+    y = rng.integers(0, 3, 240)
+    x = (rng.standard_normal((240, 6)) + y[:, None]).astype(np.float32)
+    np.savez(tmp_path / "own.npz", x=x, y=y, node=sites)
+    more = (rng.standard_normal((400, 6)) + 1).astype(np.float32)
+    owner = np.repeat(np.arange(4), 100)
+    np.savez(tmp_path / "more.npz", x=more, node=owner)
+    words = ["data=arrays", f"data.path={tmp_path}/own.npz", "partition=natural",
+             f"data.unlabelled={tmp_path}/more.npz", "encoder=seeded_fourier",
+             "encoder.dimensions=16", "fleet.cnn.count=0", "fleet.linear.count=0",
+             "fleet.mlp.count=4", "synthesis.teach.inputs=unlabelled",
+             "placement=simulate", "trainer.max_steps=6", "trainer.period_steps=2",
+             "baselines=[]", "data.low=-5", "data.high=8"]  # fmt: skip
+    plan = build(compose(words).config, tmp_path)
+    for node in plan.nodes:
+        given = plan.samples(node).unlabelled_x
+        assert np.array_equal(given, more[owner == node.share.site])
+    assert main(["run", *words, f"folder={tmp_path}", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["failures"] == []
+    dealt = build(compose([*words, "partition=iid"]).config, tmp_path)
+    whole = np.concatenate([dealt.samples(node).unlabelled_x for node in dealt.nodes])
+    assert {row.tobytes() for row in whole} == {row.tobytes() for row in more}
+    np.savez(tmp_path / "more.npz", x=more[:, :5])
+    with pytest.raises(DataError, match=r"data\.unlabelled"):
+        build(compose(words).config, tmp_path)
+    assert main(["run", *words, "partition.unlabelled_per_node=5", "--quiet"]) == 2
+    assert "beside data.unlabelled" in capsys.readouterr().err
+
+
 ERRORS = [
     (["synthesis=class_kd"], "distill=class_logits"),
     (["distill=class_logits", "synthesis=reference_kd"], "distill=reference_logits"),
