@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from qsynth.attack.config import OPTIONS as ATTACK
 from qsynth.data.config import OPTIONS as DATA
 from qsynth.data.config import TASK_OPTIONS as TASK
 from qsynth.dht.config import OPTIONS as DHT
@@ -41,6 +42,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "peers": PEERS,
     "synthesis": SYNTHESIS,
     "trust": TRUST,
+    "attack": ATTACK,
     "dht": DHT,
     "mesh": MESH,
     "placement": PLACEMENT,

@@ -19,7 +19,7 @@ LAYER = {
     "identity": 1, "packet": 1, "kernels": 1,
     "encoder": 2, "similarity": 2, "dht": 2,
     "mesh": 3, "model": 3, "data": 3, "partition": 3, "distill": 3, "synthesis": 3, "trust": 3,
-    "peers": 3, "node": 4, "placement": 5, "baseline": 5, "run": 6, "bench": 6,
+    "peers": 3, "node": 4, "attack": 5, "placement": 5, "baseline": 5, "run": 6, "bench": 6,
     "config": 7, "recipe": 7, "cli": 8,
 }  # fmt: skip
 SIDEWAYS = {
@@ -27,6 +27,7 @@ SIDEWAYS = {
     ("packet", "identity"),
     ("recipe", "config"),
     ("baseline", "placement"),
+    ("placement", "attack"),
     ("bench", "run"),
 }
 LAZY = {"qsynth/__init__.py", "qsynth/cli/main.py", "qsynth/cli/run.py", "qsynth/cli/report.py",

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from qsynth.cli.options import parse
 from qsynth.errors import ConfigError, nearest_spelling
-from qsynth.mesh.address import check_address, is_any, is_loopback
+from qsynth.mesh.address import check_address, host_of, is_any, is_loopback, scheme
 from qsynth.mesh.config import Tcp
 from qsynth.placement.config import Processes
 from qsynth.run.config import RunConfig
 
-VERBS = ("up", "id")
+VERBS = ("up", "id", "keys")
+KEY_VERBS = ("init", "issue", "revoke")
+DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
 DEFAULT_HOME = "node"
+ID_BYTES = 32
 
 
 def main(words: list[str]) -> int:
@@ -22,7 +25,7 @@ def main(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
-    return _id(words[1:]) if verb == "id" else _up(words[1:])
+    return {"id": _id, "keys": _keys, "up": _up}[verb](words[1:])
 
 
 def _id(words: list[str]) -> int:
@@ -33,6 +36,55 @@ def _id(words: list[str]) -> int:
 
     print(identity_of(Path(options.own.get("--home", DEFAULT_HOME))).id.hex())
     return 0
+
+
+def _keys(words: list[str]) -> int:
+    """Make a fleet's authority, issue a node's certificate, or revoke it."""
+    verb = words[0] if words else ""
+    if verb not in KEY_VERBS:
+        raise ConfigError(f"node keys {verb}: no such verb{nearest_spelling(verb, KEY_VERBS)}")
+    options = parse(words[1:], ("--authority", "--home", "--id", "--host", "--days", "--out"))
+    if options.overrides:
+        raise ConfigError(f"node keys {verb} {options.overrides[0]}: takes options alone")
+    given = options.own
+    from qsynth.identity.authority import Authority
+
+    folder = Path(given.get("--authority", DEFAULT_AUTHORITY))
+    if verb == "init":
+        Authority.init(folder)
+        print(f"{folder}: a new authority; keep its key.pem to yourself")
+        return 0
+    authority, node = Authority(folder), _named(given)
+    if verb == "revoke":
+        fresh = authority.revoke(node)
+        print(f"{fresh} certificates revoked; copy {folder / 'revoked.pem'} to the tls folder of "
+              "every node and start it again")  # fmt: skip
+        return 0
+    home = Path(given.get("--home", DEFAULT_HOME))
+    out = Path(given["--out"]) if "--out" in given else home / "tls"
+    try:
+        days = float(given.get("--days", DEFAULT_DAYS))
+    except ValueError:
+        raise ConfigError(f"--days={given['--days']}: must be a number") from None
+    hosts = [host for host in given.get("--host", "").split(",") if host]
+    serial = authority.issue(node, hosts, days, out)
+    print(f"{out}: certificate {serial:x} of node {node.hex()}; start it with mesh.tls={out}")
+    return 0
+
+
+def _named(given: dict[str, str]) -> bytes:
+    """Return the id that is meant: --id, or that of the identity in --home."""
+    from qsynth.identity.file import identity_of
+
+    if "--id" not in given:
+        return identity_of(Path(given.get("--home", DEFAULT_HOME))).id
+    try:
+        named = bytes.fromhex(given["--id"])
+    except ValueError:
+        named = b""
+    if len(named) != ID_BYTES:
+        raise ConfigError(f"--id={given['--id']}: must be the 64 digits of `qsynth node id`")
+    return named
 
 
 def _up(words: list[str]) -> int:
@@ -67,19 +119,20 @@ def check_mesh(config: RunConfig) -> None:
         raise ConfigError(f"mesh.name={mesh.name}: `node up` needs mesh=tcp")
     if config.peers.name in ("oracle", "central"):
         raise ConfigError(f"peers.name={config.peers.name}: knows more than a node can")
-    check_address("mesh.listen", mesh.listening, free_port=True)
-    host = mesh.listening.removeprefix("tcp://").rpartition(":")[0]
+    tls = bool(mesh.tls)
+    check_address("mesh.listen", mesh.listening, free_port=True, tls=tls)
+    host = host_of(mesh.listening)
     if mesh.advertise:
-        check_address("mesh.advertise", mesh.advertise)
+        check_address("mesh.advertise", mesh.advertise, tls=tls)
     elif is_any(host):
         raise ConfigError(
             f"mesh.listen={mesh.listen}: others cannot dial {host}; set mesh.advertise="
-            "tcp://NAME:PORT, where they reach this host"
+            f"{scheme(tls)}NAME:PORT, where they reach this host"
         )
     for address in mesh.join:
-        check_address("mesh.join", address)
-    if not is_loopback(host) and not mesh.insecure:
+        check_address("mesh.join", address, tls=tls)
+    if not is_loopback(host) and not tls and not mesh.insecure:
         raise ConfigError(
-            f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join, there is "
-            "no TLS yet; set mesh.insecure=true where the network itself is trusted"
+            f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join; set "
+            "mesh.tls (`qsynth node keys`), or mesh.insecure=true where the network is trusted"
         )

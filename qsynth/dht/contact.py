@@ -11,7 +11,7 @@ ID_BYTES = 32
 MAX_ADDRESS = 160
 MAX_DENSITY = 127
 # A peer may name these alone: `pipe:` is how a transport calls its own connections.
-SCHEMES = ("ipc://", "tcp://", "memory:")
+SCHEMES = ("ipc://", "tcp://", "tls+tcp://", "memory:")
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):

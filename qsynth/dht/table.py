@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 
 from qsynth.dht.config import Rings
@@ -53,6 +54,16 @@ class Table:
         for node in self.contacts:
             self._place(node)
         self._prune()
+
+    def where_it_said(self, told: Contact) -> Contact:
+        """Return a contact that others tell of, at the address that it was first known under.
+
+        Others cannot move a node that answers: it tells of a new address itself.
+        """
+        known = self.contacts.get(told.id)
+        if known is None or known.address == told.address:
+            return told
+        return msgspec.structs.replace(told, address=known.address)
 
     def add(self, contact: Contact) -> bool:
         """Take a contact, or news of one.  Return whether it is kept.

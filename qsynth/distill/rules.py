@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ from qsynth.distill.targets import PREFIX as TARGET
 from qsynth.distill.targets import decode_joint, sides, target_packet_size
 from qsynth.errors import ConfigError
 from qsynth.packet import Payload, Statistics, packet_bytes
-from qsynth.types import Floats, Floats32, Ints, Task
+from qsynth.types import Floats, Floats32, Ints, NodeId, Task
 
 LEAST_CODE = 100  # bytes that a mosaic should at least have room for
 Answer = Callable[[Floats32], Floats]  # inputs (n, ...) to logits (n, C)
@@ -85,6 +85,15 @@ def read_evidence(payload: Payload, images: bool = True) -> Evidence:
         decode_receipts(payload) if "leaves" in payload else None,
         decode_joint(payload, features) if f"{TARGET}means" in payload else None,
     )
+
+
+def leaves_of(packets: Mapping[NodeId, Evidence]) -> dict[NodeId, int]:
+    """Return how many authors are behind each packet that is a sum."""
+    return {
+        author: len(evidence.receipts.leaves)
+        for author, evidence in packets.items()
+        if evidence.receipts is not None
+    }
 
 
 def statistics_rule(config: Any) -> Analytic:

@@ -7,19 +7,37 @@ import re
 
 from qsynth.errors import ConfigError
 
-TCP = re.compile(r"^tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})$")
+TCP = re.compile(
+    r"^(?P<tls>tls\+)?tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})$"
+)
 MAX_PORT = 65535
 
 
-def check_address(key: str, address: str, free_port: bool = False) -> None:
-    """Raise ConfigError where an address is none.  free_port: whether port 0 may be asked for."""
+def check_address(key: str, address: str, free_port: bool = False, tls: bool = False) -> None:
+    """Raise ConfigError where an address is none.
+
+    free_port: whether port 0 may be asked for.  tls: whether it must be one of TLS, or of none.
+    """
     match = TCP.match(address)
     if match is None:
-        raise ConfigError(f"{key}={address}: must be tcp://HOST:PORT")
+        raise ConfigError(f"{key}={address}: must be {scheme(tls)}HOST:PORT")
+    if bool(match["tls"]) != tls:
+        why = "there is no mesh.tls" if match["tls"] else "mesh.tls is set"
+        raise ConfigError(f"{key}={address}: must be {scheme(tls)}HOST:PORT ({why})")
     port = int(match["port"])
     if port > MAX_PORT or (port == 0 and not free_port):
         low = 0 if free_port else 1
         raise ConfigError(f"{key}={address}: the port must be from {low} to {MAX_PORT}")
+
+
+def scheme(tls: bool) -> str:
+    """Return how an address begins."""
+    return "tls+tcp://" if tls else "tcp://"
+
+
+def host_of(address: str) -> str:
+    """Return the host of an address."""
+    return address.partition("://")[2].rpartition(":")[0]
 
 
 def is_loopback(host: str) -> bool:

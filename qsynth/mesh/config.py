@@ -15,6 +15,12 @@ class Shared:
     rpc_retries: int = setting(1, "times a request is sent again before its peer is dead", low=0)
     max_message_bytes: int = setting(65536, "of a message; larger ones are refused", low=4096)
     max_pending: int = setting(256, "requests of a node under way at once", low=1)
+    requests_per_s: float = setting(
+        1000.0, "messages of one peer that are looked at; more are shed", low=1.0
+    )
+    bytes_per_hour: int | None = setting(
+        None, "that a node may send, saved up for an hour at most; null: any", low=65536
+    )
     linger_s: float = setting(30.0, "seconds a finished node serves others at most", low=0.0)
 
 
@@ -34,12 +40,16 @@ class Tcp(Shared):
     listen: str = setting("", "tcp://host:port of `qsynth node up`; empty: a free port of `host`")
     advertise: str = setting("", "tcp://host:port that others reach the node at; empty: `listen`")
     join: tuple[str, ...] = setting([], "addresses of live nodes, any of them, to join through")
+    tls: str = setting(
+        "", "folder of key.pem, certificate.pem, authority.pem, revoked.pem (`qsynth node keys`); "
+        "empty: no TLS",
+    )  # fmt: skip
     insecure: bool = setting(False, "listen beyond loopback without TLS: anyone may read and join")
 
     @property
     def listening(self) -> str:
         """Return the address to listen on."""
-        return self.listen or f"tcp://{self.host}:0"
+        return self.listen or f"{'tls+' if self.tls else ''}tcp://{self.host}:0"
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,10 @@ class MemoryTransport:
         """Return how many messages were not carried, by reason."""
         return dict(self._shed)
 
+    def peer(self, address: str) -> bytes | None:
+        """Return None: nothing is proved in memory."""
+        return None
+
     def send(self, address: str, payload: bytes) -> None:
         """Hand a message to the network."""
         self._network.carry(self._address, address, payload)

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import pynng
 
 from qsynth.errors import MeshError
+from qsynth.mesh.address import host_of, scheme
+from qsynth.mesh.tls import Tls, peer_of
 
 MAX_IPC_PATH = 107  # sizeof(sun_path) - 1
 QUEUE_MESSAGES = 64  # kept for an address while its connection is being made
@@ -38,19 +40,22 @@ class _Line:
     waiting: deque[bytes] = field(default_factory=deque)
     sent_at: float | None = None
     owes: bool = False
+    peer: bytes | None = None  # the id in its certificate; None without TLS
 
 
 class PynngTransport:
     """Carry messages over pynng.
 
-    listen: `ipc:///path`, or `tcp://host:0` for a free port.  max_bytes: of a message received.
+    listen: `ipc:///path`, `tcp://host:0` for a free port, or `tls+tcp://host:port`.  max_bytes: of
+    a message received.  tls: with it nothing is dialled without.
     Raises MeshError where the address cannot be bound.
     """
 
-    def __init__(self, listen: str, max_bytes: int) -> None:
+    def __init__(self, listen: str, max_bytes: int, tls: Tls | None = None) -> None:
         if listen.startswith("ipc://") and len(listen) - len("ipc://") > MAX_IPC_PATH:
             raise MeshError(f"{listen}: ipc paths have at most {MAX_IPC_PATH} bytes")
         self._shed: Counter[str] = Counter()
+        self._tls = tls
         self._lines: dict[int, _Line] = {}
         self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
         self._dialled: dict[str, pynng.Dialer] = {}
@@ -73,15 +78,16 @@ class PynngTransport:
         self._socket.add_post_pipe_connect_cb(lambda pipe: self._notify("up", pipe))
         self._socket.add_post_pipe_remove_cb(lambda pipe: self._notify("down", pipe))
         try:
+            if tls is not None:
+                self._socket.tls_config = tls.server()
             self._socket.listen(listen)
         except pynng.NNGException as error:
             self.close()
             raise MeshError(f"{listen}: cannot be listened on ({error})") from None
         self._address = listen
-        if listen.startswith("tcp://"):
-            host = listen[len("tcp://") :].rsplit(":", 1)[0]
+        if not listen.startswith("ipc://"):
             port = str(self._socket.listeners[0].local_address).rsplit(":", 1)[1]
-            self._address = f"tcp://{host}:{port}"
+            self._address = f"{scheme(tls is not None)}{host_of(listen)}:{port}"
 
     @property
     def address(self) -> str:
@@ -108,10 +114,26 @@ class PynngTransport:
             self._shed["queue_full"] += 1
         queue.append((time.monotonic(), payload))
         if address not in self._dialled:
-            try:
-                self._dialled[address] = self._socket.dial(address, block=False)
-            except pynng.NNGException:
-                self._shed["undialable"] += len(self._queued.pop(address))
+            self._dial(address)
+
+    def _dial(self, address: str) -> None:
+        try:
+            if self._tls is not None:
+                if not address.startswith(scheme(True)):
+                    self._shed["unencrypted"] += len(self._queued.pop(address))
+                    return
+                self._socket.tls_config = self._tls.client(host_of(address))
+            self._dialled[address] = self._socket.dial(address, block=False)
+        except pynng.NNGException:
+            self._shed["undialable"] += len(self._queued.pop(address))
+
+    def peer(self, address: str) -> bytes | None:
+        """Return the id that a message's connection has proved; None without TLS."""
+        if self._tls is None:
+            return None
+        _, _, number = address.partition("pipe:")
+        line = self._lines.get(int(number)) if number.isdecimal() else None
+        return b"" if line is None or line.peer is None else line.peer
 
     def receive(self, timeout_s: float) -> list[tuple[str, bytes]]:
         """Return messages with the address to answer each under; waits up to `timeout_s`."""
@@ -168,11 +190,18 @@ class PynngTransport:
                 self._shed["disconnected"] += len(line.waiting) if line else 0
                 self._busy.discard(pipe.id)
                 continue
-            self._lines.setdefault(pipe.id, _Line(pipe))
+            self._line(pipe)
             for address, dialer in self._dialled.items():
                 if _made_by(pipe, dialer):
                     self._pipe_of[address] = pipe.id
                     self._flush(address, pipe.id)
+
+    def _line(self, pipe: pynng.Pipe) -> _Line:
+        line = self._lines.get(pipe.id)
+        if line is None:
+            proved = peer_of(pipe) if self._tls is not None else None
+            line = self._lines[pipe.id] = _Line(pipe, peer=proved)
+        return line
 
     def _flush(self, address: str, pipe: int) -> None:
         now = time.monotonic()
@@ -234,7 +263,7 @@ class PynngTransport:
             if pipe is None or not frame or frame[0] not in (DATA, ACKNOWLEDGED, 3):
                 self._shed["malformed"] += 1
                 continue
-            line = self._lines.setdefault(pipe.id, _Line(pipe))
+            line = self._line(pipe)
             if frame[0] & ACKNOWLEDGED:
                 line.sent_at = None
             if frame[0] & DATA:

@@ -110,8 +110,13 @@ class Rpc:
         payload = self._wrap(type_, request.number, request.kind, body)
         return Send(request.address, payload, f"{request.kind if known else 'unknown'}_answer")
 
-    def receive(self, address: str, payload: bytes) -> Request | Answer | None:
-        """Return what a message is; None, and a count, where it is none of ours."""
+    def receive(
+        self, address: str, payload: bytes, proved: bytes | None = None
+    ) -> Request | Answer | None:
+        """Return what a message is; None, and a count, where it is none of ours.
+
+        proved: the id that its connection has proved, which must be its sender's.
+        """
         if len(payload) > self.config.max_message_bytes:
             self.counts["oversize"] += 1
             return None
@@ -122,6 +127,9 @@ class Rpc:
             return None
         if envelope.protocol != PROTOCOL or len(envelope.sender) != 32 or len(envelope.kind) > 16:
             self.counts["protocol"] += 1
+            return None
+        if proved is not None and envelope.sender != proved:
+            self.counts["impostor"] += 1
             return None
         if envelope.type == REQUEST:
             return Request(address, envelope.number, envelope.kind, envelope.sender, envelope.body)

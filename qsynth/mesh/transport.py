@@ -20,6 +20,9 @@ class Transport(Protocol):
     def shed(self) -> dict[str, int]:
         """Return how many messages were not carried, by reason."""
 
+    def peer(self, address: str) -> bytes | None:
+        """Return the id that the connection a message came over has proved; None without TLS."""
+
     def send(self, address: str, payload: bytes) -> None:
         """Send a message, or count why not.  Never blocks."""
 

@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -81,7 +81,9 @@ class MeshHost:
         """Record what the learner has to say."""
         self.recorder.write(time.time(), records)
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Tell the node how a new synthesis went."""
         with self._lock:
             self.node.peers.learned(held, used, likelihood)
@@ -188,7 +190,8 @@ class MeshHost:
         with self._lock:
             now = time.monotonic()
             for address, payload in messages:
-                self._apply(self.node.message(now, address, payload))
+                proved = self.transport.peer(address)
+                self._apply(self.node.message(now, address, payload, proved))
             self._apply(self.node.timer(now))
         self._resolve()
 

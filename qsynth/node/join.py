@@ -28,6 +28,7 @@ from qsynth.errors import ConfigError, ShapeError
 from qsynth.identity import Identity
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
 from qsynth.node.assemble import assemble
 from qsynth.node.export import save_predictor
@@ -112,7 +113,7 @@ class JoinMesh(pl.Callback):
             check_size(self.rules.distill, study.d, self.task.classes, size, count, samples)
         else:
             check_target_size(self.rules.distill, study.d, self.task.classes)
-        transport = PynngTransport(self.listen, self.mesh.max_message_bytes)
+        transport = PynngTransport(self.listen, self.mesh.max_message_bytes, tls_of(self.mesh))
         node = self._node(study, transport.address)
         self.host = MeshHost(node, transport, self.recorder, lambda: self.join)
         self._participant = Participant(study, self.host)

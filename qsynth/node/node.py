@@ -17,6 +17,7 @@ from qsynth.dht.config import Rings
 from qsynth.identity import Identity
 from qsynth.mesh import Answer, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
+from qsynth.mesh.pressure import Buckets, Budget
 from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
 from qsynth.node.fetching import fetched
@@ -59,6 +60,7 @@ class Node:
         self.table = Table(self.me, fingerprint_size, dht)
         self.rpc = Rpc(self.me, mesh, rpc_seed)
         self.counts: Counter[str] = Counter()
+        self.buckets, self.budget = Buckets(mesh.requests_per_s), Budget(mesh.bytes_per_hour)
         self.held: dict[NodeId, Admitted] = {}
         self.finished = False
         self.own_packet: tuple[OutcomePacket, bytes] | None = None
@@ -92,10 +94,21 @@ class Node:
         self._hello(now, effects)
         return effects
 
-    def message(self, now: float, address: str, payload: bytes) -> Effects:
-        """Take a message that came; `address` is where its answer goes."""
+    def message(
+        self, now: float, address: str, payload: bytes, proved: bytes | None = None
+    ) -> Effects:
+        """Take a message that came; `address` is where its answer goes.
+
+        proved: the id that its connection has proved; None where connections prove nothing.
+        """
         effects, self._now = Effects(), now
-        received = self.rpc.receive(address, payload)
+        if not self.buckets.take(now, proved or address):
+            self.counts["rate"] += 1
+            return self._done(effects)
+        received = self.rpc.receive(address, payload, proved)
+        if received is not None and not self.admission.welcomes(received.sender):
+            self.counts["unwelcome"] += 1
+            return self._done(effects)
         if isinstance(received, Request):
             answer, heard = serve(self, received)
             effects.sends.append(answer)
@@ -166,6 +179,10 @@ class Node:
 
     def _done(self, effects: Effects) -> Effects:
         effects.entries, self.entries = self.entries, []
+        sends = self.budget.within(self._now, effects.sends)
+        if len(sends) < len(effects.sends):
+            self.counts["over_budget"] += len(effects.sends) - len(sends)
+            effects.sends = sends
         return effects
 
     # -- views -----------------------------------------------------------------------------
@@ -357,7 +374,11 @@ class Node:
 
     def _learn(self, contacts: Sequence[Contact]) -> list[Contact]:
         """Take contacts, of which the first has spoken itself; return who is not dead."""
-        kept = [c for c in contacts if c.valid(self.size) and c.id != self.me]
+        kept = [
+            self.table.where_it_said(c) if at else c
+            for at, c in enumerate(contacts)
+            if c.valid(self.size) and c.id != self.me and self.admission.welcomes(c.id)
+        ]
         if len(kept) < len(contacts):
             self.counts["bad_contact"] += sum(not c.valid(self.size) for c in contacts)
         alive = []

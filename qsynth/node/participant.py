@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from torch import nn
@@ -27,7 +27,9 @@ class Port(Protocol):
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record what the learner has to say."""
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Note how a new synthesis went: authors held, authors that count, likelihood."""
 
 
@@ -43,7 +45,9 @@ class Lonely:
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record nothing."""
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Tell nobody."""
 
 
@@ -88,7 +92,7 @@ class Participant:
         records = [self._progress(period, network)]
         if new:
             self.used.update(self.synthesis.authors)
-            self.port.learned(len(admitted), len(self.synthesis.authors), self.synthesis.likelihood)
+            self.port.learned(tuple(admitted), self.synthesis.authors, self.synthesis.likelihood)
             chosen = [author.hex() for author in self.synthesis.authors]
             records.append(
                 {"event": "synthesis", "period": period, "held": len(admitted), "used": chosen,

@@ -19,6 +19,7 @@ from qsynth.distill import (
     check_layout,
     dimensions,
     distil,
+    leaves_of,
     model_arrays,
     mosaic_arrays,
     payload_statistics,
@@ -206,7 +207,9 @@ class Study:
             made = synthesize(rule, self.own, self.head_d, statistics, alike)
         elif isinstance(self.rules.synthesis, AnalyticHead):
             features = {author: evidence.features for author, evidence in packets.items()}
-            made = synthesize(self.rules.synthesis, self.own, self.head_d, features, alike)
+            made = synthesize(
+                self.rules.synthesis, self.own, self.head_d, features, alike, leaves_of(packets)
+            )
         else:
             made = replace(self._own_head(), authors=self._agreeing(packets))
         self._solved = (key, made)

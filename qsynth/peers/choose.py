@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from qsynth.types import Fingerprint, NodeId
 
 Alike = Callable[[Fingerprint, Fingerprint], float]
 BARREN_LOOKUPS = 8  # in a row that found nobody new: no more follow at once
+MOST_REFUSED = 1024  # authors remembered whose packets did not count
 USED_SHARE = 0.75  # of the held authors that must count before more are looked for
 LEAST_RISE = 0.005  # nats a sample that a larger k has to bring
 
@@ -52,7 +53,9 @@ class Peers(Protocol):
     ) -> list[NodeId]:
         """Return which held authors to learn from, at most k, sorted by id."""
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Note how a new synthesis went.
 
         held, used: authors that it was given, and that counted.  likelihood: of own samples in
@@ -61,9 +64,11 @@ class Peers(Protocol):
 
 
 class Fixed:
-    """What ways of choosing share whose k stays as it is."""
+    """What ways of choosing share that do not follow how their choice went."""
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Change nothing."""
 
 
@@ -71,13 +76,31 @@ class SemanticPeers(Fixed):
     """Choose the k most alike, above a floor relative to one's own noise.
 
     min_similarity: a share of how alike a node of the same data would look; -inf lets all in.
-    alike: how alike two fingerprints are.
+    alike: how alike two fingerprints are.  replaces: whether authors make room for others whose
+    packets have not counted, until they publish anew.
     """
 
     hurry = False
 
-    def __init__(self, k: int, min_similarity: float, alike: Alike) -> None:
+    def __init__(self, k: int, min_similarity: float, alike: Alike, replaces: bool = False) -> None:
         self.k, self.min_similarity, self.alike = k, min_similarity, alike
+        self.replaces = replaces
+        self._versions: dict[NodeId, int] = {}  # as announced last
+        self._refused: dict[NodeId, int] = {}  # the version that did not count
+
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
+        """Note whose packets have not counted."""
+        if not self.replaces:
+            return
+        for author in held:
+            self._refused.pop(author, None)
+            if author not in used and len(self._refused) < MOST_REFUSED:
+                self._refused[author] = self._versions.get(author, 0)
+
+    def _makes_room(self, author: NodeId) -> bool:
+        return self._versions.get(author, 0) <= self._refused.get(author, -1)
 
     def _floor(self, same: float) -> float:
         return self.min_similarity * same if np.isfinite(self.min_similarity) else -np.inf
@@ -89,7 +112,14 @@ class SemanticPeers(Fixed):
     def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
         """Return the alike ones among the k best."""
         floor = self._floor(same)
-        scored = [(self.alike(own, c.vector()), c) for c in contacts if c.version > 0]
+        if self.replaces:
+            self._versions |= {c.id: c.version for c in contacts}
+            self._versions = dict(list(self._versions.items())[-MOST_REFUSED:])
+        scored = [
+            (self.alike(own, c.vector()), c)
+            for c in contacts
+            if c.version > 0 and not self._makes_room(c.id)
+        ]
         # As they came where equal: the lookup's own order is by the whole fingerprints.
         ranked = sorted(scored, key=lambda entry: -entry[0])
         return [contact for score, contact in ranked if score >= floor][: self.k]
@@ -99,7 +129,11 @@ class SemanticPeers(Fixed):
     ) -> list[NodeId]:
         """Return the k most alike above the floor."""
         floor = self._floor(same)
-        scored = sorted((-self.alike(own, print_), node) for node, print_ in held.items())
+        scored = sorted(
+            (-self.alike(own, print_), node)
+            for node, print_ in held.items()
+            if not self._makes_room(node)
+        )
         return sorted(node for score, node in scored[: self.k] if -score >= floor)
 
 
@@ -109,23 +143,28 @@ class AutoPeers(SemanticPeers):
     most: authors at most.
     """
 
-    def __init__(self, most: int, min_similarity: float, alike: Alike) -> None:
-        super().__init__(min(FIRST_K, most), min_similarity, alike)
+    def __init__(
+        self, most: int, min_similarity: float, alike: Alike, replaces: bool = False
+    ) -> None:
+        super().__init__(min(FIRST_K, most), min_similarity, alike, replaces)
         self.most, self._settled = most, False
         self._reached: dict[int, float] = {}  # likelihood by k
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Double k where most of k count and they brought more than fewer had, or settle.
 
         Where a larger k has brought nothing, the one before it is kept.
         """
-        if self._settled or held < self.k:
+        super().learned(held, used, likelihood)
+        if self._settled or len(held) < self.k:
             return
         self._reached[self.k] = likelihood
         before = max((k for k in self._reached if k < self.k), default=None)
         if before is not None and likelihood < self._reached[before] + LEAST_RISE:
             self.k, self._settled = before, True
-        elif used >= USED_SHARE * held and self.k < self.most:
+        elif len(used) >= USED_SHARE * len(held) and self.k < self.most:
             self.k = min(2 * self.k, self.most)
 
 
@@ -256,8 +295,8 @@ def make_peers(
         return SumPeers(config.k, config.min_similarity, alike)
     if isinstance(config, Semantic):
         if config.k == "auto":
-            return AutoPeers(config.k_most, config.min_similarity, alike)
-        return SemanticPeers(config.k, config.min_similarity, alike)
+            return AutoPeers(config.k_most, config.min_similarity, alike, config.replace_refused)
+        return SemanticPeers(config.k, config.min_similarity, alike, config.replace_refused)
     if isinstance(config, AllPeers):
         return SemanticPeers(config.k, -np.inf, alike)
     if isinstance(config, Dissimilar):

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from qsynth.identity.file import identity_of
 from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tls import tls_of
 from qsynth.node.host import MeshHost
 from qsynth.node.memory import private_mib
 from qsynth.node.recorder import Recorder
@@ -42,7 +43,7 @@ def run_one(plan: Plan, node: NodePlan, tell: Tell) -> None:
     state = State(plan.folder)
     folder = plan.node_folder(node)
     folder.mkdir(parents=True, exist_ok=True)
-    transport = PynngTransport(plan.mesh.listening, plan.mesh.max_message_bytes)
+    transport = PynngTransport(plan.mesh.listening, plan.mesh.max_message_bytes, tls_of(plan.mesh))
     address = plan.mesh.advertise or transport.address
     machine = make_node(plan, node, identity, address, time.time() - time.monotonic())
     machine.clock(time.monotonic())

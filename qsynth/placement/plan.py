@@ -21,6 +21,7 @@ class NodePlan:
 
     silent: whether it publishes nothing (a liar that is held back, for comparison).
     begins: the period of the others in which a newcomer begins; None: it is there from the start.
+    attack: what it does to the others; None: it is honest.
     """
 
     name: str
@@ -30,6 +31,7 @@ class NodePlan:
     seed: int
     silent: bool = False
     begins: int | None = None
+    attack: Any = None
 
     @property
     def later(self) -> NodePlan | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -124,7 +124,9 @@ class SimulatedNode:
         """Record what the learner has to say."""
         self.recorder.write(EPOCH_S + self.network.now, records)
 
-    def learned(self, held: int, used: int, likelihood: float) -> None:
+    def learned(
+        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+    ) -> None:
         """Tell the node how a new synthesis went."""
         self.machine.peers.learned(held, used, likelihood)
 

@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from qsynth.attack.forge import AttackingPort, Forger
+from qsynth.distill import payload_statistics
 from qsynth.identity import Identity
 from qsynth.model import make_network
 from qsynth.node import target_study
@@ -24,10 +26,12 @@ from qsynth.node.node import Node
 from qsynth.node.participant import Participant, Port
 from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
+from qsynth.packet import Payload
 from qsynth.placement.checkpoint import Checkpoints
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.similarity import fingerprint
 from qsynth.synthesis.teach import Teaching
-from qsynth.types import NodeId
+from qsynth.types import Fingerprint, NodeId
 
 Result = TypeVar("Result")
 
@@ -60,7 +64,26 @@ def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
         due = later is not None and period == plan.drift_period
         return make_study(plan, later) if due and later is not None else None
 
-    return Participant(make_study(plan, node), port, drifted, node.silent)
+    study = make_study(plan, node)
+    if node.attack is not None and isinstance(study, Study):
+        port = AttackingPort(port, _forger(plan, node))
+    return Participant(study, port, drifted, node.silent)
+
+
+def _forger(plan: Plan, node: NodePlan) -> Forger:
+    """Return what forges a node's outcomes: it knows what a victim publishes, as all may."""
+    victim = next(other for other in plan.nodes if other.share.honest)
+    first = next(other for other in plan.nodes if other.attack is not None)
+    metric = plan.rules.similarity
+
+    def sketch(payload: Payload) -> tuple[Fingerprint, int]:
+        said = payload_statistics(payload)
+        return fingerprint(metric, said.counts, said.sums), int(said.counts.sum())
+
+    return Forger(
+        node.attack, sketch, make_study(plan, victim).distil(), make_study(plan, first).distil(),
+        getattr(metric, "sketch_d", 0), node.seed,
+    )  # fmt: skip
 
 
 def make_node(

@@ -106,9 +106,11 @@ def arm_values(config: RunConfig, name: str) -> dict[str, Any]:
         values: dict[str, Any] = changes(mesh_config(config, name))
     else:
         values = changes(config)
-        unused += ["peers", "trust", "dht", "mesh", "similarity", "synthesis"]
+        unused += ["peers", "trust", "attack", "dht", "mesh", "similarity", "synthesis"]
     if is_balanced(config.synthesis):
         values["judged"] = "balanced"
+    if not config.attack.share:
+        unused.append("attack")
     for key in unused:
         values.pop(key, None)
     return values

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.study import Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
-from qsynth.partition import deal, deal_further, held_by_nobody, newcomers
+from qsynth.partition import Share, deal, deal_further, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
@@ -121,7 +122,7 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
             f"partition.newcomer_share={config.partition.newcomer_share}: needs "
             "placement=simulate, which alone can let nodes begin late"
         )
-    nodes = []
+    attackers, nodes = _attackers(config.attack, shares, config.seed), []
     for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
         if len(share.train) < MIN_TRAINING:
             raise ConfigError(
@@ -135,10 +136,20 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
                 "or give x_test, y_test and node_test"
             )
         seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
+        attack = config.attack if index in attackers else None
+        share = share if attack is None else replace(share, honest=False)
         silent = not (share.honest or config.partition.liars_publish)
         begins = config.partition.newcomer_period if index in late else None
-        nodes.append(NodePlan(name, index, model, share, seed, silent, begins))
+        nodes.append(NodePlan(name, index, model, share, seed, silent, begins, attack))
     return tuple(nodes)
+
+
+def _attackers(attack: Any, shares: Sequence[Share], seed: int) -> set[int]:
+    """Return which nodes attack: drawn among the honest, of whom at least one is left."""
+    honest = [index for index, share in enumerate(shares) if share.honest]
+    count = min(round(attack.share * len(shares)), len(honest) - 1)
+    drawn = np.random.default_rng([seed, 21]).permutation(honest)
+    return set(drawn[: max(count, 0)].tolist())
 
 
 def _check_partition(partition: Any, kind: str) -> None:

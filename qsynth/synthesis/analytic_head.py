@@ -15,6 +15,7 @@ import numpy as np
 from qsynth.packet import Statistics, class_statistics, merge
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.defence import capped, combined, distinct
 from qsynth.synthesis.gate import ALIKE, greedy, posterior_shares
 from qsynth.synthesis.head import (
     SHRINKAGES,
@@ -90,16 +91,24 @@ class OwnEvidence:
 
 def synthesize(
     config: AnalyticHead, own: OwnEvidence, d: int, packets: Mapping[NodeId, Statistics],
-    alike: Mapping[NodeId, float] | None = None,
+    alike: Mapping[NodeId, float] | None = None, authors: Mapping[NodeId, int] | None = None,
 ) -> Synthesis:  # fmt: skip
     """Return the head of one's own evidence and of the packets that the gate lets in.
 
     d: features of the head; packets of fewer features, or of means alone, are filled in.
-    packets: statistics by author; one author counts once.  alike: how alike each author's
-    fingerprint is, as a share of how alike a node of the same data would look.
+    packets: statistics by author; one author counts once, and so do copies.  alike: how alike each
+    author's fingerprint is, as a share of how alike a node of the same data would look.  authors:
+    how many are behind each packet, where it is a sum.
     """
     balanced = config.objective == "balanced"
-    view = _View.of(own, d, balanced)
+    view = replace(_View.of(own, d, balanced), combine=config.combine)
+    packets = distinct(packets, view.mine)
+    if config.support_cap is not None:
+        most = config.support_cap * max(float(view.mine.counts.sum()), 1.0)
+        packets = {
+            author: capped(packet, most * (authors or {}).get(author, 1))
+            for author, packet in packets.items()
+        }
     made = [_synthesis(config, view, packets, alike or {})]
     if any(packet.dimensions < d for packet in packets.values()):
         made.append(_synthesis(config, replace(view, neutral=True), packets, alike or {}))
@@ -130,6 +139,7 @@ class _View:
 
     prior: (C,) log label shares that likelihoods are meant under.  weights: (n,) of own samples in
     them, adding up to 1.  neutral: how packets of fewer features are filled in (see `lifted`).
+    combine: how class means of several authors are (see `combined`).
     """
 
     own: OwnEvidence
@@ -138,6 +148,7 @@ class _View:
     prior: Floats
     weights: Floats
     neutral: bool = False
+    combine: str = "sum"
 
     @classmethod
     def of(cls, own: OwnEvidence, d: int, balanced: bool = False) -> _View:
@@ -152,7 +163,7 @@ class _View:
     def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
         """Return own statistics with these packets: in author order, for the same bits."""
         parts = [lifted(chosen[author], mine, self.neutral) for author in sorted(chosen)]
-        return merge([mine, *parts])
+        return merge([mine, *combined(self.combine, mine, parts)])
 
 
 def _offers(

@@ -78,6 +78,12 @@ class AnalyticHead(Headed):
         "own", "whose likelihood the gate, the head and its weight are chosen by: samples as they "
         "come, or every class alike, where some are rare", choices=("own", "balanced"),
     )  # fmt: skip
+    combine: str = setting(
+        "sum", "class means over the authors that count", choices=("sum", "median", "trimmed")
+    )
+    support_cap: float | None = setting(
+        16.0, "times one's own samples that a packet counts as at most; null: as it claims", low=0.1
+    )
     network: str = setting(
         "apart", "how the network learns: apart from the head, and taught by it; what the head's "
         "scores lack, untaught (boost); or that and taught (hybrid)",

@@ -44,6 +44,13 @@ class Admission:
     read: Callable[[Payload], Any]
     sketch: Callable[[Any, Any], Fingerprint]
 
+    def welcomes(self, node: NodeId) -> bool:
+        """Return whether a node is one to deal with."""
+        if not self.config.allow and not self.config.deny:
+            return True
+        name = node.hex()
+        return name not in self.config.deny and (not self.config.allow or name in self.config.allow)
+
     def admit(
         self, data: bytes, author: NodeId, after: int, claimed: Fingerprint | None,
         claimed_version: int, now_s: float, kinds: tuple[int, ...] = (KIND_AUTHOR,),
@@ -53,7 +60,7 @@ class Admission:
         author: whom it was asked for.  after: the sequence number already held.  claimed: the
         fingerprint announced for `claimed_version`.  now_s: seconds since the epoch.  kinds: of
         packets that were asked for.
-        Raises PacketError with the reason: size, header, signature, schema, author, task,
+        Raises PacketError with the reason: size, header, signature, schema, author, denied, task,
         encoder, replay, expired, future, range, support or fingerprint.
         """
         packet = decode_packet(data)
@@ -128,6 +135,8 @@ class Admission:
     ) -> None:
         if node_id(packet.author) != author:
             raise PacketError("author")
+        if not self.welcomes(author):
+            raise PacketError("denied")
         if packet.task != self.task_digest:
             raise PacketError("task")
         if packet.encoder != self.encoder_digest:

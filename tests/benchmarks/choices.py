@@ -20,9 +20,8 @@ from evidence import PAGE, SEEDS, Row, audited, compare, percent
 
 CHOICES = PAGE.with_name("choices.md")
 HEAD = ("best_alone", "head")
-RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels", "fmnist_skew", "fmnist_tiny",
-           "fmnist_loners", "fmnist_dirichlet", "fmnist_poisoned", "digits_skew", "natural",
-           "series")  # fmt: skip
+RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels", "fmnist_skew", "fmnist_loners",
+           "fmnist_dirichlet", "digits_skew", "natural")  # fmt: skip
 VARIANTS = {
     "as it is": (),
     "merge=whole": ("synthesis.merge=whole",),

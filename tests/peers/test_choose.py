@@ -29,6 +29,9 @@ CONTACTS = [contact(n, angle) for n, angle in enumerate((0.1, 0.8, 1.6, 2.4, 3.1
 PRINTS = {c.id: c.vector() for c in CONTACTS}
 
 
+AUTHORS = [bytes([n]) * 32 for n in range(1, 20)]
+
+
 def numbers(ids) -> list[int]:
     return [node[0] for node in ids]
 
@@ -101,29 +104,46 @@ def test_nobody_who_has_published_nothing_is_asked(name: str) -> None:
 def test_k_auto_grows_while_more_peers_bring_something_and_then_settles() -> None:
     peers = make_peers(Semantic(k="auto", k_most=16), 0)
     assert peers.k == FIRST_K
-    peers.learned(2, 2, -1.0)  # not all that it looks for: nothing to conclude
+    peers.learned(AUTHORS[:2], AUTHORS[:2], -1.0)  # not all that it looks for: nothing to conclude
     assert peers.k == 3
-    peers.learned(3, 3, -1.0)
+    peers.learned(AUTHORS[:3], AUTHORS[:3], -1.0)
     assert peers.k == 6
-    peers.learned(6, 5, -0.9)
+    peers.learned(AUTHORS[:6], AUTHORS[:5], -0.9)
     assert peers.k == 12
-    peers.learned(12, 10, -0.8)
+    peers.learned(AUTHORS[:12], AUTHORS[:10], -0.8)
     assert peers.k == 16
-    peers.learned(16, 15, -0.7)
+    peers.learned(AUTHORS[:16], AUTHORS[:15], -0.7)
     assert peers.k == 16
 
 
 def test_k_auto_goes_back_where_more_peers_brought_nothing() -> None:
     peers = make_peers(Semantic(k="auto"), 0)
-    peers.learned(3, 3, -1.0)
-    peers.learned(6, 6, -1.0 + LEAST_RISE / 2)
+    peers.learned(AUTHORS[:3], AUTHORS[:3], -1.0)
+    peers.learned(AUTHORS[:6], AUTHORS[:6], -1.0 + LEAST_RISE / 2)
     assert peers.k == 3
-    peers.learned(3, 3, -0.5)  # settled
+    peers.learned(AUTHORS[:3], AUTHORS[:3], -0.5)  # settled
     assert peers.k == 3
 
 
 def test_k_auto_does_not_grow_while_the_gate_refuses() -> None:
     peers = make_peers(Semantic(k="auto"), 0)
-    peers.learned(3, 1, -1.0)
+    peers.learned(AUTHORS[:3], AUTHORS[:1], -1.0)
     assert peers.k == 3
     assert make_peers(Semantic(k="auto", k_most=2), 0).k == 2
+
+
+def test_authors_whose_packets_did_not_count_make_room_until_they_publish_anew() -> None:
+    """The most alike node is refused: the next one takes its place."""
+    first = contact(1, 0.1, version=5)
+    others = [first, *CONTACTS[1:]]
+    for replaces, expected in ((True, [2]), (False, [1])):
+        peers = make_peers(Semantic(k=1, min_similarity=0.5, replace_refused=replaces), 0)
+        assert numbers(c.id for c in peers.found(others, OWN, 1.0)) == [1]
+        peers.learned([first.id], [], -1.0)
+        assert numbers(c.id for c in peers.found(others, OWN, 1.0)) == expected
+        assert numbers(peers.authors(PRINTS, OWN, 1.0)) == expected
+    again = contact(1, 0.1, version=6)
+    peers = make_peers(Semantic(k=1, min_similarity=0.5, replace_refused=True), 0)
+    peers.found(others, OWN, 1.0)
+    peers.learned([first.id], [], -1.0)
+    assert numbers(c.id for c in peers.found([again, *CONTACTS[1:]], OWN, 1.0)) == [1]

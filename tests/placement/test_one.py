@@ -16,6 +16,8 @@ import torch
 
 from qsynth.cli.main import main
 from qsynth.errors import StateError
+from qsynth.identity.authority import Authority
+from qsynth.identity.file import identity_of
 from qsynth.node.effects import Effects
 from qsynth.node.host import MeshHost
 from qsynth.node.recorder import Recorder
@@ -122,7 +124,7 @@ def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
         (["up", "mesh=tcp", "mesh.join=[tcp://host:0]"], "the port must be from 1 to 65535"),
         (["up", "mesh=tcp", "mesh.join=[tcp://host:70000]"], "the port must be from 1 to 65535"),
         (["up", "mesh=tcp", "mesh.listen=tcp://0.0.0.0:7700"], "set mesh.advertise"),
-        (["up", "mesh=tcp", "mesh.listen=tcp://10.0.0.1:7700"], "set mesh.insecure=true"),
+        (["up", "mesh=tcp", "mesh.listen=tcp://10.0.0.1:7700"], "mesh.insecure=true"),
         (["up", "mesh=tcp", "--share", "x"], "--share=x: must be a whole number"),
         (["up", "--home"], "--home: needs a value"),
         (["upp"], "did you mean up?"),
@@ -145,6 +147,37 @@ def test_an_identity_is_made_once(tmp_path: Path, capsys) -> None:
     (tmp_path / "n" / "identity").write_bytes(b"short")
     assert main(["node", "id", "--home", str(tmp_path / "n")]) == 1
     assert "is no identity" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_nodes_with_certificates_learn_from_each_other_and_from_nobody_else(tmp_path) -> None:
+    authority = Authority.init(tmp_path / "authority")
+
+    def certified(share: int) -> str:
+        home = tmp_path / str(share)
+        identity = identity_of(home)
+        authority.issue(identity.id, ["127.0.0.1"], 1.0, home / "tls")
+        return f"mesh.tls={home}/tls"
+
+    first = Host(tmp_path, 0, certified(0))
+    hosts = [first]
+    try:
+        address = first.said("listens at").split()[-1]
+        assert address.startswith("tls+tcp://127.0.0.1:")
+        hosts.append(Host(tmp_path, 1, certified(1), f"mesh.join=[{address}]"))
+        hosts[1].said("joined through")
+        hosts[1].waits_for("admit")
+        plain = Host(tmp_path, 2, f"mesh.join=[{address.removeprefix('tls+')}]")
+        hosts.append(plain)
+        plain.said("alone: no answer yet")
+        assert not first.events("reject")
+        # A certificate of the fleet, but another node's: what it says is not heard.
+        thief = Host(tmp_path, 3, f"mesh.tls={tmp_path}/1/tls", f"mesh.join=[{address}]")
+        hosts.append(thief)
+        thief.said("alone: no answer yet")
+    finally:
+        for host in hosts:
+            host.end(signal.SIGKILL)
 
 
 def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
@@ -209,6 +242,8 @@ class Silent:
         return []
 
     def wake(self) -> None: ...
+
+    def peer(self, address: str) -> None: ...
 
     def close(self) -> None: ...
 

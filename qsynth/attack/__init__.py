@@ -1,0 +1,1 @@
+"""Misbehaving nodes, so that anyone can see what they do to a fleet."""

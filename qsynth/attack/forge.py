@@ -1,0 +1,130 @@
+"""Forge outcomes: a node that attacks trains and joins as all do, and lies in what it publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.node.participant import Port
+from qsynth.node.study import Outcome
+from qsynth.packet import Payload
+from qsynth.types import Fingerprint, NodeId
+
+# The arrays of a payload with a row for each class.
+ROWS = ("counts", "means", "mean_scales", "mean_codes", "mean_steps")
+COLUMNS = {"means": 1, "mean_codes": 2}  # features in one column
+
+Sketch = Callable[[Payload], tuple[Fingerprint, int]]
+
+
+@dataclass(frozen=True)
+class Forger:
+    """Forge what a node publishes.
+
+    attack: an option of the group `attack`.  sketch: gives fingerprint and support of a payload.
+    victim: what an honest node publishes.  accomplice: what the first attacker would publish.
+    sketched: features that the fingerprint is made of; the others are free to lie with.
+    """
+
+    attack: Any
+    sketch: Sketch
+    victim: Outcome
+    accomplice: Outcome
+    sketched: int
+    seed: int
+
+    def forged(self, outcome: Outcome, period: int) -> Outcome | None:
+        """Return what is published instead of an honest outcome; None for nothing."""
+        name = self.attack.name
+        if name == "free_rider":
+            return None
+        if name == "turncoat" and period < self.attack.period:
+            return outcome
+        if name == "replay":
+            return self._published(self.victim.payload)
+        if name == "noise":
+            return self._published(self._noise(outcome.payload))
+        if name == "inflated_support":
+            payload = turned(outcome.payload)
+            counts = payload["counts"].astype(np.uint64) * np.uint64(self.attack.factor)
+            payload["counts"] = np.minimum(counts, 10_000_000).astype(np.uint32)
+            return self._published(payload)
+        if name == "sybil":
+            return self._published(turned(self.accomplice.payload))
+        if name == "sybil_around":
+            return self._published(turned(self.victim.payload, self.sketched))
+        if name == "partial_lie":
+            free = self.victim.payload["counts"] == 0
+            return self._published(turned(outcome.payload, classes=free))
+        forged = self._published(turned(outcome.payload))
+        if name == "forged_fingerprint":
+            return replace(forged, fingerprint=self.victim.fingerprint)
+        return forged
+
+    def _published(self, payload: Payload) -> Outcome:
+        fingerprint, support = self.sketch(payload)
+        return Outcome(payload, fingerprint, support, fingerprint)
+
+    def _noise(self, payload: Payload) -> Payload:
+        rng = np.random.default_rng([self.seed, 20])
+        made = dict(payload)
+        for key in COLUMNS:
+            if key in made:
+                shape = made[key].shape
+                low, high = (-127, 128) if key == "means" else (0, 15)
+                noise = rng.integers(low, high, shape)
+                if key == "mean_codes":
+                    noise = noise << 4 | rng.integers(low, high, shape)
+                made[key] = noise.astype(made[key].dtype)
+        return made
+
+
+def turned(
+    payload: Payload, first: int = 0, classes: npt.NDArray[np.bool_] | None = None
+) -> Payload:
+    """Return a payload with its class statistics under the next label that has any.
+
+    first: features that stay as they are.  classes: (C,) that are turned; None: all.
+    """
+    told = payload["counts"] > 0
+    turning = np.flatnonzero(told if classes is None else told & classes)
+    order = np.arange(len(told))
+    order[turning] = np.roll(turning, 1)
+    made = dict(payload)
+    if first == 0:
+        for key in ROWS:
+            if key in made and len(made[key]) == len(told):
+                made[key] = made[key][order]
+        return made
+    for key, wide in COLUMNS.items():
+        if key in made and len(made[key]) == len(told):
+            made[key] = made[key].copy()
+            made[key][:, first // wide :] = payload[key][order, first // wide :]
+    return made
+
+
+class AttackingPort:
+    """A learner's port that hands forged outcomes on.
+
+    port: the honest one.
+    """
+
+    def __init__(self, port: Port, forger: Forger) -> None:
+        self.port, self.forger = port, forger
+
+    def end_period(self, period: int, outcome: Outcome | None, same: float) -> Mapping[NodeId, Any]:
+        """Publish the forged outcome; return what honest nodes have sent."""
+        forged = None if outcome is None else self.forger.forged(outcome, period)
+        return self.port.end_period(period, forged, same)
+
+    def note(self, records: list[dict[str, Any]]) -> None:
+        """Record what the learner has to say."""
+        self.port.note(records)
+
+    def learned(self, held: Any, used: Any, likelihood: float) -> None:
+        """Tell the node how a new synthesis went."""
+        self.port.learned(held, used, likelihood)

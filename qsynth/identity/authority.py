@@ -1,0 +1,185 @@
+"""A small authority of a fleet: it issues and revokes the certificates of nodes.
+
+P-256, because TLS libraries have it everywhere; a certificate's common name is the id of the node's
+Ed25519 key, so a connection proves the same identity that signs packets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from qsynth.errors import ConfigError, StateError
+from qsynth.types import NodeId
+
+KEY, CERTIFICATE = "key.pem", "certificate.pem"
+AUTHORITY, REVOKED = "authority.pem", "revoked.pem"
+YEARS = dt.timedelta(days=3650)
+PEM = serialization.Encoding.PEM
+
+
+class Authority:
+    """The key that certificates of a fleet are signed with, in a folder of its own.
+
+    Raises StateError where the folder holds none, or cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            secret = (folder / KEY).read_bytes()
+            self._certificate = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+            self._revoked = x509.load_pem_x509_crl((folder / REVOKED).read_bytes())
+            key = serialization.load_pem_private_key(secret, None)
+        except (OSError, ValueError, TypeError) as error:
+            raise StateError(f"{folder}: holds no authority ({error})") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise StateError(f"{folder / KEY}: is no P-256 key")
+        self._key = key
+
+    @classmethod
+    def init(cls, folder: Path) -> Authority:
+        """Make a new authority.  Raises StateError where there is one."""
+        if (folder / KEY).exists():
+            raise StateError(f"{folder}: holds an authority already")
+        key, now, name = ec.generate_private_key(ec.SECP256R1()), _now(), _name("qsynth fleet")
+        made = (
+            _builder(name, name, key.public_key(), now, YEARS)
+            .add_extension(x509.BasicConstraints(True, 0), critical=True)
+            .add_extension(_usage(), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / AUTHORITY, made.public_bytes(PEM))
+            _write(folder / REVOKED, _revocations(key, made, {}).public_bytes(PEM))
+            _write(folder / KEY, _secret(key))
+        except OSError as error:
+            raise StateError(f"{folder}: cannot be written ({error})") from None
+        return cls(folder)
+
+    def issue(self, node: NodeId, hosts: Sequence[str], days: float, out: Path) -> int:
+        """Write a node's key and certificate, and what it checks others by; return the serial.
+
+        hosts: names and addresses that the node is dialled at.  Raises ConfigError, StateError.
+        """
+        if not hosts:
+            raise ConfigError("--host: a certificate needs the names the node is dialled at")
+        key, now = ec.generate_private_key(ec.SECP256R1()), _now()
+        names = [_general(host) for host in hosts]
+        made = (
+            _builder(_name(node.hex()), self._certificate.subject, key.public_key(), now,
+                     dt.timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(False, None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )  # fmt: skip
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _write(out / KEY, _secret(key))
+            _write(out / CERTIFICATE, made.public_bytes(PEM))
+            for name in (AUTHORITY, REVOKED):
+                _write(out / name, (self.folder / name).read_bytes())
+            issued = self.folder / "issued"
+            issued.mkdir(exist_ok=True)
+            _write(issued / f"{made.serial_number:x}.pem", made.public_bytes(PEM))
+        except OSError as error:
+            raise StateError(f"{out}: cannot be written ({error})") from None
+        return made.serial_number
+
+    def revoke(self, node: NodeId) -> int:
+        """Revoke every certificate of a node; return how many are new.  Raises ConfigError."""
+        known = {entry.serial_number: entry.revocation_date_utc for entry in self._revoked}
+        found = 0
+        for path in sorted((self.folder / "issued").glob("*.pem")):
+            made = x509.load_pem_x509_certificate(path.read_bytes())
+            if made.subject == _name(node.hex()):
+                found += 1
+                known.setdefault(made.serial_number, _now())
+        if not found:
+            raise ConfigError(f"{node.hex()}: {self.folder} has issued it no certificate")
+        fresh = len(known) - len(list(self._revoked))
+        self._revoked = _revocations(self._key, self._certificate, known)
+        _write(self.folder / REVOKED, self._revoked.public_bytes(PEM))
+        return fresh
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(host)
+    except ValueError:
+        raise ConfigError(f"--host={host}: must be a name or an address") from None
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: dt.datetime,
+    valid: dt.timedelta,
+) -> x509.CertificateBuilder:  # fmt: skip
+    # An hour back: clocks of a fleet differ.
+    begin = now - dt.timedelta(hours=1)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(min(begin, now + valid - dt.timedelta(seconds=1)))
+        .not_valid_after(now + valid)
+    )
+
+
+def _usage() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _revocations(
+    key: ec.EllipticCurvePrivateKey, authority: x509.Certificate, known: dict[int, dt.datetime]
+) -> x509.CertificateRevocationList:
+    now = _now()
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+    builder = builder.last_update(now - dt.timedelta(hours=1)).next_update(now + YEARS)
+    for serial, when in sorted(known.items()):
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(key, hashes.SHA256())
+
+
+def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
+    plain = serialization.NoEncryption()
+    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, plain)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; keys are readable by their owner alone."""
+    part = path.with_suffix(".part")
+    mode = 0o600 if path.name == KEY else 0o644
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)

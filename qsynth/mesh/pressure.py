@@ -1,0 +1,60 @@
+"""What keeps a node from being flooded, and from flooding: token buckets and a budget of bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from qsynth.mesh.rpc import Send
+
+BURST_S = 2.0  # seconds of messages that may come at once
+MOST_PEERS = 4096  # remembered; of those heard of last
+HOUR_S = 3600.0
+
+
+class Buckets:
+    """A token bucket for every peer.
+
+    rate: messages a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._left: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
+
+    def take(self, now: float, peer: str | bytes) -> bool:
+        """Return whether one more message of a peer is within its rate."""
+        most = self.rate * BURST_S
+        left, since = self._left.pop(peer, (most, now))
+        left = min(most, left + (now - since) * self.rate)
+        within = left >= 1.0
+        self._left[peer] = (left - 1.0 if within else left, now)
+        if len(self._left) > MOST_PEERS:
+            self._left.popitem(last=False)
+        return within
+
+
+class Budget:
+    """Bytes that a node may send: so many an hour, saved up for at most an hour.
+
+    per_hour: None for any number.
+    """
+
+    def __init__(self, per_hour: int | None) -> None:
+        self.per_hour = per_hour
+        self.left = float(per_hour or 0)
+        self._since: float | None = None
+
+    def within(self, now: float, sends: Sequence[Send]) -> list[Send]:
+        """Return the messages that may be sent, in their order; those too large are left out."""
+        if self.per_hour is None:
+            return list(sends)
+        since = now if self._since is None else self._since
+        self._since = now
+        self.left = min(self.per_hour, self.left + (now - since) * self.per_hour / HOUR_S)
+        kept = []
+        for send in sends:
+            if len(send.payload) <= self.left:
+                self.left -= len(send.payload)
+                kept.append(send)
+        return kept

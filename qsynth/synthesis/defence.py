@@ -1,0 +1,76 @@
+"""What keeps single packets from counting for more than they should.
+
+Copies count once, claims of many samples are bounded by one's own, and class means may be combined
+by medians instead of sums (Yin 2018, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qsynth.packet import Statistics
+from qsynth.types import Floats, NodeId
+
+# Relative distance of class sums below which two packets are copies: 8-bit rounding is below it,
+# and two samples of sixty apart are far above.
+COPY = 0.02
+
+
+def distinct(packets: Mapping[NodeId, Statistics], own: Statistics) -> dict[NodeId, Statistics]:
+    """Return the packets without copies of one's own evidence or of an earlier author's."""
+    kept: dict[NodeId, Statistics] = {}
+    for author in sorted(packets):
+        packet = packets[author]
+        if not any(_same(packet, other) for other in (own, *kept.values())):
+            kept[author] = packet
+    return kept
+
+
+def _same(one: Statistics, other: Statistics) -> bool:
+    told = one.counts > 0  # a packet leaves classes out of which there are too few samples
+    if not told.any() or not np.array_equal(np.rint(one.counts[told]), np.rint(other.counts[told])):
+        return False
+    d = min(one.dimensions, other.dimensions)
+    apart = float(np.linalg.norm(one.sums[told, :d] - other.sums[told, :d]))
+    return apart <= COPY * float(np.linalg.norm(other.sums[told, :d]))
+
+
+def capped(packet: Statistics, most: float) -> Statistics:
+    """Return a packet that counts as at most so many samples."""
+    total = float(packet.counts.sum())
+    if total <= most:
+        return packet
+    share = most / total
+    return Statistics(packet.counts * share, packet.sums * share, packet.scatter * share)
+
+
+def combined(rule: str, mine: Statistics, parts: Sequence[Statistics]) -> list[Statistics]:
+    """Return what is merged with one's own evidence: the parts, or one robust part for all.
+
+    rule: `sum`; `median` or `trimmed`, of class means over own evidence and all parts that have
+    the class, coordinate by coordinate.  With fewer than three voices a class stays a sum.
+    """
+    if rule == "sum" or len(parts) < 2:
+        return list(parts)
+    d = min(part.dimensions for part in (mine, *parts))
+    cut = [part.prefix(d) for part in parts]
+    counts = np.sum([part.counts for part in cut], axis=0)
+    sums = np.sum([part.sums for part in cut], axis=0)
+    voices = [mine.prefix(d), *cut]
+    for c in np.flatnonzero(counts):
+        heard = np.array([v.sums[c] / v.counts[c] for v in voices if v.counts[c] > 0])
+        if len(heard) >= 3:
+            sums[c] = counts[c] * _middle(rule, heard)
+    # Of every entry of the scatter the median over voices, for as many samples as there are.
+    scatters = np.array([v.scatter / max(float(v.counts.sum()), 1.0) for v in voices])
+    return [Statistics(counts, sums, _middle(rule, scatters) * float(counts.sum()))]
+
+
+def _middle(rule: str, heard: Floats) -> Floats:
+    if rule == "median":
+        middle: Floats = np.median(heard, axis=0)
+        return middle
+    inner: Floats = np.sort(heard, axis=0)[1:-1].mean(axis=0)
+    return inner

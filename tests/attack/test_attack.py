@@ -1,0 +1,113 @@
+"""What misbehaving nodes publish, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qsynth.attack.config import OPTIONS
+from qsynth.attack.forge import turned
+from qsynth.cli.main import main
+from qsynth.distill import payload_statistics
+from qsynth.placement.train import _forger, make_study
+from qsynth.recipe.compose import compose
+from qsynth.run.build import build
+
+SMALL = ["+recipe=digits_mesh", "encoder.fit_images=300", "encoder.dimensions=48",
+         "encoder.filters=8", "trainer.max_steps=40", "trainer.period_steps=10",
+         "placement=simulate", "baselines=[]", "attack.share=0.4"]  # fmt: skip
+ATTACKS = sorted(set(OPTIONS) - {"none"})
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return build(compose([*SMALL, "attack=label_flip"]).config, Path())
+
+
+def forged(plan, name: str, at: int = 0, **fields):
+    """Return an attacker's honest outcome, the forged one, and the victim's."""
+    attacker = next(node for node in plan.nodes if node.attack is not None)
+    attack = replace(OPTIONS[name](share=0.4), **fields)
+    forger = replace(_forger(plan, attacker), attack=attack)
+    honest = make_study(plan, attacker).distil()
+    return honest, forger.forged(honest, at), forger.victim
+
+
+def test_the_attackers_are_as_many_as_asked_and_not_measured(plan) -> None:
+    attackers = [node for node in plan.nodes if node.attack is not None]
+    assert len(attackers) == round(0.4 * len(plan.nodes))
+    assert not any(node.share.honest for node in attackers)
+    every = build(compose([*SMALL[:-1], "attack=noise", "attack.share=0.9"]).config, Path())
+    assert any(node.share.honest for node in every.nodes)
+    assert all(node.attack is None for node in build(compose(SMALL[:-1]).config, Path()).nodes)
+
+
+def test_flipped_labels_are_the_same_numbers_under_other_labels(plan) -> None:
+    honest, lie, _ = forged(plan, "label_flip")
+    assert lie.support == honest.support
+    assert not np.array_equal(lie.fingerprint, honest.fingerprint)
+    before = payload_statistics(honest.payload).means()
+    after = payload_statistics(lie.payload).means()
+    np.testing.assert_allclose(np.sort(before, axis=0), np.sort(after, axis=0))
+    assert not np.allclose(before, after)
+
+
+def test_inflated_support_claims_what_it_carries(plan) -> None:
+    honest, lie, _ = forged(plan, "inflated_support", factor=100)
+    assert lie.support == 100 * honest.support == int(lie.payload["counts"].sum())
+
+
+def test_a_sybil_around_a_victim_looks_like_it_and_says_something_else(plan) -> None:
+    _, lie, victim = forged(plan, "sybil_around")
+    assert np.abs(lie.fingerprint.astype(int) - victim.fingerprint).max() <= 1
+    told, true = (payload_statistics(o.payload).means() for o in (lie, victim))
+    assert np.linalg.norm(told - true) > 0.3 * np.linalg.norm(true)
+
+
+def test_a_partial_lie_is_honest_where_the_victim_can_check(plan) -> None:
+    honest, _, victim = forged(plan, "label_flip")
+    has = payload_statistics(victim.payload).counts > 0
+    payload = turned(honest.payload, classes=np.arange(10) >= 6)
+    told, true = (payload_statistics(p).means() for p in (payload, honest.payload))
+    np.testing.assert_allclose(told[:6], true[:6])
+    assert not np.allclose(told[6:], true[6:])
+    _, lie, _ = forged(plan, "partial_lie")
+    np.testing.assert_allclose(payload_statistics(lie.payload).means()[has],
+                               payload_statistics(honest.payload).means()[has])  # fmt: skip
+
+
+def test_the_others_do_what_their_names_say(plan) -> None:
+    honest, lie, victim = forged(plan, "replay")
+    assert all(np.array_equal(lie.payload[key], victim.payload[key]) for key in victim.payload)
+    assert forged(plan, "free_rider")[1] is None
+    early = forged(plan, "turncoat", 2, period=3)[1]
+    assert np.array_equal(early.fingerprint, honest.fingerprint)
+    assert not np.array_equal(forged(plan, "turncoat", 3, period=3)[1].fingerprint,
+                              honest.fingerprint)  # fmt: skip
+    _, forgery, victim = forged(plan, "forged_fingerprint")
+    assert np.array_equal(forgery.fingerprint, victim.fingerprint)
+    _, noise, _ = forged(plan, "noise")
+    assert np.isfinite(payload_statistics(noise.payload).sums).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_fleet_under_attack_goes_on(name: str, tmp_path, capsys) -> None:
+    words = ["run", *SMALL, f"attack={name}", f"folder={tmp_path}", "--json", "--quiet"]
+    if name == "turncoat":
+        words.append("attack.period=2")
+    assert main(words) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["failures"] == []
+    # Only what does not fit together is refused at the door; the rest is the learner's to judge.
+    expected = {"fingerprint"} if name == "forged_fingerprint" else set()
+    assert set(summary["packets"]["rejected"]) == expected
+
+
+def test_a_mistake_is_answered_in_one_line(capsys) -> None:
+    assert main(["run", *SMALL[:-1], "attack=lable_flip"]) == 2
+    assert "label_flip" in capsys.readouterr().err

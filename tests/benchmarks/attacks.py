@@ -1,0 +1,108 @@
+"""Attacks on a fleet: what the honest nodes keep of their gain, merged heads without networks.
+
+python tests/benchmarks/attacks.py [--recipe fmnist_rotations] [--share 0.1 0.2 0.3]
+    [--attack label_flip ...] [--seeds 0 1 2 3 4] [--whole] [-- OVERRIDES ...]
+
+One JSON object an attack and share: own accuracy of the honest nodes alone, with the attackers
+silent, and under attack; the least difference to `alone` over seeds; the share of the gain that is
+kept.  --whole trains the networks too.  About five seconds a seed and figure, a minute with
+networks.  No part of CI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from qsynth.attack.config import OPTIONS
+from qsynth.peers.config import NoPeers
+from qsynth.placement.simulate import simulate
+from qsynth.placement.train import single_threaded
+from qsynth.recipe.compose import compose
+from qsynth.run.arms import mesh_config
+from qsynth.run.build import build
+from qsynth.run.evaluate import Evaluator
+from qsynth.run.summary import mesh_scores, read_results
+
+FIGURES = ("alone", "silent", "attacked")
+
+
+def own(overrides: Sequence[str], figure: str, whole: bool) -> tuple[float, dict[str, int]]:
+    """Return mean own accuracy of the honest nodes, and what they have refused, by reason."""
+    single_threaded()
+    config = compose(overrides).config
+    if figure == "silent":
+        config = replace(config, partition=replace(config.partition, liars_publish=False))
+    config = mesh_config(config, "semantic" if whole else "head")
+    if figure == "alone":
+        config = replace(config, peers=NoPeers())
+    with tempfile.TemporaryDirectory() as folder:
+        plan = build(config, Path(folder))
+        simulate(plan)
+        honest = [node for node in plan.nodes if node.share.honest]
+        scores = mesh_scores(plan, honest, Evaluator(plan))
+        reasons: dict[str, int] = {}
+        for name, result in read_results(plan).items():
+            if name in {node.name for node in honest}:
+                for key, count in result["counts"].items():
+                    if key.startswith("rejected_"):
+                        reasons[key] = reasons.get(key, 0) + count
+    return fmean(score.own for score in scores.values()), reasons
+
+
+def measure(
+    pool: ProcessPoolExecutor, words: Sequence[str], seeds: Sequence[int], whole: bool
+) -> dict[str, Any]:
+    """Return the figures of one attack and share."""
+    jobs = {
+        (figure, seed): pool.submit(own, [*words, f"seed={seed}"], figure, whole)
+        for seed in seeds
+        for figure in FIGURES
+    }
+    done = {key: job.result() for key, job in jobs.items()}
+    reached = {figure: [done[figure, seed][0] for seed in seeds] for figure in FIGURES}
+    means = {figure: fmean(values) for figure, values in reached.items()}
+    gain = means["silent"] - means["alone"]
+    over = [a - b for a, b in zip(reached["attacked"], reached["alone"], strict=True)]
+    refused: dict[str, int] = {}
+    for (figure, _), (_, reasons) in done.items():
+        if figure == "attacked":
+            for reason, count in reasons.items():
+                refused[reason] = refused.get(reason, 0) + count
+    return {
+        **{figure: round(mean, 4) for figure, mean in means.items()},
+        "least_over_alone": round(min(over), 4),
+        "gain_kept": round((means["attacked"] - means["alone"]) / gain, 3) if gain > 0 else None,
+        "refused": refused,
+    }
+
+
+def main() -> int:
+    """Print a line for every attack and share."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--recipe", default="fmnist_rotations")
+    parser.add_argument("--share", nargs="*", type=float, default=[0.1, 0.2, 0.3])
+    parser.add_argument("--attack", nargs="*", default=[name for name in OPTIONS if name != "none"])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--whole", action="store_true")
+    options = parser.parse_intermixed_args()
+    with ProcessPoolExecutor(2) as pool:
+        for attack in options.attack:
+            for share in options.share:
+                words = [f"+recipe={options.recipe}", f"attack={attack}", f"attack.share={share}",
+                         "placement=simulate", *options.overrides]  # fmt: skip
+                made = measure(pool, words, options.seeds, options.whole)
+                print(json.dumps({"attack": attack, "share": share} | made), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
