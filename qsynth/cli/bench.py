@@ -1,4 +1,4 @@
-"""`qsynth bench route|lookup|kernels`: measure the routing."""
+"""`qsynth bench route|lookup|kernels|mesh`: measure the routing and the mesh."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from qsynth.errors import ConfigError, nearest_spelling
 
-VERBS = ("route", "lookup", "kernels")
+VERBS = ("route", "lookup", "kernels", "mesh")
 STRATEGIES = ("rings", "simhash", "full_view", "random_walk", "exact")
 STARTS = ("cold", "warm")
 MADE = ("clustered", "uniform")
@@ -19,12 +19,14 @@ RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels")
 DEFAULTS = {
     "--nodes": "1000", "--data": "clustered", "--strategy": "rings", "--start": "cold",
     "--dead": "0", "--queries": "1000", "--seed": "0", "--root": "", "--rows": "1000000",
+    "--messages": "20000",
 }  # fmt: skip
 OPTIONS = {
     "route": ("--nodes", "--data", "--strategy", "--start", "--dead", "--queries", "--seed",
               "--root"),
     "lookup": ("--nodes", "--data", "--queries", "--seed", "--root"),
     "kernels": ("--rows", "--seed"),
+    "mesh": ("--messages",),
 }  # fmt: skip
 MOST_NODES, MOST_QUERIES = 4_000_000, 1_000_000
 COLUMNS = ("nodes", "data", "strategy", "start", "dead", "recall", "rpcs_mean", "rpcs_p95",
@@ -33,11 +35,13 @@ COLUMNS = ("nodes", "data", "strategy", "start", "dead", "recall", "rpcs_mean", 
 
 
 def main(words: list[str]) -> int:
-    """Measure lookups in simulated meshes, or the kernels against other libraries."""
+    """Measure lookups in simulated meshes, the kernels or the mesh beside other libraries."""
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"bench {verb}: no such verb{nearest_spelling(verb, VERBS)}")
     values, as_json = parse(verb, words[1:])
+    if verb == "mesh":
+        return _mesh(values, as_json)
     if verb == "kernels":
         return _kernels(values, as_json)
     return _lookup(values, as_json) if verb == "lookup" else _route(values, as_json)
@@ -164,6 +168,14 @@ def _aligned(row: dict[str, Any]) -> str:
         (f"{row[c]:.3f}" if isinstance(row[c], float) else str(row[c])).rjust(len(c))
         for c in COLUMNS
     )
+
+
+def _mesh(values: dict[str, str], as_json: bool) -> int:
+    messages = number("--messages", values["--messages"], 1000, 10_000_000)
+    from qsynth.bench.mesh import measure
+
+    _print_pairs(measure(messages), as_json)
+    return 0
 
 
 def _kernels(values: dict[str, str], as_json: bool) -> int:

@@ -6,8 +6,10 @@ import hashlib
 import os
 from pathlib import Path
 
+from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.exceptions import ValueError as NaClValueError
+from nacl.signing import SigningKey
 
 from qsynth.types import NodeId
 
@@ -22,9 +24,11 @@ def node_id(public_key: bytes) -> NodeId:
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Return whether `signature` over `message` is that of `public_key`."""
+    if len(signature) != SIGNATURE_BYTES or len(public_key) != KEY_BYTES:
+        return False
     try:
-        VerifyKey(public_key).verify(message, signature)
-    except (BadSignatureError, ValueError, TypeError):
+        crypto_sign_open(signature + message, public_key)
+    except (BadSignatureError, NaClValueError, ValueError, TypeError):
         return False
     return True
 

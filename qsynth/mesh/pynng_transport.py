@@ -4,14 +4,15 @@ Every peer is a pipe of that one socket, whoever dialled; a message names its pi
 any socket was opened aborts the child: open it only in the process that uses it.
 
 In that mode nng keeps two messages for a pipe and drops the third without a word.  So each pipe
-has one message under way until the other side has acknowledged it (usually on its answer), and
-the rest wait here, in a queue whose overflow is counted.
+has one frame under way until the other side has acknowledged it (usually on its answer), and
+the rest wait here, in a queue whose overflow is counted, and go together into the next frame.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import struct
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -29,7 +30,9 @@ BUFFER_MESSAGES = 512
 DRAIN_MESSAGES = 256
 DIAL_RETRY_MS = (50, 500)
 ACKNOWLEDGE_S = 1.0  # without an acknowledgement the next message is sent all the same
-DATA, ACKNOWLEDGED = 1, 2  # bits of a frame's first byte
+DATA, ACKNOWLEDGED, MANY = 1, 2, 4  # bits of a frame's first byte
+FRAMING = 1 + 4  # bytes around a message: our flags, and the hop count of Pair1
+LENGTH = struct.Struct("<I")  # before each of several messages in a frame
 
 
 @dataclass
@@ -55,6 +58,7 @@ class PynngTransport:
         if listen.startswith("ipc://") and len(listen) - len("ipc://") > MAX_IPC_PATH:
             raise MeshError(f"{listen}: ipc paths have at most {MAX_IPC_PATH} bytes")
         self._shed: Counter[str] = Counter()
+        self._most = max_bytes
         self._tls = tls
         self._lines: dict[int, _Line] = {}
         self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
@@ -67,7 +71,7 @@ class PynngTransport:
         os.set_blocking(self._wake_write, False)
         self._socket = pynng.Pair1(
             polyamorous=True,
-            recv_max_size=max_bytes + 1,
+            recv_max_size=max_bytes + FRAMING,
             send_timeout=1000,
             recv_timeout=1000,
             recv_buffer_size=BUFFER_MESSAGES,
@@ -126,6 +130,11 @@ class PynngTransport:
             self._dialled[address] = self._socket.dial(address, block=False)
         except pynng.NNGException:
             self._shed["undialable"] += len(self._queued.pop(address))
+
+    def waiting(self, address: str) -> int:
+        """Return how many messages for an address have not been sent yet."""
+        line = self._lines.get(self._pipe_of.get(address, -1))
+        return len(self._queued.get(address, ())) if line is None else len(line.waiting)
 
     def peer(self, address: str) -> bytes | None:
         """Return the id that a message's connection has proved; None without TLS."""
@@ -234,17 +243,30 @@ class PynngTransport:
             self._shed["unacknowledged"] += 1  # lost, or slow: requests have deadlines of their own
             line.sent_at = None
         if line.waiting and line.sent_at is None:
-            self._transmit(line, line.waiting.popleft())
+            self._transmit(line, *self._next(line.waiting))
             line.sent_at = now
         elif line.owes and not answer:
-            self._transmit(line, None)
+            self._transmit(line, b"", 0)
         if not line.waiting and line.sent_at is None and not line.owes:
             self._busy.discard(number)
 
-    def _transmit(self, line: _Line, payload: bytes | None) -> None:
-        flags = (DATA if payload is not None else 0) | (ACKNOWLEDGED if line.owes else 0)
+    def _next(self, waiting: deque[bytes]) -> tuple[bytes, int]:
+        """Return what goes into the next frame: one message, or as many as there is room for."""
+        first = waiting.popleft()
+        room = self._most - 2 * LENGTH.size - len(first)
+        if not waiting or len(waiting[0]) > room:
+            return first, DATA
+        parts = [LENGTH.pack(len(first)), first]
+        while waiting and len(waiting[0]) <= room:
+            message = waiting.popleft()
+            room -= len(message) + LENGTH.size
+            parts += [LENGTH.pack(len(message)), message]
+        return b"".join(parts), DATA | MANY
+
+    def _transmit(self, line: _Line, payload: bytes, flags: int) -> None:
+        flags |= ACKNOWLEDGED if line.owes else 0
         line.owes = False
-        frame = bytes([flags]) + (payload or b"")
+        frame = bytes([flags]) + payload
         try:
             self._socket.send_msg(pynng.Message(frame, line.pipe), block=False)
         except pynng.TryAgain:
@@ -260,7 +282,8 @@ class PynngTransport:
             except pynng.TryAgain:
                 break
             pipe, frame = message.pipe, message.bytes
-            if pipe is None or not frame or frame[0] not in (DATA, ACKNOWLEDGED, 3):
+            came = None if pipe is None else messages_in(frame)
+            if came is None:
                 self._shed["malformed"] += 1
                 continue
             line = self._line(pipe)
@@ -268,9 +291,28 @@ class PynngTransport:
                 line.sent_at = None
             if frame[0] & DATA:
                 line.owes = True
-                messages.append((f"pipe:{pipe.id}", frame[1:]))
+                messages += [(f"pipe:{pipe.id}", payload) for payload in came]
             self._busy.add(pipe.id)
         return messages
+
+
+def messages_in(frame: bytes) -> list[bytes] | None:
+    """Return the messages of a frame, or None where it is none of ours."""
+    if not frame or frame[0] not in (DATA, ACKNOWLEDGED, 3, DATA | MANY, 3 | MANY):
+        return None
+    if not frame[0] & MANY:
+        return [frame[1:]] if frame[0] & DATA else []
+    found, at = [], 1
+    while at < len(frame):
+        if at + LENGTH.size > len(frame):
+            return None
+        (size,) = LENGTH.unpack_from(frame, at)
+        at += LENGTH.size
+        if not 0 < size <= len(frame) - at:
+            return None
+        found.append(frame[at : at + size])
+        at += size
+    return found
 
 
 def _made_by(pipe: pynng.Pipe, dialer: pynng.Dialer) -> bool:

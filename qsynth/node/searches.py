@@ -115,7 +115,7 @@ class Searches:
 
     def _look(self, now: float, target: Fingerprint | NodeId, effects: Effects) -> None:
         node = self.node
-        k, width = max(node.peers.k, 1), max(node.dht.ef, node.peers.k)
+        k, width = max(node.peers.reach, 1), max(node.dht.ef, node.peers.reach)
         if isinstance(target, bytes):
             start, kind, warm = node.table.nearest(target, width), wire.NEAREST, False
         else:

@@ -23,6 +23,7 @@ from qsynth.types import Fingerprint, NodeId
 
 Alike = Callable[[Fingerprint, Fingerprint], float]
 BARREN_LOOKUPS = 8  # in a row that found nobody new: no more follow at once
+MOST_PASSED = 32  # authors that a lookup goes past
 MOST_REFUSED = 1024  # authors remembered whose packets did not count
 USED_SHARE = 0.75  # of the held authors that must count before more are looked for
 LEAST_RISE = 0.005  # nats a sample that a larger k has to bring
@@ -34,6 +35,10 @@ class Peers(Protocol):
     @property
     def k(self) -> int:
         """Return how many authors a node holds."""
+
+    @property
+    def reach(self) -> int:
+        """Return how many contacts a lookup should find, so that k are left to learn from."""
 
     @property
     def hurry(self) -> bool:
@@ -65,6 +70,13 @@ class Peers(Protocol):
 
 class Fixed:
     """What ways of choosing share that do not follow how their choice went."""
+
+    k: int
+
+    @property
+    def reach(self) -> int:
+        """Return k: nobody makes room for others."""
+        return self.k
 
     def learned(
         self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
@@ -98,6 +110,11 @@ class SemanticPeers(Fixed):
             self._refused.pop(author, None)
             if author not in used and len(self._refused) < MOST_REFUSED:
                 self._refused[author] = self._versions.get(author, 0)
+
+    @property
+    def reach(self) -> int:
+        """Return k, and one more for each author that makes room for others."""
+        return self.k + min(len(self._refused), MOST_PASSED)
 
     def _makes_room(self, author: NodeId) -> bool:
         return self._versions.get(author, 0) <= self._refused.get(author, -1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qsynth.errors import MeshError
 from qsynth.mesh import Answer, MemoryNetwork, Request, Rpc
 from qsynth.mesh.config import Shared
-from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, PynngTransport, messages_in
 
 ME, YOU = b"m" * 32, b"y" * 32
 
@@ -229,3 +229,31 @@ def test_addresses_that_cannot_be_bound_are_one_clear_error(tmp_path) -> None:
         PynngTransport("ipc:///" + "x" * 120, 65536)
     with pytest.raises(MeshError, match="cannot be listened on"):
         PynngTransport("tcp://203.0.113.1:1", 65536)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=20))
+def test_messages_that_share_a_frame_come_out_as_they_went_in(sent) -> None:
+    frame = bytes([DATA | MANY]) + b"".join(LENGTH.pack(len(m)) + m for m in sent)
+    assert messages_in(frame) == sent
+    assert messages_in(bytes([DATA]) + sent[0]) == [sent[0]]
+    assert messages_in(frame[:-1]) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_frame_is_messages_or_refused(frame) -> None:
+    found = messages_in(frame)
+    assert found is None or sum(map(len, found)) < max(len(frame), 1)
+
+
+def test_what_waits_goes_together_and_never_beyond_the_limit(transports) -> None:
+    listener, dialer = transports
+    dialer.send(listener.address, b"first")
+    receive(listener, dialer)
+    sizes = [30_000, 30_000, 5_000, 65_536, 1, 60_000, 5_520, 5_529, 9]
+    for size in sizes:
+        dialer.send(listener.address, b"x" * size)
+    got: list[int] = []
+    while len(got) < len(sizes) and (messages := receive(listener, dialer)):
+        got += [len(data) for _, data in messages]
+    assert got == sizes
+    assert listener.shed == {}
