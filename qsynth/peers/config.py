@@ -38,7 +38,7 @@ class Semantic(Alike):
     )  # fmt: skip
     k_most: int = setting(16, "authors at most, with k=auto", low=1, high=256)
     replace_refused: bool = setting(
-        False, "look for others instead of authors whose packets the synthesis gate has refused"
+        True, "look for others instead of authors whose packets the synthesis gate has refused"
     )
 
 
