@@ -18,6 +18,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list or show recipes            qsynth recipe list
   packet   measure what packets give away  qsynth packet audit +recipe=digits_mesh
   config   show the composed config        qsynth config +recipe=cifar_mesh
+  doctor   check what a node needs here    qsynth doctor mesh=tcp mesh.listen=tcp://0.0.0.0:7700
   bench    measure the routing             qsynth bench route --nodes 1000,10000 --dead 0,0.3
   warmup   compile the routing kernels     qsynth warmup
 
@@ -26,7 +27,18 @@ Options of run and compare: --json (data on standard output), --quiet, --trust p
 (code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
 3 an untrusted recipe was refused, 4 network, 130 interrupted.
 """
-VERBS = ("run", "compare", "report", "node", "recipe", "packet", "config", "bench", "warmup")
+VERBS = (
+    "run",
+    "compare",
+    "report",
+    "node",
+    "recipe",
+    "packet",
+    "config",
+    "doctor",
+    "bench",
+    "warmup",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,6 +89,10 @@ def _dispatch(verb: str, rest: list[str]) -> int:
         from qsynth.cli import composed
 
         return composed.main(rest)
+    if verb == "doctor":
+        from qsynth.cli import doctor
+
+        return doctor.main(rest)
     if verb == "bench":
         from qsynth.cli import bench
 

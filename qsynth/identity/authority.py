@@ -10,6 +10,7 @@ import datetime as dt
 import ipaddress
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -24,6 +25,30 @@ KEY, CERTIFICATE = "key.pem", "certificate.pem"
 AUTHORITY, REVOKED = "authority.pem", "revoked.pem"
 YEARS = dt.timedelta(days=3650)
 PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a node's certificate says: whose it is, where it is dialled, how long it holds."""
+
+    node: NodeId
+    hosts: tuple[str, ...]
+    days_left: float
+
+
+def read_certificate(folder: Path) -> Certificate:
+    """Return what the certificate in a node's folder says.  Raises StateError."""
+    try:
+        made = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
+        common = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        node = bytes.fromhex(str(common))
+    except (OSError, ValueError, IndexError, x509.ExtensionNotFound) as error:
+        raise StateError(f"{folder / CERTIFICATE}: is no certificate of a node ({error})") from None
+    hosts = [*names.get_values_for_type(x509.DNSName),
+             *map(str, names.get_values_for_type(x509.IPAddress))]  # fmt: skip
+    left = made.not_valid_after_utc - _now()
+    return Certificate(node, tuple(hosts), left.total_seconds() / 86400)
 
 
 class Authority:

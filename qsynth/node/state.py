@@ -124,9 +124,13 @@ def _frame(entry: Entry) -> bytes:
 def _read(path: Path) -> tuple[list[Entry], int]:
     """Return the entries of a file, and how many of its bytes they are."""
     try:
-        data = path.read_bytes()
+        return entries_in(path.read_bytes())
     except OSError as error:
         raise StateError(f"{path}: cannot be read ({error})") from None
+
+
+def entries_in(data: bytes) -> tuple[list[Entry], int]:
+    """Return the entries at the front of some bytes, and how many bytes they are."""
     entries, at = [], 0
     while at + FRAME.size <= len(data):
         size, checksum = FRAME.unpack_from(data, at)

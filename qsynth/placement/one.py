@@ -29,6 +29,15 @@ Tell = Callable[[str], None]
 ALONE_S = 5.0  # without an answer: say so
 WATCH_S = 0.5
 MOST_LINES = 256  # different ones; the rest stand in events.jsonl
+# By what is counted: each line once.
+WARNINGS = {
+    "protocol": "a peer speaks another version of the protocol: run the same qsynth everywhere",
+    "rejected_future": "a packet from the future: this clock or its author's is off",
+    "impostor": "somebody speaks in another node's name, or its certificate is another node's",
+    "over_budget": "mesh.bytes_per_hour is spent: messages are left out until it has grown again",
+    "rate": "a peer sends more than mesh.requests_per_s: the rest is not looked at",
+    "unwelcome": "a node that trust.allow or trust.deny keeps out has tried to talk",
+}
 SERVING_PERIOD_S = 2.0  # of a node that has trained
 
 
@@ -140,10 +149,18 @@ class Watcher(threading.Thread):
         while not self._stopped.wait(WATCH_S):
             for record in self.host.recorder.news():
                 self._record(record)
+            self._counted()
             if time.monotonic() - self._began > ALONE_S and self.host.node.alone:
                 asked = ", ".join(self.plan.mesh.join) or "nobody (mesh.join is empty)"
                 self._once(f"alone: no answer yet; asked {asked}; others can join through "
                            f"{self.host.node.address}")  # fmt: skip
+
+    def _counted(self) -> None:
+        """Tell what has happened that only counts show."""
+        counts = self.host.node.counts + self.host.node.rpc.counts
+        for reason, line in WARNINGS.items():
+            if counts[reason]:
+                self._once(line)
 
     def _record(self, record: dict[str, Any]) -> None:
         event = record["event"]
