@@ -293,6 +293,8 @@ class PynngTransport:
                 line.owes = True
                 messages += [(f"pipe:{pipe.id}", payload) for payload in came]
             self._busy.add(pipe.id)
+            if frame[0] & MANY:  # more is waiting there: let it come while these are worked on
+                self._pump(pipe.id, line, time.monotonic(), answer=False)
         return messages
 
 

@@ -1,10 +1,12 @@
 """Replace nodes all the time, and measure the lookups of those that are there.
 
-python tests/benchmarks/churn.py [--nodes 1000] [--share .3] [--minutes 60]
+python tests/benchmarks/churn.py [--nodes 1000] [--share .3] [--minutes 60] [--loss 0]
+    [--retries 1]
 
 Real nodes over the memory mesh on its virtual clock: every node looks for the ten most alike once a
-minute; `share` of them die each minute without a word, and as many new ones join.  A lookup has
-succeeded when at least half of the ten most alike of those alive at its end are in its answer.
+minute; `share` of them die each minute without a word, and as many new ones join; `loss` of the
+messages never arrive.  A lookup has succeeded when at least half of the ten most alike of those
+alive at its end are in its answer.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Member:
         admission = Admission(Checks(), TASK, TASK.digest(), b"e" * 16, _unread, _unread)
         self.node = Node(
             Identity.seeded("churn", number), f"memory:{number}", 64, admission, peers, DHT,
-            Memory(), 1e6, 1_700_000_000.0, number, rpc_seed=number,
+            fleet.config, 1e6, 1_700_000_000.0, number, rpc_seed=number,
         )  # fmt: skip
         self.print = fleet.prints[number]
         self.alive, self.born = True, fleet.network.now
@@ -88,9 +90,10 @@ def _unread(*_):
 class Fleet:
     """Members that come and go."""
 
-    def __init__(self, count: int, replaced: int, minutes: int) -> None:
+    def __init__(self, count: int, replaced: int, minutes: int, loss: float, retries: int) -> None:
         self.rng = np.random.default_rng(5)
-        self.network = MemoryNetwork(0.02, seed=5)
+        self.config = Memory(rpc_retries=retries)
+        self.network = MemoryNetwork(0.02, seed=5, loss=loss)
         total = count + replaced * minutes
         self.prints = quantised(clustered(total, count, 5))
         self.bytes, self.measuring = 0, False
@@ -133,6 +136,8 @@ class Fleet:
             self.members[self.next] = Member(self, self.next)
             self.next += 1
             self.network.run_until(self.network.now + PERIOD_S / count)
+        if not count:
+            self.network.run_until(self.network.now + PERIOD_S)
 
 
 def main() -> None:
@@ -140,10 +145,12 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--loss", type=float, default=0.0)
+    parser.add_argument("--retries", type=int, default=Memory().rpc_retries)
     options = parser.parse_args()
     began = time.monotonic()
     replaced = round(options.nodes * options.share)
-    fleet = Fleet(options.nodes, replaced, options.minutes)
+    fleet = Fleet(options.nodes, replaced, options.minutes, options.loss, options.retries)
     fleet.network.run_until(fleet.network.now + 2 * PERIOD_S)
     fleet.measuring, fleet.bytes = True, 0
     for _ in range(options.minutes):
@@ -152,6 +159,7 @@ def main() -> None:
     tables = [len(member.node.table) for member in fleet.members.values()]
     print(json.dumps({
         "nodes": options.nodes, "share": options.share, "minutes": options.minutes,
+        "loss": options.loss, "retries": options.retries,
         "lookups": looked, "succeeded": round(1 - fleet.failed / looked, 5),
         "recall_mean": round(float(np.mean(fleet.recalls)), 4),
         "rpcs_mean": round(float(np.mean(fleet.rpcs)), 2),
