@@ -35,7 +35,7 @@ class Recorder:
         with self._lock:
             for record in records:
                 self.events[record["event"]] += 1
-                self._news.append(record)
+                self._news.append({"time": time_s, **record})
                 if self._file is not None:
                     line = {"time": round(time_s, 6), "node": self.node, **record}
                     self._file.write(json.dumps(line) + "\n")

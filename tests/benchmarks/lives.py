@@ -105,7 +105,13 @@ def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
                 if not answered:
                     answered = True
                     say("answered", ms=1000 * (time.monotonic() - began))
-                say("lookup", at=time.time(), found=[entry[0] for entry in record["found"]])
+                at = record["time"]
+                say(
+                    "lookup",
+                    at=at,
+                    ms=1000 * (at - record["began"]),
+                    found=[entry[0] for entry in record["found"]],
+                )
         period += 1
         time.sleep(every_s)
 
