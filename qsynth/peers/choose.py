@@ -67,6 +67,9 @@ class Peers(Protocol):
         held-out folds, in nats a sample.
         """
 
+    def turned_away(self, author: NodeId, version: int) -> None:
+        """Note that a packet of an author, as announced, has been refused."""
+
 
 class Fixed:
     """What ways of choosing share that do not follow how their choice went."""
@@ -77,6 +80,9 @@ class Fixed:
     def reach(self) -> int:
         """Return k: nobody makes room for others."""
         return self.k
+
+    def turned_away(self, author: NodeId, version: int) -> None:
+        """Change nothing."""
 
     def learned(
         self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
@@ -115,6 +121,12 @@ class SemanticPeers(Fixed):
     def reach(self) -> int:
         """Return k, and one more for each author that makes room for others."""
         return self.k + min(len(self._refused), MOST_PASSED)
+
+    def turned_away(self, author: NodeId, version: int) -> None:
+        """Note whose packet has been refused at the door."""
+        if self.replaces and len(self._refused) < MOST_REFUSED:
+            self._versions[author] = version
+            self._refused[author] = version
 
     def _makes_room(self, author: NodeId) -> bool:
         return self._versions.get(author, 0) <= self._refused.get(author, -1)

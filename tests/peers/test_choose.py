@@ -147,3 +147,12 @@ def test_authors_whose_packets_did_not_count_make_room_until_they_publish_anew()
     peers.found(others, OWN, 1.0)
     peers.learned([first.id], [], -1.0)
     assert numbers(c.id for c in peers.found([again, *CONTACTS[1:]], OWN, 1.0)) == [1]
+
+
+def test_authors_who_were_turned_away_make_room_too() -> None:
+    peers = make_peers(Semantic(k=1, min_similarity=0.5), 0)
+    assert numbers(c.id for c in peers.found(CONTACTS, OWN, 1.0)) == [1]
+    peers.turned_away(CONTACTS[0].id, 1)
+    assert peers.reach == 2
+    assert numbers(c.id for c in peers.found(CONTACTS, OWN, 1.0)) == [2]
+    make_peers(AllPeers(), 0).turned_away(CONTACTS[0].id, 1)
