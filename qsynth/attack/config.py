@@ -77,7 +77,7 @@ class ForgedFingerprint(Attack):
 
 @dataclass(frozen=True)
 class FreeRider(Attack):
-    """Publish nothing, and learn from the others."""
+    """Publish nothing; without a fingerprint of its own it finds nobody either."""
 
     name: str = setting("free_rider", "the option's name", choices=("free_rider",))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qsynth.distill.subset import narrow, widen
 from qsynth.node.participant import Port
 from qsynth.node.study import Outcome
 from qsynth.packet import Payload
@@ -90,7 +91,10 @@ def turned(
 
     first: features that stay as they are.  classes: (C,) that are turned; None: all.
     """
+    rows = len(payload["means"] if "means" in payload else payload["mean_codes"])
+    payload = widen(payload)
     told = payload["counts"] > 0
+    narrowed = rows < len(told)
     turning = np.flatnonzero(told if classes is None else told & classes)
     order = np.arange(len(told))
     order[turning] = np.roll(turning, 1)
@@ -99,12 +103,12 @@ def turned(
         for key in ROWS:
             if key in made and len(made[key]) == len(told):
                 made[key] = made[key][order]
-        return made
+        return narrow(made) if narrowed else made
     for key, wide in COLUMNS.items():
         if key in made and len(made[key]) == len(told):
             made[key] = made[key].copy()
             made[key][:, first // wide :] = payload[key][order, first // wide :]
-    return made
+    return narrow(made) if narrowed else made
 
 
 class AttackingPort:

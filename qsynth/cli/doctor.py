@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from qsynth.cli.node import check_mesh
 from qsynth.cli.options import parse
 from qsynth.errors import QsynthError
 from qsynth.mesh.address import host_of, is_any
@@ -42,7 +43,7 @@ def main(words: list[str]) -> int:
     for name, check in checks(config, home):
         try:
             told, well = check(), True
-        except (UnfitError, QsynthError, OSError) as error:
+        except (UnfitError, QsynthError, OSError, ValueError, OverflowError) as error:
             told, well = str(error), False
         failed |= not well
         lines.append({"check": name, "ok": well, "told": told})
@@ -61,10 +62,11 @@ def checks(config: Any, home: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "folder", lambda: _folder(home)
     yield "kernels", _kernels
     if config.mesh.name == "tcp":
+        yield "mesh", lambda: _mesh(config)
         yield "port", lambda: _port(config.mesh.listening)
         if config.mesh.tls:
             reached = config.mesh.advertise or config.mesh.listening
-            yield "tls", lambda: _tls(Path(config.mesh.tls), home, reached)
+            yield "tls", lambda: _tls(Path(config.mesh.tls).expanduser(), home, reached)
         for address in config.mesh.join:
             yield "join", partial(_join, address)
     yield "data", lambda: _data(config)
@@ -109,6 +111,11 @@ def _kernels() -> str:
     return f"compiled kernels are kept in {folder}"
 
 
+def _mesh(config: Any) -> str:
+    check_mesh(config)
+    return "addresses and security are what `node up` takes"
+
+
 def _port(listening: str) -> str:
     port = int(listening.rpartition(":")[2])
     host = host_of(listening).strip("[]")
@@ -136,7 +143,7 @@ def _tls(folder: Path, home: Path, reached: str) -> str:
     from qsynth.identity.file import NAME, identity_of
     from qsynth.mesh.tls import Tls
 
-    Tls(folder).server()  # key and certificate belong together
+    Tls(folder).server()  # as the node will read them
     certificate = read_certificate(folder)
     if not (home / NAME).exists():
         raise UnfitError(f"{home} holds no identity yet: `qsynth node id --home {home}` makes it")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -25,6 +26,7 @@ KEY, CERTIFICATE = "key.pem", "certificate.pem"
 AUTHORITY, REVOKED = "authority.pem", "revoked.pem"
 YEARS = dt.timedelta(days=3650)
 PEM = serialization.Encoding.PEM
+MOST_DAYS = 36500
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,28 @@ class Certificate:
 
 
 def read_certificate(folder: Path) -> Certificate:
-    """Return what the certificate in a node's folder says.  Raises StateError."""
+    """Return what the certificate in a node's folder says.
+
+    Raises StateError where it does not go with the key, the authority and the revocations there.
+    """
     try:
         made = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
         common = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
+        authority = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+        revoked = x509.load_pem_x509_crl((folder / REVOKED).read_bytes())
         names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         node = bytes.fromhex(str(common))
     except (OSError, ValueError, IndexError, x509.ExtensionNotFound) as error:
         raise StateError(f"{folder / CERTIFICATE}: is no certificate of a node ({error})") from None
+    if key.public_key() != made.public_key():
+        raise StateError(f"{folder / KEY}: is not the key of the certificate")
+    try:
+        made.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        raise StateError(f"{folder / CERTIFICATE}: is not of the authority beside it") from None
+    if revoked.get_revoked_certificate_by_serial_number(made.serial_number) is not None:
+        raise StateError(f"{folder / CERTIFICATE}: has been revoked")
     hosts = [*names.get_values_for_type(x509.DNSName),
              *map(str, names.get_values_for_type(x509.IPAddress))]  # fmt: skip
     left = made.not_valid_after_utc - _now()
@@ -98,6 +114,10 @@ class Authority:
         """
         if not hosts:
             raise ConfigError("--host: a certificate needs the names the node is dialled at")
+        if out.resolve() == self.folder.resolve():
+            raise ConfigError(f"--out={out}: holds the authority itself; use another folder")
+        if not -MOST_DAYS <= days <= MOST_DAYS:
+            raise ConfigError(f"--days={days}: must be at most {MOST_DAYS}")
         key, now = ec.generate_private_key(ec.SECP256R1()), _now()
         names = [_general(host) for host in hosts]
         made = (
@@ -108,14 +128,15 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )  # fmt: skip
         try:
+            # First: what is not on record could not be revoked.
+            issued = self.folder / "issued"
+            issued.mkdir(exist_ok=True)
+            _write(issued / f"{made.serial_number:x}.pem", made.public_bytes(PEM))
             out.mkdir(parents=True, exist_ok=True)
             _write(out / KEY, _secret(key))
             _write(out / CERTIFICATE, made.public_bytes(PEM))
             for name in (AUTHORITY, REVOKED):
                 _write(out / name, (self.folder / name).read_bytes())
-            issued = self.folder / "issued"
-            issued.mkdir(exist_ok=True)
-            _write(issued / f"{made.serial_number:x}.pem", made.public_bytes(PEM))
         except OSError as error:
             raise StateError(f"{out}: cannot be written ({error})") from None
         return made.serial_number

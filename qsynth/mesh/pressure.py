@@ -10,6 +10,7 @@ from qsynth.mesh.rpc import Send
 BURST_S = 2.0  # seconds of messages that may come at once
 MOST_PEERS = 4096  # remembered; of those heard of last
 HOUR_S = 3600.0
+RESERVE = 8192  # bytes
 
 
 class Buckets:
@@ -44,6 +45,13 @@ class Budget:
         self.per_hour = per_hour
         self.left = float(per_hour or 0)
         self._since: float | None = None
+
+    def spent(self, now: float) -> bool:
+        """Return whether too little is left to ask anyone: what is left is for answers."""
+        if self.per_hour is None:
+            return False
+        self.within(now, ())
+        return self.left < RESERVE
 
     def within(self, now: float, sends: Sequence[Send]) -> list[Send]:
         """Return the messages that may be sent, in their order; those too large are left out."""

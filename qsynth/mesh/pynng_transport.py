@@ -21,13 +21,14 @@ import pynng
 
 from qsynth.errors import MeshError
 from qsynth.mesh.address import host_of, scheme
-from qsynth.mesh.tls import Tls, peer_of
+from qsynth.mesh.tls import Tls, dialled, peer_of
 
 MAX_IPC_PATH = 107  # sizeof(sun_path) - 1
 QUEUE_MESSAGES = 64  # kept for an address while its connection is being made
 QUEUE_S = 10.0
 BUFFER_MESSAGES = 512
 DRAIN_MESSAGES = 256
+MOST_CLOSED = 1024
 DIAL_RETRY_MS = (50, 500)
 ACKNOWLEDGE_S = 1.0  # without an acknowledgement the next message is sent all the same
 DATA, ACKNOWLEDGED, MANY = 1, 2, 4  # bits of a frame's first byte
@@ -60,6 +61,7 @@ class PynngTransport:
         self._shed: Counter[str] = Counter()
         self._most = max_bytes
         self._tls = tls
+        self._closed: dict[int, None] = {}  # pipes, the last to close at the end
         self._lines: dict[int, _Line] = {}
         self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
         self._dialled: dict[str, pynng.Dialer] = {}
@@ -121,13 +123,16 @@ class PynngTransport:
             self._dial(address)
 
     def _dial(self, address: str) -> None:
+        if self._tls is not None and not address.startswith(scheme(True)):
+            self._shed["unencrypted"] += len(self._queued.pop(address))
+            return
         try:
-            if self._tls is not None:
-                if not address.startswith(scheme(True)):
-                    self._shed["unencrypted"] += len(self._queued.pop(address))
-                    return
-                self._socket.tls_config = self._tls.client(host_of(address))
-            self._dialled[address] = self._socket.dial(address, block=False)
+            if self._tls is None:
+                self._dialled[address] = self._socket.dial(address, block=False)
+            else:
+                # Of the dialer alone: a setting of the socket would change earlier dialers too.
+                config = self._tls.client(host_of(address))
+                self._dialled[address] = dialled(self._socket, address, config)
         except pynng.NNGException:
             self._shed["undialable"] += len(self._queued.pop(address))
 
@@ -198,7 +203,11 @@ class PynngTransport:
                 line = self._lines.pop(pipe.id, None)
                 self._shed["disconnected"] += len(line.waiting) if line else 0
                 self._busy.discard(pipe.id)
+                self._closed[pipe.id] = None
+                if len(self._closed) > MOST_CLOSED:
+                    del self._closed[next(iter(self._closed))]
                 continue
+            self._closed.pop(pipe.id, None)
             self._line(pipe)
             for address, dialer in self._dialled.items():
                 if _made_by(pipe, dialer):
@@ -276,7 +285,7 @@ class PynngTransport:
 
     def _drain(self) -> list[tuple[str, bytes]]:
         messages: list[tuple[str, bytes]] = []
-        for _ in range(DRAIN_MESSAGES):
+        while len(messages) < DRAIN_MESSAGES:
             try:
                 message = self._socket.recv_msg(block=False)
             except pynng.TryAgain:
@@ -285,6 +294,11 @@ class PynngTransport:
             came = None if pipe is None else messages_in(frame)
             if came is None:
                 self._shed["malformed"] += 1
+                continue
+            if pipe.id in self._closed:  # what it said last; with TLS nothing proves who it was
+                self._shed["disconnected"] += self._tls is not None
+                if self._tls is None:
+                    messages += [(f"pipe:{pipe.id}", payload) for payload in came]
                 continue
             line = self._line(pipe)
             if frame[0] & ACKNOWLEDGED:
@@ -304,9 +318,10 @@ def messages_in(frame: bytes) -> list[bytes] | None:
         return None
     if not frame[0] & MANY:
         return [frame[1:]] if frame[0] & DATA else []
-    found, at = [], 1
+    found: list[bytes] = []
+    at = 1
     while at < len(frame):
-        if at + LENGTH.size > len(frame):
+        if at + LENGTH.size > len(frame) or len(found) == BUFFER_MESSAGES:
             return None
         (size,) = LENGTH.unpack_from(frame, at)
         at += LENGTH.size

@@ -15,6 +15,7 @@ from qsynth.errors import MeshError
 
 FILES = ("key.pem", "certificate.pem", "authority.pem", "revoked.pem")
 ID_HEX = 64
+MOST_HOSTS = 256
 
 
 class Tls:
@@ -41,6 +42,8 @@ class Tls:
     def client(self, host: str) -> pynng.TLSConfig:
         """Return the settings to dial a host with, whose certificate must have that name."""
         if host not in self._clients:
+            if len(self._clients) == MOST_HOSTS:
+                self._clients.clear()  # peers choose the names that are dialled
             config = self._config(pynng.TLSConfig.MODE_CLIENT)
             config.set_server_name(host.strip("[]"))
             self._clients[host] = config
@@ -55,6 +58,20 @@ class Tls:
         except pynng.NNGException as error:
             raise MeshError(f"mesh.tls={self.folder}: cannot be used ({error})") from None
         return config
+
+
+def dialled(socket: pynng.Socket, address: str, config: pynng.TLSConfig) -> pynng.Dialer:
+    """Dial with settings of this connection's own, and again whenever it breaks.
+
+    Raises pynng.NNGException.
+    """
+    made = pynng.ffi.new("nng_dialer *")
+    pynng.check_err(pynng.lib.nng_dialer_create(made, socket.socket, address.encode()))
+    dialer = pynng.Dialer(made, socket)
+    socket._dialers[pynng.lib.nng_dialer_id(made[0])] = dialer
+    pynng.check_err(pynng.lib.nng_dialer_set_ptr(made[0], b"tls-config", config._tls_config))
+    pynng.check_err(pynng.lib.nng_dialer_start(made[0], pynng.lib.NNG_FLAG_NONBLOCK))
+    return dialer
 
 
 def peer_of(pipe: pynng.Pipe) -> bytes:

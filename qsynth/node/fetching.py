@@ -49,10 +49,11 @@ def fetched(node: Fetcher, answer: Answer, claimed: Contact, effects: Effects) -
     except PacketError as error:
         node.counts[f"rejected_{error.reason}"] += 1
         effects.record("reject", author=claimed.id.hex(), reason=error.reason)
-        if answer.sender == claimed.id:  # else a holder may have spoilt it
-            node.peers.turned_away(claimed.id, claimed.version)
+        if error.reason == "fingerprint":
+            node.peers.forged(claimed)
         return
     node.held[claimed.id] = admitted
+    node.peers.arrived(claimed.id, admitted.packet.sequence)
     node.holding.put(body.data, admitted, claimed)
     node.entries.append(Entry(HELD, body.data, claimed))
     _bound(node, effects)

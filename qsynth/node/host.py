@@ -82,7 +82,7 @@ class MeshHost:
         self.recorder.write(time.time(), records)
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Tell the node how a new synthesis went."""
         with self._lock:

@@ -106,10 +106,9 @@ class Node:
             self.counts["rate"] += 1
             return self._done(effects)
         received = self.rpc.receive(address, payload, proved)
-        if received is not None and not self.admission.welcomes(received.sender):
+        if isinstance(received, Request) and not self.admission.welcomes(received.sender):
             self.counts["unwelcome"] += 1
-            return self._done(effects)
-        if isinstance(received, Request):
+        elif isinstance(received, Request):
             answer, heard = serve(self, received)
             effects.sends.append(answer)
             self._learn(heard)
@@ -278,6 +277,9 @@ class Node:
         errand: Errand | None = None,
     ) -> bool:  # fmt: skip
         """Ask a contact; return whether the request was sent."""
+        if self.budget.spent(now):
+            self.counts["over_budget"] += 1
+            return False
         tag = errand or Errand(contact, None)
         sends = self.rpc.request(now, contact.address, kind, wire.pack(body), tag)
         effects.sends += sends
@@ -288,8 +290,9 @@ class Node:
         contacts: list[Contact] | None = None
         if errand is not None and answer.kind == wire.FETCH:
             self.searches.fetching.discard((errand.author or errand.contact).id)
-        if errand is not None and answer.sender != errand.contact.id:
-            self.counts["impostor"] += 1  # another node answers at this address now
+        wrong = errand is not None and answer.sender != errand.contact.id
+        if errand is not None and (wrong or not self.admission.welcomes(answer.sender)):
+            self.counts["impostor" if wrong else "unwelcome"] += 1  # not who was asked, or denied
             self._drop(errand.contact.id)
             if errand.job is not None and self.tree is not None:
                 self.tree.failed(now, answer.kind, errand, effects)

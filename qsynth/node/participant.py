@@ -28,7 +28,7 @@ class Port(Protocol):
         """Record what the learner has to say."""
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Note how a new synthesis went: authors held, authors that count, likelihood."""
 
@@ -46,7 +46,7 @@ class Lonely:
         """Record nothing."""
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Tell nobody."""
 
@@ -92,7 +92,7 @@ class Participant:
         records = [self._progress(period, network)]
         if new:
             self.used.update(self.synthesis.authors)
-            self.port.learned(tuple(admitted), self.synthesis.authors, self.synthesis.likelihood)
+            self.port.learned(versions, self.synthesis.authors, self.synthesis.likelihood)
             chosen = [author.hex() for author in self.synthesis.authors]
             records.append(
                 {"event": "synthesis", "period": period, "held": len(admitted), "used": chosen,

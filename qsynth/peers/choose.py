@@ -25,6 +25,7 @@ Alike = Callable[[Fingerprint, Fingerprint], float]
 BARREN_LOOKUPS = 8  # in a row that found nobody new: no more follow at once
 MOST_PASSED = 32  # authors that a lookup goes past
 MOST_REFUSED = 1024  # authors remembered whose packets did not count
+REFUSED_LOOKS = 16  # lookups until such an author is tried again
 USED_SHARE = 0.75  # of the held authors that must count before more are looked for
 LEAST_RISE = 0.005  # nats a sample that a larger k has to bring
 
@@ -59,16 +60,20 @@ class Peers(Protocol):
         """Return which held authors to learn from, at most k, sorted by id."""
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Note how a new synthesis went.
 
-        held, used: authors that it was given, and that counted.  likelihood: of own samples in
+        held: authors that it was given, with the version of their packets.  used: those that
+        counted.  likelihood: of own samples in
         held-out folds, in nats a sample.
         """
 
-    def turned_away(self, author: NodeId, version: int) -> None:
-        """Note that a packet of an author, as announced, has been refused."""
+    def forged(self, contact: Contact) -> None:
+        """Note that an author's packet has not borne out the fingerprint announced for it."""
+
+    def arrived(self, author: NodeId, version: int) -> None:
+        """Note that a packet of an author has been admitted."""
 
 
 class Fixed:
@@ -81,11 +86,14 @@ class Fixed:
         """Return k: nobody makes room for others."""
         return self.k
 
-    def turned_away(self, author: NodeId, version: int) -> None:
+    def forged(self, contact: Contact) -> None:
+        """Change nothing."""
+
+    def arrived(self, author: NodeId, version: int) -> None:
         """Change nothing."""
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Change nothing."""
 
@@ -103,33 +111,42 @@ class SemanticPeers(Fixed):
     def __init__(self, k: int, min_similarity: float, alike: Alike, replaces: bool = False) -> None:
         self.k, self.min_similarity, self.alike = k, min_similarity, alike
         self.replaces = replaces
-        self._versions: dict[NodeId, int] = {}  # as announced last
-        self._refused: dict[NodeId, int] = {}  # the version that did not count
+        self._looks = 0
+        # The version that did not count, and the lookup from which it is tried again.
+        self._refused: dict[NodeId, tuple[int, int]] = {}
+        self._forged: dict[NodeId, bytes] = {}  # fingerprints that packets did not bear out
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Note whose packets have not counted."""
         if not self.replaces:
             return
-        for author in held:
+        for author, version in held.items():
             self._refused.pop(author, None)
             if author not in used and len(self._refused) < MOST_REFUSED:
-                self._refused[author] = self._versions.get(author, 0)
+                self._refused[author] = (version, self._looks + REFUSED_LOOKS)
 
     @property
     def reach(self) -> int:
         """Return k, and one more for each author that makes room for others."""
-        return self.k + min(len(self._refused), MOST_PASSED)
+        return self.k + min(len(self._refused) + len(self._forged), MOST_PASSED)
 
-    def turned_away(self, author: NodeId, version: int) -> None:
-        """Note whose packet has been refused at the door."""
-        if self.replaces and len(self._refused) < MOST_REFUSED:
-            self._versions[author] = version
-            self._refused[author] = version
+    def forged(self, contact: Contact) -> None:
+        """Note which fingerprint an author's packet does not bear out."""
+        if self.replaces and len(self._forged) < MOST_REFUSED:
+            self._forged[contact.id] = contact.fingerprint
 
-    def _makes_room(self, author: NodeId) -> bool:
-        return self._versions.get(author, 0) <= self._refused.get(author, -1)
+    def arrived(self, author: NodeId, version: int) -> None:
+        """Note that an author has published anew."""
+        if author in self._refused and version > self._refused[author][0]:
+            del self._refused[author]
+
+    def _makes_room(self, contact: Contact) -> bool:
+        refused = self._refused.get(contact.id)
+        if self._forged.get(contact.id) == contact.fingerprint:
+            return True
+        return refused is not None and contact.version <= refused[0]
 
     def _floor(self, same: float) -> float:
         return self.min_similarity * same if np.isfinite(self.min_similarity) else -np.inf
@@ -141,13 +158,13 @@ class SemanticPeers(Fixed):
     def found(self, contacts: Sequence[Contact], own: Fingerprint, same: float) -> list[Contact]:
         """Return the alike ones among the k best."""
         floor = self._floor(same)
-        if self.replaces:
-            self._versions |= {c.id: c.version for c in contacts}
-            self._versions = dict(list(self._versions.items())[-MOST_REFUSED:])
+        self._looks += 1
+        for author in [a for a, (_, until) in self._refused.items() if until <= self._looks]:
+            del self._refused[author]
         scored = [
             (self.alike(own, c.vector()), c)
             for c in contacts
-            if c.version > 0 and not self._makes_room(c.id)
+            if c.version > 0 and not self._makes_room(c)
         ]
         # As they came where equal: the lookup's own order is by the whole fingerprints.
         ranked = sorted(scored, key=lambda entry: -entry[0])
@@ -161,7 +178,7 @@ class SemanticPeers(Fixed):
         scored = sorted(
             (-self.alike(own, print_), node)
             for node, print_ in held.items()
-            if not self._makes_room(node)
+            if node not in self._refused
         )
         return sorted(node for score, node in scored[: self.k] if -score >= floor)
 
@@ -180,7 +197,7 @@ class AutoPeers(SemanticPeers):
         self._reached: dict[int, float] = {}  # likelihood by k
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Double k where most of k count and they brought more than fewer had, or settle.
 

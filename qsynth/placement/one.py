@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -157,7 +158,8 @@ class Watcher(threading.Thread):
 
     def _counted(self) -> None:
         """Tell what has happened that only counts show."""
-        counts = self.host.node.counts + self.host.node.rpc.counts
+        counts = Counter(dict(self.host.node.counts))  # copies: the mesh thread goes on counting
+        counts += Counter(dict(self.host.node.rpc.counts))
         for reason, line in WARNINGS.items():
             if counts[reason]:
                 self._once(line)

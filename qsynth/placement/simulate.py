@@ -125,7 +125,7 @@ class SimulatedNode:
         self.recorder.write(EPOCH_S + self.network.now, records)
 
     def learned(
-        self, held: Collection[NodeId], used: Collection[NodeId], likelihood: float
+        self, held: Mapping[NodeId, int], used: Collection[NodeId], likelihood: float
     ) -> None:
         """Tell the node how a new synthesis went."""
         self.machine.peers.learned(held, used, likelihood)

@@ -122,6 +122,8 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
             f"partition.newcomer_share={config.partition.newcomer_share}: needs "
             "placement=simulate, which alone can let nodes begin late"
         )
+    if config.attack.share and not task.classified:
+        raise ConfigError(f"attack.name={config.attack.name}: forges classes, not {task.kind}")
     attackers, nodes = _attackers(config.attack, shares, config.seed), []
     for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
         if len(share.train) < MIN_TRAINING:

@@ -13,9 +13,9 @@ import numpy as np
 from qsynth.packet import Statistics
 from qsynth.types import Floats, NodeId
 
-# Relative distance of class sums below which two packets are copies: 8-bit rounding is below it,
-# and two samples of sixty apart are far above.
-COPY = 0.02
+# Of the squared distance of class sums that two independent samples of the same data would have:
+# below it two packets are copies.  8-bit rounding is far below.
+COPY = 0.1
 
 
 def distinct(packets: Mapping[NodeId, Statistics], own: Statistics) -> dict[NodeId, Statistics]:
@@ -23,18 +23,32 @@ def distinct(packets: Mapping[NodeId, Statistics], own: Statistics) -> dict[Node
     kept: dict[NodeId, Statistics] = {}
     for author in sorted(packets):
         packet = packets[author]
-        if not any(_same(packet, other) for other in (own, *kept.values())):
+        if _same(packet, own, own, part=True):
+            continue
+        if not any(_same(packet, other, own) for other in kept.values()):
             kept[author] = packet
     return kept
 
 
-def _same(one: Statistics, other: Statistics) -> bool:
-    told = one.counts > 0  # a packet leaves classes out of which there are too few samples
+def _same(one: Statistics, other: Statistics, own: Statistics, part: bool = False) -> bool:
+    """Return whether two packets are copies.
+
+    own: whose scatter says how far apart independent samples would be.  part: whether the one may
+    leave out classes, as a packet does of which there are too few samples.
+    """
+    told = one.counts > 0
+    if not part and not np.array_equal(told, other.counts > 0):
+        return False
     if not told.any() or not np.array_equal(np.rint(one.counts[told]), np.rint(other.counts[told])):
         return False
     d = min(one.dimensions, other.dimensions)
-    apart = float(np.linalg.norm(one.sums[told, :d] - other.sums[told, :d]))
-    return apart <= COPY * float(np.linalg.norm(other.sums[told, :d]))
+    apart = float(np.square(one.sums[told, :d] - other.sums[told, :d]).sum())
+    spread = float(np.trace(own.scatter[:d, :d])) / max(float(own.counts.sum()), 1.0)
+    if apart > COPY * 2.0 * float(one.counts.sum()) * spread:
+        return False
+    # Another scatter is another packet; means alone carry none.
+    one_total, other_total = (float(np.trace(s.scatter[:d, :d])) for s in (one, other))
+    return part or abs(one_total - other_total) <= COPY * max(one_total, other_total)
 
 
 def capped(packet: Statistics, most: float) -> Statistics:

@@ -46,6 +46,8 @@ def test_a_taken_port_and_a_silent_host_are_found(tmp_path, capsys) -> None:
         (lambda home: None, ""),
         (lambda home: (home / "tls" / "key.pem").chmod(0o644), "others can read it"),
         (lambda home: (home / "tls" / "key.pem").write_text("x"), "cannot be used"),
+        (lambda home: _foreign(home, "key.pem"), "not the key"),
+        (lambda home: _foreign(home, "authority.pem"), "not of the authority"),
         (lambda home: (home / "tls" / "revoked.pem").unlink(), "revoked.pem"),
         (lambda home: (home / "identity").write_bytes(b"1" * 32), "of another node"),
         (lambda home: (home / "identity").unlink(), "holds no identity"),
@@ -59,6 +61,32 @@ def test_certificates_are_looked_at(tmp_path, capsys, spoil, told) -> None:
     made = examined(["--home", str(home), f"mesh.tls={home}/tls"], capsys)
     assert made["tls"]["ok"] == (told == ""), made["tls"]
     assert told in made["tls"]["told"]
+
+
+def _foreign(home: Path, name: str) -> None:
+    """Put a file of another fleet's in."""
+    other = home.parent / "other"
+    authority = Authority.init(other / "authority")
+    authority.issue(identity_of(home).id, ["127.0.0.1"], 1.0, other / "tls")
+    (home / "tls" / name).write_bytes((other / "tls" / name).read_bytes())
+
+
+def test_a_revoked_certificate_is_found(tmp_path, capsys) -> None:
+    home: Path = tmp_path / "node"
+    authority = Authority.init(tmp_path / "authority")
+    node = identity_of(home).id
+    authority.issue(node, ["127.0.0.1"], 1.0, home / "tls")
+    authority.revoke(node)
+    revoked = (tmp_path / "authority" / "revoked.pem").read_bytes()
+    (home / "tls" / "revoked.pem").write_bytes(revoked)
+    assert "has been revoked" in examined(
+        ["--home", str(home), f"mesh.tls={home}/tls"], capsys)["tls"]["told"]  # fmt: skip
+
+
+def test_an_address_that_is_none_is_a_line(tmp_path, capsys) -> None:
+    for listen in ("foo", "tcp://127.0.0.1:99999", "tcp://0.0.0.0:7700"):
+        made = examined([f"mesh.listen={listen}", "--home", str(tmp_path)], capsys)
+        assert not made["mesh"]["ok"]
 
 
 def test_an_expired_certificate_and_another_name_are_found(tmp_path, capsys) -> None:

@@ -131,6 +131,30 @@ def test_who_has_no_certificate_is_refused(fleet) -> None:
     listening.close()
 
 
+def test_a_peer_that_starts_again_is_reached_after_others_were_dialled(fleet) -> None:
+    """Each connection keeps the name that it expects: `localhost` here, an address there."""
+    folders = [fleet.node(f"again{i}", hosts=("127.0.0.1", "localhost"))[1] for i in range(3)]
+    dialling = PynngTransport(LISTEN, 65536, Tls(folders[0]))
+    listening = [PynngTransport(LISTEN, 65536, Tls(folder)) for folder in folders[1:]]
+    named = listening[0].address.replace("127.0.0.1", "localhost")
+    listen = listening[0].address
+    try:
+        for address, at in ((named, listening[0]), (listening[1].address, listening[1])):
+            dialling.send(address, b"hello")
+            assert received(at, dialling, PATIENCE_S) is not None
+        listening[0].close()
+        listening[0] = PynngTransport(listen, 65536, Tls(folders[1]))
+        end = time.monotonic() + PATIENCE_S
+        came = None
+        while came is None and time.monotonic() < end:
+            dialling.send(named, b"again")
+            came = received(listening[0], dialling, 0.5)
+        assert came is not None
+    finally:
+        for transport in (dialling, *listening):
+            transport.close()
+
+
 def test_a_node_with_tls_does_not_dial_without(fleet) -> None:
     _, here = fleet.node("one")
     transport = PynngTransport(LISTEN, 65536, Tls(here))
@@ -161,6 +185,9 @@ def test_keys_are_made_once_and_readable_by_their_owner_alone(fleet, tmp_path) -
         Authority.init(fleet.folder / "authority")
     with pytest.raises(StateError, match="holds no authority"):
         Authority(tmp_path)
+    for out, days in ((fleet.folder / "authority", 1.0), (here, float("nan")), (here, 1e12)):
+        with pytest.raises(ConfigError):
+            fleet.authority.issue(bytes(32), ["a"], days, out)
     with pytest.raises(ConfigError, match="--host"):
         fleet.node("none", hosts=())
     (here / "key.pem").write_text("rubbish")

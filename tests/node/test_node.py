@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qsynth.dht import Contact
 from qsynth.dht.config import Rings
 from qsynth.distill import distil, read_evidence
 from qsynth.distill.config import Analytic
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.mesh.config import Memory
+from qsynth.mesh.pressure import Budget
 from qsynth.node import wire
 from qsynth.node.effects import Effects
 from qsynth.node.node import Node
@@ -453,3 +455,34 @@ def test_what_is_kept_expires_and_is_checked() -> None:
         peer.node.end_period(network.now, 9, None, 1.0)
         assert peer.node.holding.kept == {}
         assert peer.node.holding.fetch(one.node.me, 0, other.node.me) == b"" or peer is one
+
+
+def test_a_denied_node_that_answers_holds_no_lookup_up() -> None:
+    """Somebody has told of an id at the address of a node that is kept out."""
+    network, peers = mesh(4)
+    network.run_until(5.0)
+    me, denied = peers[0].node, peers[1].node
+    config = replace(me.admission.config, deny=(denied.me.hex(),))
+    me.admission = replace(me.admission, config=config)
+    made_up = Contact(b"\x07" * 32, denied.address, me.table.own.tobytes(), 1)
+    for period in range(1, 8):
+        me._learn([made_up, made_up])
+        peers[0].period(period=period)
+        network.run_until(network.now + 20.0)
+        assert not me.searches._under_way
+    assert me.counts["unwelcome"] + me.counts["impostor"] > 0
+    assert denied.me not in me.authors()
+
+
+def test_a_spent_budget_makes_no_peer_dead() -> None:
+    network, peers = mesh(4)
+    network.run_until(5.0)
+    me = peers[0].node
+    known = set(me.table.contacts)
+    me.budget = Budget(65536)
+    me.budget.left = 0.0
+    for period in range(1, 4):
+        peers[0].period(period=period)
+        network.run_until(network.now + 10.0)
+    assert me.counts["over_budget"] > 0
+    assert set(me.table.contacts) >= known

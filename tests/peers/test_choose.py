@@ -7,7 +7,7 @@ import pytest
 
 from qsynth.dht import Contact
 from qsynth.peers import make_peers
-from qsynth.peers.choose import LEAST_RISE
+from qsynth.peers.choose import LEAST_RISE, REFUSED_LOOKS
 from qsynth.peers.config import (
     FIRST_K,
     OPTIONS,
@@ -104,55 +104,69 @@ def test_nobody_who_has_published_nothing_is_asked(name: str) -> None:
 def test_k_auto_grows_while_more_peers_bring_something_and_then_settles() -> None:
     peers = make_peers(Semantic(k="auto", k_most=16), 0)
     assert peers.k == FIRST_K
-    peers.learned(AUTHORS[:2], AUTHORS[:2], -1.0)  # not all that it looks for: nothing to conclude
+    peers.learned(
+        dict.fromkeys(AUTHORS[:2], 1), AUTHORS[:2], -1.0
+    )  # not all that it looks for: nothing to conclude
     assert peers.k == 3
-    peers.learned(AUTHORS[:3], AUTHORS[:3], -1.0)
+    peers.learned(dict.fromkeys(AUTHORS[:3], 1), AUTHORS[:3], -1.0)
     assert peers.k == 6
-    peers.learned(AUTHORS[:6], AUTHORS[:5], -0.9)
+    peers.learned(dict.fromkeys(AUTHORS[:6], 1), AUTHORS[:5], -0.9)
     assert peers.k == 12
-    peers.learned(AUTHORS[:12], AUTHORS[:10], -0.8)
+    peers.learned(dict.fromkeys(AUTHORS[:12], 1), AUTHORS[:10], -0.8)
     assert peers.k == 16
-    peers.learned(AUTHORS[:16], AUTHORS[:15], -0.7)
+    peers.learned(dict.fromkeys(AUTHORS[:16], 1), AUTHORS[:15], -0.7)
     assert peers.k == 16
 
 
 def test_k_auto_goes_back_where_more_peers_brought_nothing() -> None:
     peers = make_peers(Semantic(k="auto"), 0)
-    peers.learned(AUTHORS[:3], AUTHORS[:3], -1.0)
-    peers.learned(AUTHORS[:6], AUTHORS[:6], -1.0 + LEAST_RISE / 2)
+    peers.learned(dict.fromkeys(AUTHORS[:3], 1), AUTHORS[:3], -1.0)
+    peers.learned(dict.fromkeys(AUTHORS[:6], 1), AUTHORS[:6], -1.0 + LEAST_RISE / 2)
     assert peers.k == 3
-    peers.learned(AUTHORS[:3], AUTHORS[:3], -0.5)  # settled
+    peers.learned(dict.fromkeys(AUTHORS[:3], 1), AUTHORS[:3], -0.5)  # settled
     assert peers.k == 3
 
 
 def test_k_auto_does_not_grow_while_the_gate_refuses() -> None:
     peers = make_peers(Semantic(k="auto"), 0)
-    peers.learned(AUTHORS[:3], AUTHORS[:1], -1.0)
+    peers.learned(dict.fromkeys(AUTHORS[:3], 1), AUTHORS[:1], -1.0)
     assert peers.k == 3
     assert make_peers(Semantic(k="auto", k_most=2), 0).k == 2
 
 
 def test_authors_whose_packets_did_not_count_make_room_until_they_publish_anew() -> None:
-    """The most alike node is refused: the next one takes its place."""
+    """The most alike node is refused: the next one takes its place, for a while."""
     first = contact(1, 0.1, version=5)
     others = [first, *CONTACTS[1:]]
     for replaces, expected in ((True, [2]), (False, [1])):
         peers = make_peers(Semantic(k=1, min_similarity=0.5, replace_refused=replaces), 0)
         assert numbers(c.id for c in peers.found(others, OWN, 1.0)) == [1]
-        peers.learned([first.id], [], -1.0)
+        peers.learned({first.id: 5}, [], -1.0)
+        assert peers.reach == 1 + replaces
         assert numbers(c.id for c in peers.found(others, OWN, 1.0)) == expected
         assert numbers(peers.authors(PRINTS, OWN, 1.0)) == expected
-    again = contact(1, 0.1, version=6)
-    peers = make_peers(Semantic(k=1, min_similarity=0.5, replace_refused=True), 0)
-    peers.found(others, OWN, 1.0)
-    peers.learned([first.id], [], -1.0)
-    assert numbers(c.id for c in peers.found([again, *CONTACTS[1:]], OWN, 1.0)) == [1]
+        for _ in range(REFUSED_LOOKS):
+            peers.found(others, OWN, 1.0)
+        assert numbers(c.id for c in peers.found(others, OWN, 1.0)) == [1]
 
 
-def test_authors_who_were_turned_away_make_room_too() -> None:
+def test_a_newer_packet_than_the_refused_one_is_looked_at() -> None:
+    """Also where it had been heard of before the older one was judged."""
+    newer = [contact(1, 0.1, version=6), *CONTACTS[1:]]
     peers = make_peers(Semantic(k=1, min_similarity=0.5), 0)
-    assert numbers(c.id for c in peers.found(CONTACTS, OWN, 1.0)) == [1]
-    peers.turned_away(CONTACTS[0].id, 1)
+    peers.found(newer, OWN, 1.0)
+    peers.learned({newer[0].id: 5}, [], -1.0)
+    assert numbers(c.id for c in peers.found(newer, OWN, 1.0)) == [1]
+    assert numbers(peers.authors(PRINTS, OWN, 1.0)) == [2]
+    peers.arrived(newer[0].id, 6)
+    assert numbers(peers.authors(PRINTS, OWN, 1.0)) == [1]
+
+
+def test_a_fingerprint_that_a_packet_did_not_bear_out_is_passed_over_and_no_other() -> None:
+    peers = make_peers(Semantic(k=1, min_similarity=0.5), 0)
+    peers.forged(CONTACTS[0])
     assert peers.reach == 2
     assert numbers(c.id for c in peers.found(CONTACTS, OWN, 1.0)) == [2]
-    make_peers(AllPeers(), 0).turned_away(CONTACTS[0].id, 1)
+    true = contact(1, 0.2)
+    assert numbers(c.id for c in peers.found([true, *CONTACTS[1:]], OWN, 1.0)) == [1]
+    make_peers(AllPeers(), 0).forged(CONTACTS[0])
