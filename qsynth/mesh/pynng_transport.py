@@ -29,6 +29,7 @@ QUEUE_S = 10.0
 BUFFER_MESSAGES = 512
 DRAIN_MESSAGES = 256
 MOST_CLOSED = 1024
+MOST_MALFORMED = 32  # frames of one connection
 DIAL_RETRY_MS = (50, 500)
 ACKNOWLEDGE_S = 1.0  # without an acknowledgement the next message is sent all the same
 DATA, ACKNOWLEDGED, MANY = 1, 2, 4  # bits of a frame's first byte
@@ -45,6 +46,7 @@ class _Line:
     sent_at: float | None = None
     owes: bool = False
     peer: bytes | None = None  # the id in its certificate; None without TLS
+    malformed: int = 0
 
 
 class PynngTransport:
@@ -175,7 +177,12 @@ class PynngTransport:
             pass  # a full pipe wakes as well as one more byte would
 
     def forget(self, address: str) -> None:
-        """Close the connection to an address that does not answer."""
+        """Close the connection to an address that does not answer, or that sends too much."""
+        if address.startswith("pipe:"):
+            line = self._lines.get(int(address[len("pipe:") :]))
+            if line is not None:
+                self._hang_up(line)
+            return
         dialer = self._dialled.pop(address, None)
         if dialer is not None:
             dialer.close()
@@ -220,6 +227,21 @@ class PynngTransport:
             proved = peer_of(pipe) if self._tls is not None else None
             line = self._lines[pipe.id] = _Line(pipe, peer=proved)
         return line
+
+    def _blame(self, pipe: pynng.Pipe | None) -> None:
+        """Hang up on who sends many frames that are none of ours."""
+        line = None if pipe is None else self._lines.get(pipe.id)
+        if line is not None:
+            line.malformed += 1
+            if line.malformed == MOST_MALFORMED:
+                self._hang_up(line)
+
+    def _hang_up(self, line: _Line) -> None:
+        try:
+            line.pipe.close()
+        except pynng.NNGException:
+            return  # closed before
+        self._shed["hung_up"] += 1
 
     def _flush(self, address: str, pipe: int) -> None:
         now = time.monotonic()
@@ -292,8 +314,9 @@ class PynngTransport:
                 break
             pipe, frame = message.pipe, message.bytes
             came = None if pipe is None else messages_in(frame)
-            if came is None:
+            if pipe is None or came is None:
                 self._shed["malformed"] += 1
+                self._blame(pipe)
                 continue
             if pipe.id in self._closed:  # what it said last; with TLS nothing proves who it was
                 self._shed["disconnected"] += self._tls is not None

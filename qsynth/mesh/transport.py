@@ -27,7 +27,7 @@ class Transport(Protocol):
         """Send a message, or count why not.  Never blocks."""
 
     def forget(self, address: str) -> None:
-        """Close the connection to an address that does not answer."""
+        """Close the connection to an address that does not answer, or that sends too much."""
 
     def close(self) -> None:
         """Close all connections."""

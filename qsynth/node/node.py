@@ -97,13 +97,11 @@ class Node:
     def message(
         self, now: float, address: str, payload: bytes, proved: bytes | None = None
     ) -> Effects:
-        """Take a message that came; `address` is where its answer goes.
-
-        proved: the id that its connection has proved; None where connections prove nothing.
-        """
+        """Take a message; address: where its answer goes; proved: the id its connection has proved."""
         effects, self._now = Effects(), now
         if not self.buckets.take(now, proved or address):
             self.counts["rate"] += 1
+            effects.forget.append(address)
             return self._done(effects)
         received = self.rpc.receive(address, payload, proved)
         if isinstance(received, Request) and not self.admission.welcomes(received.sender):

@@ -3,7 +3,8 @@
     PYTHONPATH=. python tests/benchmarks/flood.py [--seconds 60] [--peers 4]
 
 Five nodes of a mesh in processes of their own; first nobody disturbs them, then `--peers` processes
-send rubbish to one of them without a pause: random bytes, frames cut short, empty envelopes.
+send rubbish to one of them without a pause: random bytes, frames cut short, frames of
+thousands of messages, empty envelopes.
 Prints one JSON object: the resident memory of that node before and after, and the 99th percentile
 of the others' lookups, in milliseconds, idle and meanwhile.
 """
@@ -38,10 +39,12 @@ def rubbish(address: str, seed: int) -> None:
     with pynng.Pair1(send_timeout=1000) as socket:
         socket.dial(address, block=True)
         while True:
-            kind = int(rng.integers(3))
+            kind = int(rng.integers(4))
             body = rng.bytes(int(rng.integers(1, 8000)))
             if kind == 1:
                 body = b"\x05" + body
+            elif kind == 3:
+                body = b"\x05" + b"\x01\x00\x00\x00x" * 13_000  # as many messages as fit
             elif kind == 2:
                 (send,) = rpc.request(0.0, address, "similar", body, None)
                 body = b"\x01" + send.payload

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import pynng
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -243,6 +244,28 @@ def test_messages_that_share_a_frame_come_out_as_they_went_in(sent) -> None:
 def test_any_frame_is_messages_or_refused(frame) -> None:
     found = messages_in(frame)
     assert found is None or sum(map(len, found)) < max(len(frame), 1)
+
+
+def test_who_sends_rubbish_is_hung_up_on(transports) -> None:
+    """And so is who the node says sends too much; others are served as before."""
+    listener, dialer = transports
+    with pynng.Pair1(polyamorous=True, send_timeout=100) as rude:
+        rude.dial(listener.address, block=True)
+        end = time.monotonic() + 10.0
+        while not listener.shed.get("hung_up") and time.monotonic() < end:
+            listener.receive(0.002)
+            for pipe in rude.pipes:
+                try:
+                    rude.send_msg(pynng.Message(b"\x77rubbish", pipe), block=False)
+                except pynng.NNGException:
+                    pass  # hung up on
+        assert listener.shed["hung_up"] == 1
+    dialer.send(listener.address, b"hello")
+    ((back, _),) = receive(listener, dialer)
+    listener.forget(back)
+    listener.forget(back)  # once more than there is
+    assert listener.shed["hung_up"] <= 3
+    dialer.send(listener.address, b"again")
 
 
 def test_what_waits_goes_together_and_never_beyond_the_limit(transports) -> None:
