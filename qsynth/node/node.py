@@ -97,10 +97,7 @@ class Node:
     def message(
         self, now: float, address: str, payload: bytes, proved: bytes | None = None
     ) -> Effects:
-        """Take a message.
-
-        address: where its answer goes.  proved: the id that its connection has proved.
-        """
+        """Take a message; `address` is where its answer goes, `proved` whom TLS says it is from."""
         effects, self._now = Effects(), now
         if not self.buckets.take(now, proved or address):
             self.counts["rate"] += 1
