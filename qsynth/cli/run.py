@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
-from qsynth.cli.options import parse
+from qsynth.cli.options import Options, parse
 from qsynth.cli.show import Display, print_summary
+from qsynth.config import validate
+from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 
 
 def main(words: list[str]) -> int:
     """Run a fleet; return 0 if at least one node has finished and none has failed to be named."""
-    options = parse(words)
+    options = parse(words, ("--resume",))
+    if "--resume" in options.own:
+        return _resume(options)
     composed = compose(options.overrides, options.trusted)
     # Only now: a mistake above is answered before torch is imported.
     sys.path.insert(0, "")
@@ -27,8 +33,31 @@ def main(words: list[str]) -> int:
             display.announce,
             display.progress,
         )
+    _show(options, summary, plan.folder)
+    return 0
+
+
+def _resume(options: Options) -> int:
+    """Go on with an interrupted run, from its folder alone."""
+    if options.overrides:
+        raise ConfigError(
+            f"run --resume {options.overrides[0]}: takes no overrides; a run goes on as it began"
+        )
+    folder = Path(options.own["--resume"]).expanduser().absolute()
+    sys.path.insert(0, "")
+    from qsynth.run.execute import read_config, resume
+
+    values = read_config(folder)
+    config = validate(values)
+    display = Display(options.quiet)
+    with display:
+        plan, summary = resume(config, values, folder, display.announce, display.progress)
+    _show(options, summary, plan.folder)
+    return 0
+
+
+def _show(options: Options, summary: dict[str, Any], folder: Path) -> None:
     if not options.quiet:
-        print_summary(summary, plan.folder, sys.stderr if options.json else sys.stdout)
+        print_summary(summary, folder, sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(summary))
-    return 0

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 Receiver = Callable[[float, str, bytes], None]  # (now, address to answer under, message)
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """A message under way; a class, so that a network can be pickled between two steps."""
+
+    network: MemoryNetwork
+    sender: str
+    address: str
+    payload: bytes
+
+    def __call__(self, now: float) -> None:
+        self.network.deliver(now, self)
 
 
 class MemoryNetwork:
@@ -23,13 +36,14 @@ class MemoryNetwork:
         self.now = 0.0
         self.latency_s, self.loss = latency_s, loss
         self._rng = np.random.default_rng([seed, 7])
-        self._order = itertools.count()
+        self._order = 0  # of what has been put on the clock
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._receivers: dict[str, Receiver] = {}
 
     def at(self, time_s: float, call: Callable[[float], None]) -> None:
         """Call `call(now)` at a virtual time; ties in the order of asking."""
-        heapq.heappush(self._events, (max(time_s, self.now), next(self._order), call))
+        self._order += 1
+        heapq.heappush(self._events, (max(time_s, self.now), self._order, call))
 
     def attach(self, address: str, receiver: Receiver) -> MemoryTransport:
         """Return a transport for an address, whose messages go to `receiver`."""
@@ -43,14 +57,15 @@ class MemoryNetwork:
     def carry(self, sender: str, address: str, payload: bytes) -> None:
         """Deliver a message after a latency, if the address is alive then."""
         delay = self.latency_s * float(self._rng.uniform(0.5, 1.5))
-        lost = self.loss > 0.0 and float(self._rng.random()) < self.loss
+        if self.loss > 0.0 and float(self._rng.random()) < self.loss:
+            return
+        self.at(self.now + delay, _Delivery(self, sender, address, payload))
 
-        def deliver(now: float) -> None:
-            receiver = self._receivers.get(address)
-            if receiver is not None and not lost:
-                receiver(now, sender, payload)
-
-        self.at(self.now + delay, deliver)
+    def deliver(self, now: float, message: _Delivery) -> None:
+        """Hand a message to its receiver, if that is alive now."""
+        receiver = self._receivers.get(message.address)
+        if receiver is not None:
+            receiver(now, message.sender, message.payload)
 
     def step(self) -> bool:
         """Turn the clock to the next event and let it happen; False where none is left."""

@@ -16,7 +16,7 @@ class Trainer:
     max_steps: int = setting(600, "optimizer steps of a node", low=1)
     period_steps: int = setting(50, "optimizer steps between two exchanges", low=1)
     checkpoint_s: float = setting(
-        30.0, "seconds of training that `node up` may lose when it is killed", low=1.0
+        30.0, "seconds of training that may be lost when a node or run is killed", low=1.0
     )
     gradient_clip_norm: float | None = setting(None, "largest norm of a gradient", low=0.0)
     arguments: dict[str, Any] = setting({}, "further keyword arguments of Lightning's Trainer")

@@ -32,6 +32,7 @@ class TrainerLearner(pl.Callback):
         self.period_steps, self.exchange = period_steps, exchange
         self.period = 0
         self.last_step = 0
+        self.ended = False  # whether only the last exchange is left
         self.teaching: Teaching | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._hook: RemovableHandle | None = None
@@ -76,6 +77,7 @@ class TrainerLearner(pl.Callback):
         if trainer.global_step > self.last_step:
             self._check_offsets()
         self.period += 1
+        self.ended = True
         self.teaching = self.exchange(self.period, pl_module)
 
     def _with_offset(

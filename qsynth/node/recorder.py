@@ -28,7 +28,27 @@ class Recorder:
         self.events: Counter[str] = Counter()
         self._news: deque[dict[str, Any]] = deque(maxlen=MOST_NEWS if watched else 0)
         self._lock = threading.Lock()
+        if path is not None and path.exists():
+            self.events.update(_events_of(path))  # of the lives before this one
         self._file = path.open("a", encoding="utf-8", buffering=1) if path else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return counts, and how long the file is: what a snapshot of a simulation keeps."""
+        kept = {k: v for k, v in vars(self).items() if k not in ("_lock", "_file")}
+        if self._file is not None:
+            self._file.flush()
+            kept["_size"] = os.fstat(self._file.fileno()).st_size
+        return kept
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take counts; `reopen` gives the file."""
+        vars(self).update(state)
+        self._lock, self._file = threading.Lock(), None
+
+    def reopen(self, path: Path) -> None:
+        """Go on in a file: what came after the snapshot is cut off, to be written again."""
+        os.truncate(path, vars(self).pop("_size"))
+        self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, time_s: float, records: Sequence[dict[str, Any]]) -> None:
         """Append records with their time (seconds since the epoch, or virtual)."""
@@ -62,6 +82,16 @@ class Recorder:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _events_of(path: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for line in path.read_bytes().splitlines():
+        try:
+            counts[json.loads(line)["event"]] += 1
+        except (ValueError, KeyError, TypeError):
+            continue  # torn when its writer was killed
+    return counts
 
 
 def write_json(path: Path, value: Any) -> None:

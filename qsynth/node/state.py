@@ -8,11 +8,12 @@ off at its end was never acknowledged, and is left out.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -158,8 +159,30 @@ def _locked(folder: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise StateError(f"{folder}: another node is using it") from None
+        raise StateError(f"{folder}: another process is using it") from None
     return lock
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Own a folder alone.  Raises StateError where another process has it."""
+    lock = _locked(folder)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether a process that is alive owns the files of a folder."""
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _opened(path: Path) -> IO[bytes]:

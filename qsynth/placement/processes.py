@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,13 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from qsynth.errors import MeshError
-from qsynth.identity import Identity
+from qsynth.identity.file import identity_of
 from qsynth.kernels import warm_up
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
 from qsynth.node.memory import private_mib, release
 from qsynth.node.recorder import Recorder, write_json
+from qsynth.node.saved import entries_of, restore
+from qsynth.node.state import State, in_use
+from qsynth.placement.checkpoint import Checkpoints
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.scheduling import ask_long_slices
@@ -47,9 +51,10 @@ Progress = Callable[[float], None]
 
 
 def run_processes(plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Run a plan in processes of its own.  Returns wall and CPU seconds.
+    """Run a plan in processes of its own, or go on with it.  Returns wall seconds and statuses.
 
-    progress: called now and then with the seconds since the start.
+    progress: called now and then with the seconds since the start.  Nodes that were killed go on
+    from what is in their folders; those that outlived their runner are waited for.
     """
     if not hasattr(os, "fork"):
         raise MeshError("placement=processes needs fork; use placement=simulate")
@@ -60,14 +65,21 @@ def run_processes(plan: Plan, progress: Progress) -> dict[str, Any]:
     children: dict[int, NodePlan] = {}
     # Children start together, when the runner has closed the gate: those forked first would
     # else take the cores from the fork of the others.
-    gate = os.pipe()
-    for node in plan.nodes:
+    alive = [node for node in plan.nodes if in_use(plan.node_folder(node))]
+    dead = [node for node in plan.nodes if node not in alive]
+    for node in dead:
         plan.node_folder(node).mkdir(parents=True, exist_ok=True)
+        (plan.node_folder(node) / "address").unlink(missing_ok=True)  # of an earlier life
+    gate = os.pipe()
+    for node in dead:
         children[_fork(plan, node, sockets, gate)] = node
     os.close(gate[0])
     os.close(gate[1])
     try:
         statuses = _watch(children, progress, began)
+        while any(in_use(plan.node_folder(node)) for node in alive):
+            progress(time.monotonic() - began)
+            time.sleep(POLL_S)
     except KeyboardInterrupt:
         # The user's own wish ends the nodes too; a killed runner, on the other hand, does not.
         for pid in children:
@@ -139,19 +151,27 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     began_cpu = time.process_time()
     folder = plan.node_folder(node)
     write_json(folder / "pid.json", {"pid": os.getpid()})
-    identity = Identity.random()
-    identity.save(folder / "identity")
+    identity, state = identity_of(folder), State(folder)
     transport = PynngTransport(_listen(plan, node, sockets), plan.mesh.max_message_bytes)
     recorder = Recorder(node.name, folder / "events.jsonl")
     epoch_s = time.time() - time.monotonic()
     machine = make_node(plan, node, identity, transport.address, epoch_s)
-    host = MeshHost(machine, transport, recorder, lambda: addresses(plan.folder, node.name))
+    machine.clock(time.monotonic())
+    known = restore(machine, state.load())
+    state.replace(entries_of(machine))
+    host = MeshHost(
+        machine, transport, recorder, lambda: [*addresses(plan.folder, node.name), *known], state
+    )
     _announce(folder, transport.address)
     host.note([{"event": "started", "id": machine.me.hex()}])
     host.start()
     participant = make_participant(plan, node, host)
     ask_long_slices()
-    network = quietly(lambda: fit(plan, node, participant.exchange))
+    never = threading.Event()
+    checkpoints = Checkpoints(folder / "fit.ckpt", plan.trainer.checkpoint_s, never)
+    network = quietly(partial(fit, plan, node, participant.exchange, checkpoints))
+    if participant.synthesis is None:  # the fit had ended in an earlier life
+        participant.exchange(-(-plan.trainer.max_steps // plan.trainer.period_steps), network)
     weight = write_predictor(plan, node, participant, network)
     host.note([{"event": "finished"}])
 
@@ -169,6 +189,7 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     result(None)  # whatever happens while lingering, the training's result stands
     everyone = host.finish(plan.mesh.linger_s)
     host.close()
+    state.close()
     result(everyone)
     recorder.close()
 

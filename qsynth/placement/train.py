@@ -6,14 +6,16 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 
 from qsynth.attack.forge import AttackingPort, Forger
 from qsynth.distill import payload_statistics
@@ -27,7 +29,7 @@ from qsynth.node.participant import Participant, Port
 from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
 from qsynth.packet import Payload
-from qsynth.placement.checkpoint import Checkpoints
+from qsynth.placement.loader import ResumableLoader
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint
 from qsynth.synthesis.teach import Teaching
@@ -58,16 +60,16 @@ def make_study(plan: Plan, node: NodePlan) -> Study | TargetStudy:
 
 def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
     """Return a node's learning, which drifts when the plan says so."""
-    later = node.later
-
-    def drifted(period: int) -> Study | TargetStudy | None:
-        due = later is not None and period == plan.drift_period
-        return make_study(plan, later) if due and later is not None else None
-
     study = make_study(plan, node)
     if node.attack is not None and isinstance(study, Study):
         port = AttackingPort(port, _forger(plan, node))
-    return Participant(study, port, drifted, node.silent)
+    return Participant(study, port, partial(_drifted, plan, node), node.silent)
+
+
+def _drifted(plan: Plan, node: NodePlan, period: int) -> Study | TargetStudy | None:
+    """Return the study of what a node has after it has drifted, in the period of its drift."""
+    later = node.later
+    return make_study(plan, later) if later is not None and period == plan.drift_period else None
 
 
 def _forger(plan: Plan, node: NodePlan) -> Forger:
@@ -75,15 +77,16 @@ def _forger(plan: Plan, node: NodePlan) -> Forger:
     victim = next(other for other in plan.nodes if other.share.honest)
     first = next(other for other in plan.nodes if other.attack is not None)
     metric = plan.rules.similarity
-
-    def sketch(payload: Payload) -> tuple[Fingerprint, int]:
-        said = payload_statistics(payload)
-        return fingerprint(metric, said.counts, said.sums), int(said.counts.sum())
-
     return Forger(
-        node.attack, sketch, make_study(plan, victim).distil(), make_study(plan, first).distil(),
+        node.attack, partial(_sketch, metric),
+        make_study(plan, victim).distil(), make_study(plan, first).distil(),
         getattr(metric, "sketch_d", 0), node.seed,
     )  # fmt: skip
+
+
+def _sketch(metric: Any, payload: Payload) -> tuple[Fingerprint, int]:
+    said = payload_statistics(payload)
+    return fingerprint(metric, said.counts, said.sums), int(said.counts.sum())
 
 
 def make_node(
@@ -112,37 +115,39 @@ def seed_node(seed: int) -> None:
     random.seed(seed)
 
 
-def fit(
-    plan: Plan, node: NodePlan, exchange: Exchange, checkpoints: Checkpoints | None = None
-) -> pl.LightningModule:
-    """Return a node's network after one long fit that calls `exchange` at every period's end.
+class Keeper(Protocol):
+    """A callback that knows the checkpoint which a fit goes on from, if there is one."""
 
-    checkpoints: where it goes on from, if there is one, and saves to.
-    """
+    def of(self, network: pl.LightningModule) -> Path | None:
+        """Return its path."""
+
+
+def fit(
+    plan: Plan, node: NodePlan, exchange: Exchange, keeper: Keeper | None = None
+) -> pl.LightningModule:
+    """Return a node's network after one long fit that calls `exchange` at every period's end."""
     seed_node(node.seed)
     network = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
     samples = plan.samples(node)
     tensors = torch.tensor(samples.train_x), torch.tensor(samples.train_y)
-    loader = DataLoader(
-        TensorDataset(*tensors),
-        batch_size=min(plan.batch_size, len(samples.train_y)),
-        shuffle=True,
-        drop_last=True,
-        generator=torch.Generator().manual_seed(node.seed),
-    )
+    size = min(plan.batch_size, len(samples.train_y))
+    loader = ResumableLoader(TensorDataset(*tensors), size, node.seed)
     later = node.later
+    drifted = False
 
     def drifting(period: int, network: nn.Module) -> Teaching | None:
-        if later is not None and period == plan.drift_period:
+        nonlocal drifted
+        due = plan.drift_period is not None and period >= plan.drift_period
+        if later is not None and due and not drifted:
             # In place: the one long fit goes on with the new samples.
-            after = plan.samples(later)
+            after, drifted = plan.samples(later), True
             tensors[0][:] = torch.from_numpy(after.train_x[: len(tensors[0])])
             tensors[1][:] = torch.from_numpy(after.train_y[: len(tensors[1])])
         return exchange(period, network)
 
     learner = TrainerLearner(plan.trainer.period_steps, drifting, node.seed)
-    saved = checkpoints.of(network) if checkpoints else None
-    trainer = make_trainer(plan, learner, *([checkpoints] if checkpoints else []))
+    saved = keeper.of(network) if keeper else None
+    trainer = make_trainer(plan, learner, *([keeper] if isinstance(keeper, pl.Callback) else []))
     trainer.fit(network, loader, ckpt_path=saved)
     return network.eval()
 

@@ -15,9 +15,11 @@ import yaml
 
 from qsynth.errors import ConfigError, DataError, RunError
 from qsynth.node.recorder import write_json
+from qsynth.node.state import owned
 from qsynth.placement.plan import Plan
 from qsynth.placement.processes import run_processes
 from qsynth.placement.simulate import simulate
+from qsynth.placement.snapshot import Snapshots
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
 from qsynth.run.report import write_report
@@ -62,8 +64,30 @@ def execute(
     plan = replace(plan, folder=folder)
     _write_inputs(plan, values, overrides)
     announce(plan)
+    return plan, _carry_out(config, plan, config_digest(values), progress)
+
+
+def resume(
+    config: RunConfig, values: dict[str, Any], folder: Path,
+    announce: Callable[[Plan], None], progress: Progress,
+) -> tuple[Plan, dict[str, Any]]:  # fmt: skip
+    """Go on with a run that was interrupted; one that has ended is reported again.
+
+    Raises StateError where its folder is not what it left, or a run is still under way there.
+    """
+    plan = build(config, folder)
+    if (folder / "summary.json").exists():
+        return plan, report(config, folder)
+    announce(plan)
+    return plan, _carry_out(config, plan, config_digest(values), progress)
+
+
+def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress) -> dict[str, Any]:
+    folder = plan.folder
     if config.placement.name == "simulate":
-        times = simulate(plan)
+        snapshots = Snapshots(folder / "snapshot", plan.trainer.checkpoint_s, digest)
+        with owned(folder):
+            times = simulate(plan, snapshots=snapshots)
     else:
         times = run_processes(plan, lambda seconds: progress(plan, seconds))
     write_json(folder / "times.json", times)
@@ -71,7 +95,7 @@ def execute(
     write_report(plan.folder, summary)
     if not read_results(plan):
         raise RunError(f"no node has finished; see {folder}/nodes/*/log.txt")
-    return plan, summary
+    return summary
 
 
 def report(config: RunConfig, folder: Path) -> dict[str, Any]:

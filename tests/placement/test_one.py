@@ -104,7 +104,7 @@ def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
         twice = Host(tmp_path, 1)
         hosts.append(twice)
         assert twice.process.wait(timeout=PATIENCE_S) == 1
-        assert "another node is using it" in twice.text()
+        assert "another process is using it" in twice.text()
         assert again.end(signal.SIGTERM) == 0
         assert "what it knows is kept" in Path(again.log.name).read_text()
         assert {event["id"] for event in again.events("started")} == {identity}

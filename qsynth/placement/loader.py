@@ -1,0 +1,73 @@
+"""A loader of training batches that a fit can go on with in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+
+class _Order(Sampler[int]):
+    """Shuffle as torch's RandomSampler does, and begin a saved epoch where it was left."""
+
+    def __init__(self, samples: int, generator: torch.Generator) -> None:
+        self.samples, self.generator = samples, generator
+        self.began: Tensor | None = None  # the generator, before the order of this epoch was drawn
+        self.saved: tuple[Tensor, int] | None = None  # the same of a saved epoch, and what to skip
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __iter__(self) -> Iterator[int]:
+        skipped = 0
+        if self.saved is not None:
+            state, skipped = self.saved
+            self.generator.set_state(state)
+            self.saved = None
+        self.began = self.generator.get_state()
+        yield from torch.randperm(self.samples, generator=self.generator).tolist()[skipped:]
+
+
+class ResumableLoader(DataLoader[tuple[Tensor, ...]]):
+    """Give shuffled batches of equal size; its state is kept in Lightning's checkpoints.
+
+    The batches of a fit that goes on are those that an uninterrupted one would have had.
+    """
+
+    def __init__(self, data: TensorDataset, batch_size: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.order = _Order(len(data), generator)
+        self.given = 0  # batches of this epoch
+        super().__init__(data, batch_size, sampler=self.order, drop_last=True, generator=generator)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        batches = super().__iter__()  # draws a number: before the order, as ever
+        self.given = 0 if self.order.saved is None else self.order.saved[1] // self._size
+        return self._counted(batches)
+
+    @property
+    def _size(self) -> int:
+        assert self.batch_size is not None
+        return self.batch_size
+
+    def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while self.given < len(self):
+            batch = next(batches)
+            self.given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where in which order the fit is."""
+        if self.order.began is None or self.given >= len(self):
+            return {"generator": self.order.generator.get_state(), "given": 0}
+        return {"generator": self.order.began, "given": self.given}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state, at the next iteration."""
+        if state_dict["given"]:
+            self.order.saved = state_dict["generator"], state_dict["given"] * self._size
+        else:
+            self.order.generator.set_state(state_dict["generator"])
