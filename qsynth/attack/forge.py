@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qsynth.distill.subset import narrow, widen
+from qsynth.node.outcome import Outcome
 from qsynth.node.participant import Port
-from qsynth.node.study import Outcome
 from qsynth.packet import Payload
 from qsynth.types import Fingerprint, NodeId
 

@@ -23,6 +23,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   warmup   compile the routing kernels     qsynth warmup
 
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
+An interrupted run goes on: qsynth run --resume runs/NAME
 Options of run and compare: --json (data on standard output), --quiet, --trust package.Class
 (code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
 3 an untrusted recipe was refused, 4 network, 130 interrupted.

@@ -12,12 +12,15 @@ from qsynth.mesh.address import check_address, host_of, is_any, is_loopback, sch
 from qsynth.mesh.config import Tcp
 from qsynth.placement.config import Processes
 from qsynth.run.config import RunConfig
+from qsynth.types import config_digest
 
 VERBS = ("up", "id", "keys")
 KEY_VERBS = ("init", "issue", "revoke")
 DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
 DEFAULT_HOME = "node"
 ID_BYTES = 32
+# What the mesh side needs to know of the data follows from these settings.
+MADE_FROM = ("data", "task", "encoder", "partition", "fleet", "seed")
 
 
 def main(words: list[str]) -> int:
@@ -94,21 +97,40 @@ def _up(words: list[str]) -> int:
         raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
     from qsynth.recipe.compose import compose
 
-    config = compose(options.overrides, options.trusted).config
+    composed = compose(options.overrides, options.trusted)
+    config = replace(composed.config, placement=Processes())  # whatever a run would do
     check_mesh(config)
     sys.path.insert(0, "")
-    from qsynth.placement.one import run_one
-    from qsynth.run.build import build
-
-    plan = build(replace(config, placement=Processes()), home)  # whatever a run would do
-    if int(share) >= len(plan.nodes):
-        raise ConfigError(f"--share={share}: the fleet has {len(plan.nodes)} shares, from 0")
+    from qsynth.node.outcome import Rules
+    from qsynth.placement.serving import Card, Serving, Settings
 
     def tell(line: str) -> None:
         if not options.quiet:
             print(line, flush=True)
 
-    run_one(plan, plan.nodes[int(share)], tell)
+    rules = Rules(config.distill, config.similarity, config.synthesis)
+    settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh)
+    made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
+    card = Card.load(home, made_from)
+    # Who was killed answers again before torch is imported and the data are read.
+    serving = Serving(card, settings, home, tell) if card else None
+    try:
+        from qsynth.placement.one import card_of, check_card, run_one
+        from qsynth.run.build import build
+
+        plan = build(config, home)
+        if int(share) >= len(plan.nodes):
+            raise ConfigError(f"--share={share}: the fleet has {len(plan.nodes)} shares, from 0")
+        node = plan.nodes[int(share)]
+        fresh = card_of(plan, node, made_from)
+        check_card(fresh, card or fresh)
+        serving = serving or Serving(fresh, settings, home, tell)
+        fresh.save(home)
+        run_one(plan, node, serving)
+    finally:
+        if serving is not None:
+            serving.close()
+    tell("ended: asked to; what it knows is kept")
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def main(words: list[str]) -> int:
     from qsynth.run.execute import execute
 
     display = Display(options.quiet)
-    with display:
+    with display, _hinted(display):
         plan, summary = execute(
             composed.config,
             composed.values,
@@ -35,6 +37,17 @@ def main(words: list[str]) -> int:
         )
     _show(options, summary, plan.folder)
     return 0
+
+
+@contextlib.contextmanager
+def _hinted(display: Display) -> Iterator[None]:
+    """Tell who interrupts a run how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if display.folder is not None:
+            print(f"qsynth: go on with: qsynth run --resume {display.folder}", file=sys.stderr)
+        raise
 
 
 def _resume(options: Options) -> int:
@@ -50,7 +63,7 @@ def _resume(options: Options) -> int:
     values = read_config(folder)
     config = validate(values)
     display = Display(options.quiet)
-    with display:
+    with display, _hinted(display):
         plan, summary = resume(config, values, folder, display.announce, display.progress)
     _show(options, summary, plan.folder)
     return 0

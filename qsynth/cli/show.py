@@ -24,6 +24,7 @@ class Display:
         self._next_line = 0.0
         self._offsets: dict[str, int] = {}
         self._state: dict[str, dict[str, Any]] = {}
+        self.folder: Path | None = None  # of the run, once it has one
 
     def __enter__(self) -> Display:
         return self
@@ -34,6 +35,7 @@ class Display:
 
     def announce(self, plan: Any) -> None:
         """Say what is about to happen."""
+        self.folder = plan.folder
         if self.quiet:
             return
         architectures = len({node.architecture for node in plan.nodes})

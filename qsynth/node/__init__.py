@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from qsynth.node.export import load_predictor, save_predictor
     from qsynth.node.join import JoinMesh
     from qsynth.node.node import Node
-    from qsynth.node.study import Rules, Samples, Study
+    from qsynth.node.outcome import Rules, Samples
+    from qsynth.node.study import Study
 
 _HOMES = {
     "JoinMesh": "join",
     "Node": "node",
-    "Rules": "study",
-    "Samples": "study",
+    "Rules": "outcome",
+    "Samples": "outcome",
     "Study": "study",
     "load_predictor": "export",
     "save_predictor": "export",

@@ -11,7 +11,7 @@ from qsynth.distill import read_evidence
 from qsynth.identity import Identity
 from qsynth.mesh.config import Shared
 from qsynth.node.node import Node
-from qsynth.node.study import Rules
+from qsynth.node.outcome import Rules
 from qsynth.node.sums import SumTree
 from qsynth.peers import make_peers
 from qsynth.peers.config import Sums

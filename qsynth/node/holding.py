@@ -91,8 +91,13 @@ class Holding:
         return sorted(gone, key=lambda c: -cosine(wanted, c.vector()))[:most]
 
     def offered(self, orphans: list[Contact], holder: Contact) -> None:
-        """Take what a holder has told: authors that are gone, whose packets it keeps."""
+        """Take what a holder has told: authors that are gone, whose packets it keeps.
+
+        Not oneself: who has been dead for a while is told of its own packet.
+        """
         for author in orphans:
+            if author.id == self.node.me:
+                continue
             self._offers[author.id] = (author, holder)
             self._offers.move_to_end(author.id)
         while len(self._offers) > MOST_OFFERED:
@@ -143,6 +148,8 @@ class Holding:
     def keep(self, body: wire.Keep) -> wire.Notice | wire.Refusal:
         """Take a packet that its author asks to be kept; it is checked as any other."""
         author = body.contact
+        if author.id == self.node.me:
+            return wire.Refusal("packet: author")
         kept = self.kept.get(author.id)
         after = kept.packet.sequence if kept else 0
         if kept is not None and kept.data == body.data:

@@ -16,10 +16,10 @@ from qsynth.mesh import Send
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.effects import Effects
 from qsynth.node.node import FAREWELL_S, Node
+from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
 from qsynth.node.saved import entries_of
 from qsynth.node.state import State
-from qsynth.node.study import Outcome
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 

@@ -35,9 +35,10 @@ from qsynth.node.export import save_predictor
 from qsynth.node.host import MeshHost
 from qsynth.node.learner import TrainerLearner
 from qsynth.node.node import Node
+from qsynth.node.outcome import Rules, Samples
 from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder
-from qsynth.node.study import Rules, Samples, Study
+from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy, make_study
 from qsynth.peers.config import Semantic, check_peers
 from qsynth.similarity.config import ClassSketch

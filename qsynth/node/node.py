@@ -22,11 +22,11 @@ from qsynth.node import wire
 from qsynth.node.effects import Effects, Errand
 from qsynth.node.fetching import fetched
 from qsynth.node.holding import Holding
+from qsynth.node.outcome import Outcome, is_new
 from qsynth.node.records import Records
 from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.state import OWN, Entry
-from qsynth.node.study import Outcome, is_new
 from qsynth.node.sums import SumTree
 from qsynth.node.upkeep import Upkeep
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest

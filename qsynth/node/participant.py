@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from qsynth.node.memory import release
-from qsynth.node.study import Outcome, Study
+from qsynth.node.outcome import Outcome
+from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.teach import Teaching

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,8 +27,9 @@ from qsynth.distill import (
 from qsynth.distill.config import Analytic, ModelRule
 from qsynth.distill.config import Mosaic as MosaicRule
 from qsynth.encoder import Encoder
+from qsynth.node.outcome import Outcome, Rules, Samples
 from qsynth.node.received import answers_of, image_statistics_of, images_of, logits_of
-from qsynth.packet import OutcomePacket, Payload, Statistics, class_statistics, merge
+from qsynth.packet import Statistics, class_statistics, merge
 from qsynth.similarity import fingerprint, likeness, split_half, whole_from_half
 from qsynth.synthesis import (
     Predictor,
@@ -46,45 +46,7 @@ from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.offset import Offset, rows_by_input
 from qsynth.synthesis.predictor import fit_product, head_odds
 from qsynth.synthesis.teach import Teaching, check_teaching, offset_alone
-from qsynth.types import Fingerprint, Floats, Floats32, Ints, NodeId, Task
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Hold a node's own training and validation samples, without augmentation.
-
-    x: (n, *task.shape) float32.  y: (n,) class indices.  unlabelled_x: further inputs of one's
-    own, for teaching alone.  reference_x: the public set that everybody has.
-    """
-
-    train_x: Floats32
-    train_y: Ints
-    validation_x: Floats32
-    validation_y: Ints
-    unlabelled_x: Floats32 | None = None
-    reference_x: Floats32 | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Hold what a node publishes: payload, fingerprint, own samples behind it.
-
-    query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
-    """
-
-    payload: Payload
-    fingerprint: Fingerprint
-    support: int
-    query: Fingerprint
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Hold the configs of the groups distill, similarity and synthesis."""
-
-    distill: Any
-    similarity: Any
-    synthesis: Any
+from qsynth.types import Fingerprint, Floats, Floats32, NodeId, Task
 
 
 class Study:
@@ -384,13 +346,3 @@ def network_logits(network: nn.Module, inputs: Floats32) -> Tensor:
         logits: Tensor = network(torch.from_numpy(inputs).to(device)).cpu()
     network.train(was_training)
     return logits
-
-
-def is_new(outcome: Outcome, packet: OutcomePacket | None, wall_s: float) -> bool:
-    """Return whether an outcome says more than the packet out there, or that is half expired."""
-    if packet is None:
-        return outcome.support > 0
-    payload = outcome.payload
-    if wall_s > packet.created_s + packet.ttl_s / 2 or packet.payload.keys() != payload.keys():
-        return True
-    return any(not np.array_equal(packet.payload[key], payload[key]) for key in payload)

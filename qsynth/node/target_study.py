@@ -12,7 +12,8 @@ from qsynth.distill.analytic import MIN_AUTO
 from qsynth.distill.targets import target_packet_size
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
-from qsynth.node.study import Outcome, Rules, Samples, Study, network_logits
+from qsynth.node.outcome import Outcome, Rules, Samples
+from qsynth.node.study import Study, network_logits
 from qsynth.similarity import fingerprint, likeness, whole_from_half
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.config import Ridge

@@ -61,6 +61,8 @@ class ResumableLoader(DataLoader[tuple[Tensor, ...]]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where in which order the fit is."""
+        if self.order.saved is not None:  # not gone on with yet
+            return {"generator": self.order.saved[0], "given": self.given}
         if self.order.began is None or self.given >= len(self):
             return {"generator": self.order.generator.get_state(), "given": 0}
         return {"generator": self.order.began, "given": self.given}

@@ -10,7 +10,7 @@ from qsynth.data import DataSet
 from qsynth.encoder import Encoder
 from qsynth.model.config import Module
 from qsynth.node.config import Trainer
-from qsynth.node.study import Rules, Samples
+from qsynth.node.outcome import Rules, Samples
 from qsynth.partition import Share
 from qsynth.types import Floats32
 

@@ -24,8 +24,8 @@ from qsynth.model import make_network
 from qsynth.node.effects import Effects
 from qsynth.node.learner import TrainerLearner
 from qsynth.node.node import Node
+from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
-from qsynth.node.study import Outcome
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_node, make_participant
@@ -68,13 +68,14 @@ class Baton:
 class Handle(pl.Callback):
     """Keep hold of a fit, so that it can be saved while its node waits for the clock.
 
-    saved: the checkpoint to go on from.
+    saved: the checkpoint to go on from, of a period.
     """
 
-    def __init__(self, saved: Path | None = None) -> None:
-        self.saved = saved
+    def __init__(self, saved: Path | None = None, period: int = 0) -> None:
+        self.saved, self.period = saved, period
         self.ended = False  # whether only the last exchange is left
         self._trainer: pl.Trainer | None = None
+        self._learner: TrainerLearner | None = None
 
     def of(self, network: pl.LightningModule) -> Path | None:
         """Return the checkpoint that the fit goes on from."""
@@ -83,16 +84,18 @@ class Handle(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take hold, before any exchange."""
         self._trainer = trainer
+        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        self._learner = next(c for c in callbacks if isinstance(c, TrainerLearner))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint of the fit as it is now."""
-        if self._trainer is None:  # it had ended before the snapshot that this run goes on from
-            assert self.saved is not None
-            shutil.copyfile(self.saved, path)
-            return
-        learners = [c for c in self._trainer.callbacks if isinstance(c, TrainerLearner)]  # type: ignore[attr-defined]
-        self.ended = any(learner.ended for learner in learners)
-        self._trainer.save_checkpoint(path)
+        trainer, learner = self._trainer, self._learner
+        self.ended = self.ended or (learner is not None and learner.ended)
+        if self.saved is not None and (learner is None or learner.period == self.period):
+            shutil.copyfile(self.saved, path)  # no step was done since
+        else:
+            assert trainer is not None
+            trainer.save_checkpoint(path)
 
 
 class SimulatedNode:
@@ -149,7 +152,7 @@ class SimulatedNode:
             return
         generators, ended = self.baton.generators, self.handle.ended
         self.baton.generators = None
-        self.handle = Handle(saved)
+        self.handle = Handle(saved, self.period)
         self.handle.ended = ended
         self._begin(self._last if ended else self._fit)
         self.baton.generators = generators

@@ -25,7 +25,7 @@ from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
-from qsynth.node.study import Rules
+from qsynth.node.outcome import Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
 from qsynth.partition import Share, deal, deal_further, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate

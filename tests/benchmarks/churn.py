@@ -24,7 +24,7 @@ from qsynth.kernels import cosine_top
 from qsynth.mesh import MemoryNetwork
 from qsynth.mesh.config import Memory
 from qsynth.node.node import Node
-from qsynth.node.study import Outcome
+from qsynth.node.outcome import Outcome
 from qsynth.packet import Payload
 from qsynth.peers import make_peers
 from qsynth.peers.config import Sums

@@ -18,7 +18,8 @@ import numpy as np
 
 from qsynth.data import DataSet
 from qsynth.distill import read_evidence
-from qsynth.node.study import Outcome, Study
+from qsynth.node.outcome import Outcome
+from qsynth.node.study import Study
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
 from qsynth.placement.train import make_study, single_threaded

@@ -30,10 +30,10 @@ from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
 from qsynth.node.node import Node
+from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
 from qsynth.node.saved import entries_of, restore
 from qsynth.node.state import State
-from qsynth.node.study import Outcome
 from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
 from qsynth.similarity import fingerprint, fingerprint_size

@@ -31,8 +31,8 @@ from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
 from qsynth.node.node import Node
+from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
-from qsynth.node.study import Outcome
 from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
 from qsynth.similarity import fingerprint, fingerprint_size

@@ -18,7 +18,7 @@ from qsynth.mesh.pressure import Budget
 from qsynth.node import wire
 from qsynth.node.effects import Effects
 from qsynth.node.node import Node
-from qsynth.node.study import Outcome
+from qsynth.node.outcome import Outcome
 from qsynth.peers import make_peers
 from qsynth.peers.config import NoPeers, RandomPeers, Semantic
 from qsynth.similarity import cosine, fingerprint, fingerprint_size

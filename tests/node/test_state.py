@@ -79,7 +79,7 @@ def test_rubbish_in_a_journal_is_left_out(tmp_path: Path, rng) -> None:
 
 
 def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
-    with State(tmp_path), pytest.raises(StateError, match="another node"):
+    with State(tmp_path), pytest.raises(StateError, match="another process"):
         State(tmp_path)
     State(tmp_path).close()
 

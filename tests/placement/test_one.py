@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ from qsynth.node.host import MeshHost
 from qsynth.node.recorder import Recorder
 from qsynth.node.state import Entry
 from qsynth.placement.checkpoint import Checkpoints
-from qsynth.placement.one import Watcher
+from qsynth.placement.one import check_card
+from qsynth.placement.serving import Card, Watcher
+from qsynth.types import Task
 from tests.node.test_node import mesh
 
 SMALL = ["+recipe=digits_mesh", "mesh=tcp", "peers=all", "encoder.fit_images=300",
@@ -100,6 +103,8 @@ def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
         line = again.said("goes on:")
         assert f"packet {versions[-1]}, 1 packets of others" in line
         again.said("training goes on from")
+        said = again.text()
+        assert said.index("listens at") < said.index("training goes on")
         again.said("joined through")
         twice = Host(tmp_path, 1)
         hosts.append(twice)
@@ -256,3 +261,22 @@ def test_a_peers_words_are_printed_without_their_controls() -> None:
     for number in range(2000):
         watcher._record({"event": "refused", "reason": str(number)})
     assert len(told) < 300
+
+
+def test_the_mesh_side_needs_no_torch() -> None:
+    words = "import sys, qsynth.placement.serving; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], timeout=60).returncode == 0
+
+
+def test_a_card_is_of_the_settings_it_was_made_from(tmp_path: Path) -> None:
+    task = Task("t", 1, ("a", "b"), "vector", (3,), "", 0.0, 1.0)
+    card = Card(b"settings", "mlp-0", 5, task, b"encoder")
+    assert Card.load(tmp_path, b"settings") is None
+    card.save(tmp_path)
+    assert Card.load(tmp_path, b"settings") == card
+    assert Card.load(tmp_path, b"others") is None
+    (tmp_path / "card").write_bytes(b"torn")
+    assert Card.load(tmp_path, b"settings") is None
+    check_card(card, card)
+    with pytest.raises(StateError, match="another --home"):
+        check_card(card, replace(card, encoder=b"other"))

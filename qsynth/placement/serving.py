@@ -1,0 +1,195 @@
+"""The mesh side of one node on one host.  Without torch: who was killed answers again at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from qsynth.errors import StateError
+from qsynth.identity.file import identity_of
+from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tls import tls_of
+from qsynth.node.assemble import assemble
+from qsynth.node.host import MeshHost
+from qsynth.node.outcome import Rules
+from qsynth.node.recorder import Recorder
+from qsynth.node.saved import entries_of, restore
+from qsynth.node.state import State
+from qsynth.types import Task
+
+Tell = Callable[[str], None]
+ALONE_S = 5.0  # without an answer: say so
+WATCH_S = 0.5
+MOST_LINES = 256  # different ones; the rest stand in events.jsonl
+# By what is counted: each line once.
+WARNINGS = {
+    "protocol": "a peer speaks another version of the protocol: run the same qsynth everywhere",
+    "rejected_future": "a packet from the future: this clock or its author's is off",
+    "impostor": "somebody speaks in another node's name, or its certificate is another node's",
+    "over_budget": "mesh.bytes_per_hour is spent: messages are left out until it has grown again",
+    "rate": "a peer sends more than mesh.requests_per_s: the rest is not looked at",
+    "unwelcome": "a node that trust.allow or trust.deny keeps out has tried to talk",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """Hold what the mesh side needs to know of a node's data; kept, it saves loading them first.
+
+    made_from: digest of the settings that it follows from.
+    """
+
+    made_from: bytes
+    name: str
+    seed: int
+    task: Task
+    encoder: bytes
+
+    def save(self, home: Path) -> None:
+        """Write the card.  Raises StateError."""
+        part = home / "card.part"
+        try:
+            part.write_bytes(msgspec.msgpack.encode(self))
+            part.replace(home / "card")
+        except OSError as error:
+            raise StateError(f"{home}/card: cannot be written ({error})") from None
+
+    @classmethod
+    def load(cls, home: Path, made_from: bytes) -> Card | None:
+        """Return the card of an earlier life, None where there is none of these settings."""
+        try:
+            card = msgspec.msgpack.decode((home / "card").read_bytes(), type=cls)
+        except (OSError, ValueError):
+            return None  # it will be made again
+        return card if card.made_from == made_from else None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hold the configs that a node's mesh side is put together from."""
+
+    rules: Rules
+    trust: Any
+    peers: Any
+    dht: Any
+    mesh: Any
+
+
+class Serving:
+    """A node that answers: identity, memory, socket, mesh thread, and who watches it.
+
+    tell: what the user is to know, line by line.  Raises StateError, or MeshError where its
+    address cannot be listened on.
+    """
+
+    def __init__(self, card: Card, settings: Settings, home: Path, tell: Tell) -> None:
+        identity = identity_of(home)
+        self.state, self.tell = State(home), tell
+        folder = home / "nodes" / card.name
+        folder.mkdir(parents=True, exist_ok=True)
+        mesh = settings.mesh
+        transport = PynngTransport(mesh.listening, mesh.max_message_bytes, tls_of(mesh))
+        address = mesh.advertise or transport.address
+        machine = assemble(
+            card.task, card.encoder, settings.rules, trust=settings.trust, peers=settings.peers,
+            dht=settings.dht, mesh=mesh, identity=identity, address=address,
+            epoch_s=time.time() - time.monotonic(), seed=card.seed,
+        )  # fmt: skip
+        machine.clock(time.monotonic())
+        known = restore(machine, self.state.load())
+        self.state.replace(entries_of(machine))
+        self.recorder = Recorder(identity.id.hex()[:8], folder / "events.jsonl", watched=True)
+        self.host = MeshHost(
+            machine, transport, self.recorder, lambda: [*mesh.join, *known], self.state
+        )
+        tell(f"node {identity.id.hex()[:16]} listens at {address}")
+        if machine.sequence:
+            tell(f"goes on: packet {machine.sequence}, {len(machine.held)} packets of others")
+        self.host.note([{"event": "started", "id": machine.me.hex()}])
+        self.host.start()
+        self._watcher = Watcher(self.host, mesh.join, tell)
+        self._watcher.start()
+        self.stop = threading.Event()
+        _stop_on_signals(self.stop)
+
+    def close(self) -> None:
+        """Stop serving; what the node knows is kept."""
+        self._watcher.stop()
+        self.host.close()
+        try:
+            self.state.replace(entries_of(self.host.node))
+        finally:
+            self.state.close()
+        self.recorder.close()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def end(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)  # asked twice: the next one ends it at once
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+class Watcher(threading.Thread):
+    """Tell what becomes of a node in its mesh: whom it has joined, who refuses it, and why.
+
+    join: the addresses that it was told to join through.
+    """
+
+    def __init__(self, host: MeshHost, join: tuple[str, ...], tell: Tell) -> None:
+        super().__init__(name="watcher", daemon=True)
+        self.host, self.join_through, self.tell = host, join, tell
+        self._stopped = threading.Event()
+        self._seen: set[str] = set()
+        self._began = time.monotonic()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Look now and then."""
+        while not self._stopped.wait(WATCH_S):
+            for record in self.host.recorder.news():
+                self._record(record)
+            self._counted()
+            if time.monotonic() - self._began > ALONE_S and self.host.node.alone:
+                asked = ", ".join(self.join_through) or "nobody (mesh.join is empty)"
+                self._once(f"alone: no answer yet; asked {asked}; others can join through "
+                           f"{self.host.node.address}")  # fmt: skip
+
+    def _counted(self) -> None:
+        """Tell what has happened that only counts show."""
+        counts = Counter(dict(self.host.node.counts))  # copies: the mesh thread goes on counting
+        counts += Counter(dict(self.host.node.rpc.counts))
+        for reason, line in WARNINGS.items():
+            if counts[reason]:
+                self._once(line)
+
+    def _record(self, record: dict[str, Any]) -> None:
+        event = record["event"]
+        if event == "joined":
+            self._once(f"joined through {record['through'][:16]}, knows {record['known']}")
+        elif event == "unreachable":
+            self._once(f"no answer at {record['address']}: is a node listening there?")
+        elif event == "refused":
+            # A peer's words, on somebody's terminal.
+            shown = "".join(c if c.isprintable() else "?" for c in record["reason"])
+            self._once(f"refused by a peer: {shown}")
+
+    def _once(self, line: str) -> None:
+        if line not in self._seen and len(self._seen) < MOST_LINES:
+            self._seen.add(line)
+            self.tell(line)
