@@ -1,12 +1,13 @@
 """The mesh: addressed one-way messages, and requests with deadlines over them."""
 
-from qsynth.mesh.memory import MemoryNetwork, MemoryTransport
+from qsynth.mesh.memory import Faults, MemoryNetwork, MemoryTransport
 from qsynth.mesh.rpc import Answer, Failure, Request, Rpc, Send
 from qsynth.mesh.transport import Transport
 
 __all__ = [
     "Answer",
     "Failure",
+    "Faults",
     "MemoryNetwork",
     "MemoryTransport",
     "Request",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,16 +25,34 @@ class _Delivery:
         self.network.deliver(now, self)
 
 
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong with messages.
+
+    loss: share that never arrives.  duplicates: share that arrives twice.  late: share that takes
+    up to `late_s` more, past whatever was sent after it.
+    """
+
+    loss: float = 0.0
+    duplicates: float = 0.0
+    late: float = 0.0
+    late_s: float = 5.0
+
+
 class MemoryNetwork:
     """Deliver messages and call timers in the order of a virtual clock.
 
-    latency_s: mean of a message; each is drawn from [.5, 1.5) of it by the seed.
-    loss: share of messages that never arrive.
+    latency_s: mean of a message; each is drawn from [.5, 1.5) of it by the seed.  faults: what goes
+    wrong with messages, drawn by the seed as well: the same seed goes wrong in the same way.
     """
 
-    def __init__(self, latency_s: float = 0.01, seed: int = 0, loss: float = 0.0) -> None:
+    def __init__(
+        self, latency_s: float = 0.01, seed: int = 0, faults: Faults | None = None
+    ) -> None:
         self.now = 0.0
-        self.latency_s, self.loss = latency_s, loss
+        self.latency_s, self.faults = latency_s, faults
+        self._sides: tuple[frozenset[str], ...] = ()
+        self._paused: dict[str, float] = {}  # until when
         self._rng = np.random.default_rng([seed, 7])
         self._order = 0  # of what has been put on the clock
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
@@ -57,12 +75,40 @@ class MemoryNetwork:
     def carry(self, sender: str, address: str, payload: bytes) -> None:
         """Deliver a message after a latency, if the address is alive then."""
         delay = self.latency_s * float(self._rng.uniform(0.5, 1.5))
-        if self.loss > 0.0 and float(self._rng.random()) < self.loss:
+        message, faults = _Delivery(self, sender, address, payload), self.faults
+        if faults is None:
+            self.at(self.now + delay, message)
             return
-        self.at(self.now + delay, _Delivery(self, sender, address, payload))
+        lost, twice, late = self._rng.random(3) < (faults.loss, faults.duplicates, faults.late)
+        if lost or self._divided(sender, address):
+            return
+        delay += faults.late_s * float(self._rng.random()) if late else 0.0
+        self.at(self.now + delay, message)
+        if twice:
+            self.at(self.now + delay + self.latency_s * float(self._rng.uniform(0.5, 1.5)), message)
+
+    def divide(self, *sides: Collection[str]) -> None:
+        """Carry nothing between these sets of addresses from now on; no sets heal all."""
+        self._sides = tuple(frozenset(side) for side in sides)
+
+    def pause(self, address: str, until: float) -> None:
+        """Let an address stand still: what reaches it waits until then."""
+        self._paused[address] = until
+
+    def standing(self, address: str) -> float | None:
+        """Return until when an address stands still, None where it goes."""
+        until = self._paused.get(address, 0.0)
+        return until if until > self.now else None
+
+    def _divided(self, sender: str, address: str) -> bool:
+        return any((sender in side) != (address in side) for side in self._sides)
 
     def deliver(self, now: float, message: _Delivery) -> None:
-        """Hand a message to its receiver, if that is alive now."""
+        """Hand a message to its receiver, if that is alive now, or once it goes again."""
+        until = self.standing(message.address)
+        if until is not None:
+            self.at(until, message)
+            return
         receiver = self._receivers.get(message.address)
         if receiver is not None:
             receiver(now, message.sender, message.payload)

@@ -21,7 +21,7 @@ from qsynth.bench.prints import clustered, quantised
 from qsynth.dht.config import Rings
 from qsynth.identity import Identity
 from qsynth.kernels import cosine_top
-from qsynth.mesh import MemoryNetwork
+from qsynth.mesh import Faults, MemoryNetwork
 from qsynth.mesh.config import Memory
 from qsynth.node.node import Node
 from qsynth.node.outcome import Outcome
@@ -93,7 +93,7 @@ class Fleet:
     def __init__(self, count: int, replaced: int, minutes: int, loss: float, retries: int) -> None:
         self.rng = np.random.default_rng(5)
         self.config = Memory(rpc_retries=retries)
-        self.network = MemoryNetwork(0.02, seed=5, loss=loss)
+        self.network = MemoryNetwork(0.02, seed=5, faults=Faults(loss=loss) if loss else None)
         total = count + replaced * minutes
         self.prints = quantised(clustered(total, count, 5))
         self.bytes, self.measuring = 0, False

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsynth.errors import MeshError
-from qsynth.mesh import Answer, MemoryNetwork, Request, Rpc
+from qsynth.mesh import Answer, Faults, MemoryNetwork, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, PynngTransport, messages_in
 
@@ -101,7 +101,7 @@ def test_the_memory_network_is_the_same_twice() -> None:
 
 
 def test_the_dead_get_nothing_and_lost_messages_do_not_arrive() -> None:
-    network = MemoryNetwork(0.1, loss=0.5)
+    network = MemoryNetwork(0.1, faults=Faults(loss=0.5))
     got: list[bytes] = []
     a = network.attach("a", lambda *_: None)
     b = network.attach("b", lambda now, sender, data: got.append(data))
