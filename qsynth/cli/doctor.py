@@ -63,7 +63,8 @@ def checks(config: Any, home: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "kernels", _kernels
     if config.mesh.name == "tcp":
         yield "mesh", lambda: _mesh(config)
-        yield "port", lambda: _port(config.mesh.listening)
+        if not config.mesh.dial_only:
+            yield "port", lambda: _port(config.mesh.listening)
         if config.mesh.tls:
             reached = config.mesh.advertise or config.mesh.listening
             yield "tls", lambda: _tls(Path(config.mesh.tls).expanduser(), home, reached)
@@ -152,7 +153,7 @@ def _tls(folder: Path, home: Path, reached: str) -> str:
     if certificate.days_left <= 0:
         raise UnfitError(f"{folder}: the certificate has expired")
     host = host_of(reached).strip("[]")
-    if not is_any(host) and host not in certificate.hosts:
+    if host and not is_any(host) and host not in certificate.hosts:
         raise UnfitError(
             f"{folder}: the certificate is for {', '.join(certificate.hosts)}, not {host}"
         )

@@ -142,6 +142,11 @@ def check_mesh(config: RunConfig) -> None:
     if config.peers.name in ("oracle", "central"):
         raise ConfigError(f"peers.name={config.peers.name}: knows more than a node can")
     tls = bool(mesh.tls)
+    for address in mesh.join:
+        check_address("mesh.join", address, tls=tls)
+    if mesh.dial_only:
+        _check_dial_only(mesh)
+        return
     check_address("mesh.listen", mesh.listening, free_port=True, tls=tls)
     host = host_of(mesh.listening)
     if mesh.advertise:
@@ -151,10 +156,19 @@ def check_mesh(config: RunConfig) -> None:
             f"mesh.listen={mesh.listen}: others cannot dial {host}; set mesh.advertise="
             f"{scheme(tls)}NAME:PORT, where they reach this host"
         )
-    for address in mesh.join:
-        check_address("mesh.join", address, tls=tls)
     if not is_loopback(host) and not tls and not mesh.insecure:
         raise ConfigError(
             f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join; set "
             "mesh.tls (`qsynth node keys`), or mesh.insecure=true where the network is trusted"
         )
+
+
+def _check_dial_only(mesh: Tcp) -> None:
+    """Raise ConfigError where a node that nobody can dial is told where others would dial it."""
+    for key in ("listen", "advertise"):
+        if getattr(mesh, key):
+            raise ConfigError(
+                f"mesh.{key}={getattr(mesh, key)}: with mesh.dial_only=true nobody dials this node"
+            )
+    if not mesh.join:
+        raise ConfigError("mesh.join=[]: with mesh.dial_only=true it must name a node to dial")

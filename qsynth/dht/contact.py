@@ -12,6 +12,8 @@ MAX_ADDRESS = 160
 MAX_DENSITY = 127
 # A peer may name these alone: `pipe:` is how a transport calls its own connections.
 SCHEMES = ("ipc://", "tcp://", "tls+tcp://", "memory:")
+UNREACHABLE = "none:"  # of a node that can only dial out and that nobody relays yet
+RELAY = "relay:"
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
@@ -37,9 +39,33 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         """Return whether all fields are in range; size: of this task's fingerprints."""
         return (
             len(self.id) == ID_BYTES
-            and self.address.startswith(SCHEMES)
+            and self._reachable()
             and len(self.address) <= MAX_ADDRESS
             and len(self.fingerprint) == size
             and 0 <= self.version < 2**63
             and 0 <= self.density <= MAX_DENSITY
         )
+
+    def _reachable(self) -> bool:
+        """Return whether the address is one of a kind that this node may tell of itself."""
+        inner = relayed(self.address)
+        if inner is not None:
+            return inner[0] == self.id and inner[1].startswith(SCHEMES)
+        return self.address == UNREACHABLE or self.address.startswith(SCHEMES)
+
+
+def relay_address(node: NodeId, through: str) -> str:
+    """Return the address of a node that is reached through another's address."""
+    return f"{RELAY}{node.hex()}@{through}"
+
+
+def relayed(address: str) -> tuple[NodeId, str] | None:
+    """Return which node an address is of and through which address; None where it is direct."""
+    if not address.startswith(RELAY):
+        return None
+    name, _, through = address[len(RELAY) :].partition("@")
+    try:
+        node = bytes.fromhex(name)
+    except ValueError:
+        node = b""
+    return node, through

@@ -21,6 +21,9 @@ class Shared:
     bytes_per_hour: int | None = setting(
         None, "that a node may send, saved up for an hour at most; null: any", low=65536
     )
+    relay_most: int = setting(
+        16, "nodes that can only dial out, reached through this one at most; 0: none", low=0
+    )
     linger_s: float = setting(30.0, "seconds a finished node serves others at most", low=0.0)
 
 
@@ -39,6 +42,9 @@ class Tcp(Shared):
     host: str = setting("127.0.0.1", "address to listen on")
     listen: str = setting("", "tcp://host:port of `qsynth node up`; empty: a free port of `host`")
     advertise: str = setting("", "tcp://host:port that others reach the node at; empty: `listen`")
+    dial_only: bool = setting(
+        False, "nobody can dial this node (behind NAT): be reached through a peer that relays"
+    )
     join: tuple[str, ...] = setting([], "addresses of live nodes, any of them, to join through")
     tls: str = setting(
         "", "folder of key.pem, certificate.pem, authority.pem, revoked.pem (`qsynth node keys`); "
@@ -48,7 +54,9 @@ class Tcp(Shared):
 
     @property
     def listening(self) -> str:
-        """Return the address to listen on."""
+        """Return the address to listen on; empty where nobody could dial it."""
+        if self.dial_only:
+            return ""
         return self.listen or f"{'tls+' if self.tls else ''}tcp://{self.host}:0"
 
 

@@ -53,6 +53,7 @@ class MemoryNetwork:
         self.latency_s, self.faults = latency_s, faults
         self._sides: tuple[frozenset[str], ...] = ()
         self._paused: dict[str, float] = {}  # until when
+        self._hidden: dict[str, set[str]] = {}  # whom it has dialled
         self._rng = np.random.default_rng([seed, 7])
         self._order = 0  # of what has been put on the clock
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
@@ -74,6 +75,10 @@ class MemoryNetwork:
 
     def carry(self, sender: str, address: str, payload: bytes) -> None:
         """Deliver a message after a latency, if the address is alive then."""
+        if sender in self._hidden:
+            self._hidden[sender].add(address)
+        if sender not in self._hidden.get(address, (sender,)):
+            return  # nobody can dial it
         delay = self.latency_s * float(self._rng.uniform(0.5, 1.5))
         message, faults = _Delivery(self, sender, address, payload), self.faults
         if faults is None:
@@ -86,6 +91,10 @@ class MemoryNetwork:
         self.at(self.now + delay, message)
         if twice:
             self.at(self.now + delay + self.latency_s * float(self._rng.uniform(0.5, 1.5)), message)
+
+    def hide(self, address: str) -> None:
+        """Carry to an address from now on only what comes from where it has sent something to."""
+        self._hidden[address] = set()
 
     def divide(self, *sides: Collection[str]) -> None:
         """Carry nothing between these sets of addresses from now on; no sets heal all."""

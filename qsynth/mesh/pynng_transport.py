@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import pynng
 
+from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
 from qsynth.mesh.address import host_of, scheme
 from qsynth.mesh.tls import Tls, dialled, peer_of
@@ -52,8 +53,8 @@ class _Line:
 class PynngTransport:
     """Carry messages over pynng.
 
-    listen: `ipc:///path`, `tcp://host:0` for a free port, or `tls+tcp://host:port`.  max_bytes: of
-    a message received.  tls: with it nothing is dialled without.
+    listen: `ipc:///path`, `tcp://host:0` for a free port, or `tls+tcp://host:port`; empty where
+    nobody could dial it.  max_bytes: of a message received.  tls: nothing is dialled without it.
     Raises MeshError where the address cannot be bound.
     """
 
@@ -88,12 +89,13 @@ class PynngTransport:
         try:
             if tls is not None:
                 self._socket.tls_config = tls.server()
-            self._socket.listen(listen)
+            if listen:
+                self._socket.listen(listen)
         except pynng.NNGException as error:
             self.close()
             raise MeshError(f"{listen}: cannot be listened on ({error})") from None
-        self._address = listen
-        if not listen.startswith("ipc://"):
+        self._address = listen or UNREACHABLE
+        if listen and not listen.startswith("ipc://"):
             port = str(self._socket.listeners[0].local_address).rsplit(":", 1)[1]
             self._address = f"{scheme(tls is not None)}{host_of(listen)}:{port}"
 

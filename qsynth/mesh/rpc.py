@@ -15,6 +15,7 @@ from qsynth.types import NodeId
 
 PROTOCOL = 1
 REQUEST, ANSWER, REFUSAL = 0, 1, 2
+FORWARD, DELIVERY = 3, 4  # a message inside: to be carried on, and carried here
 
 
 class Send(NamedTuple):
@@ -45,6 +46,16 @@ class Request:
     kind: str
     sender: NodeId
     body: bytes
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A message inside a message.  forward: whether it is for somebody else."""
+
+    address: str
+    sender: NodeId
+    body: bytes
+    forward: bool
 
 
 @dataclass(frozen=True)
@@ -110,9 +121,13 @@ class Rpc:
         payload = self._wrap(type_, request.number, request.kind, body)
         return Send(request.address, payload, f"{request.kind if known else 'unknown'}_answer")
 
+    def wrap(self, body: bytes, forward: bool) -> bytes:
+        """Return a message that carries another inside."""
+        return self._wrap(FORWARD if forward else DELIVERY, 0, "", body)
+
     def receive(
         self, address: str, payload: bytes, proved: bytes | None = None
-    ) -> Request | Answer | None:
+    ) -> Request | Answer | Carried | None:
         """Return what a message is; None, and a count, where it is none of ours.
 
         proved: the id that its connection has proved, which must be its sender's.
@@ -133,6 +148,9 @@ class Rpc:
             return None
         if envelope.type == REQUEST:
             return Request(address, envelope.number, envelope.kind, envelope.sender, envelope.body)
+        if envelope.type in (FORWARD, DELIVERY):
+            forward = envelope.type == FORWARD
+            return Carried(address, envelope.sender, envelope.body, forward)
         pending = self._pending.get(envelope.number)
         if pending is None or pending.kind != envelope.kind:
             self.counts["late_answer"] += 1

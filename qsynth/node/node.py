@@ -15,15 +15,17 @@ import numpy as np
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.identity import Identity
-from qsynth.mesh import Answer, Failure, Request, Rpc
+from qsynth.mesh import Answer, Carried, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.mesh.pressure import Buckets, Budget
 from qsynth.node import wire
+from qsynth.node.acquaintances import Acquaintances
 from qsynth.node.effects import Effects, Errand
 from qsynth.node.fetching import fetched
 from qsynth.node.holding import Holding
 from qsynth.node.outcome import Outcome, is_new
 from qsynth.node.records import Records
+from qsynth.node.relays import Relays
 from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.state import OWN, Entry
@@ -37,7 +39,6 @@ from qsynth.types import Fingerprint, NodeId
 NOTICES = 4  # contacts told of news directly; the rest hear of it when they ask
 JOIN_ADDRESSES = 3
 JOIN_RETRY_S = 0.5
-MOST_DEAD = 4096  # kept in mind, the newest
 FAREWELL_S = 1.0  # between two rounds of asking whether the others have finished
 
 
@@ -67,9 +68,7 @@ class Node:
         self.query: Fingerprint = self.table.own  # whom to look for
         self.same, self.sequence = 0.0, 0  # how alike the same data would look; own packets
         self._bootstrap: list[str] = []
-        self._dead: dict[NodeId, int] = {}
         self.entries: list[Entry] = []  # to be remembered, of the call that is being done
-        self._new: list[Contact] = []  # who speaks for the first time, in this message
         self.joined = False
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together
         self._now = 0.0
@@ -80,6 +79,8 @@ class Node:
         self.records = Records(self)
         self.searches = Searches(self, seed)
         self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
+        self.relays = Relays(self, mesh, rpc_seed)
+        self.others = Acquaintances(self, self.relays.lost)
 
     # -- entries ---------------------------------------------------------------------------
 
@@ -104,17 +105,19 @@ class Node:
             effects.forget.append(address)
             return self._done(effects)
         received = self.rpc.receive(address, payload, proved)
+        if isinstance(received, Carried):
+            received = self.relays.carried(now, received, effects)
         if isinstance(received, Request) and not self.admission.welcomes(received.sender):
             self.counts["unwelcome"] += 1
         elif isinstance(received, Request):
             answer, heard = serve(self, received)
             effects.sends.append(answer)
-            self._learn(heard)
+            self.others.learn(heard)
         elif isinstance(received, Answer):
             self._answered(now, received, effects)
-        for contact in self._new:
+        for contact in self.others.new:
             self.records.met(now, contact, effects)
-        self._new.clear()
+        self.others.new.clear()
         return self._done(effects)
 
     def timer(self, now: float) -> Effects:
@@ -127,6 +130,7 @@ class Node:
         if self._retry_at is not None and now >= self._retry_at:
             self._hello(now, effects)
         self.records.timer(now, effects)
+        self.relays.timer(now, effects)
         return self._done(effects)
 
     def end_period(self, now: float, period: int, outcome: Outcome | None, same: float) -> Effects:
@@ -176,6 +180,7 @@ class Node:
 
     def _done(self, effects: Effects) -> Effects:
         effects.entries, self.entries = self.entries, []
+        effects.sends = self.relays.outgoing(effects.sends)
         sends = self.budget.within(self._now, effects.sends)
         if len(sends) < len(effects.sends):
             self.counts["over_budget"] += len(effects.sends) - len(sends)
@@ -187,10 +192,8 @@ class Node:
     @property
     def wake_at(self) -> float | None:
         """Return when `timer` wants to be called."""
-        times = [
-            t for t in (self.rpc.wake_at, self._retry_at, self.records.wake_at) if t is not None
-        ]
-        return min(times) if times else None
+        each = (self.rpc.wake_at, self._retry_at, self.records.wake_at, self.relays.wake_at)
+        return min((t for t in each if t is not None), default=None)
 
     @property
     def alone(self) -> bool:
@@ -202,15 +205,19 @@ class Node:
         """Return whether every node known has finished."""
         return all(contact.finished for contact in self.table.contacts.values())
 
+    def gone(self, node: NodeId) -> bool:
+        """Return whether a node has not answered when it was last asked."""
+        return self.others.gone(node)
+
+    def heard(self, body: wire.Contacts | wire.Found) -> list[Contact]:
+        """Take the contacts that a node has told of; return who is not dead."""
+        return self.others.heard(body)
+
     def contact(self) -> Contact:
         """Return who I am now."""
         own = self.table.own.tobytes()
         density = self.table.density if self.table.crowded else 0
         return Contact(self.me, self.address, own, self.sequence, self.finished, density)
-
-    def gone(self, node: NodeId) -> bool:
-        """Return whether a node has not answered when it was last asked."""
-        return node in self._dead
 
     def authors(self) -> dict[NodeId, Admitted]:
         """Return the admitted packets to learn from now, by author."""
@@ -291,7 +298,7 @@ class Node:
         wrong = errand is not None and answer.sender != errand.contact.id
         if errand is not None and (wrong or not self.admission.welcomes(answer.sender)):
             self.counts["impostor" if wrong else "unwelcome"] += 1  # not who was asked, or denied
-            self._drop(errand.contact.id)
+            self.others.drop(errand.contact.id)
             if errand.job is not None and self.tree is not None:
                 self.tree.failed(now, answer.kind, errand, effects)
             self.records.failed(now, errand, effects)
@@ -299,6 +306,8 @@ class Node:
             self.records.answered(now, answer, errand, effects)
         elif errand is not None and errand.job is not None:
             self._job_answered(now, answer, errand, effects)
+        elif answer.kind == wire.RELAY and errand is not None:
+            self.relays.answered(now, answer, errand.contact, effects)
         elif answer.refused:
             refusal = wire.unpack(answer.body, wire.Refusal)
             reason = refusal.reason[:200] if refusal else "malformed"
@@ -310,22 +319,18 @@ class Node:
         elif answer.kind in (wire.NOTICE, wire.KEEP):
             notice = wire.unpack(answer.body, wire.Notice)
             if notice is not None and notice.contact.id == answer.sender:
-                self._learn([notice.contact])
+                self.others.learn([notice.contact])
                 if answer.kind == wire.KEEP:
                     self.holding.kept_by(answer.sender)
         else:
             found = wire.unpack(answer.body, wire.Contacts)
             if found is not None and found.contact.id == answer.sender:
-                contacts = self.heard(found)
+                contacts = self.others.heard(found)
                 orphans = found.orphans[: wire.MAX_CONTACTS]
                 self.holding.offered([c for c in orphans if c.valid(self.size)], found.contact)
             if answer.kind == wire.HELLO and contacts:
                 self._hello_answered(now, answer, effects)
         self.searches.returned(now, errand, contacts, effects)
-
-    def heard(self, body: wire.Contacts | wire.Found) -> list[Contact]:
-        """Take the contacts that a node has told of, itself the first; return who is not dead."""
-        return self._learn([body.contact, *body.contacts[: wire.MAX_CONTACTS]])
 
     def _job_answered(self, now: float, answer: Answer, errand: Errand, effects: Effects) -> None:
         assert self.tree is not None
@@ -354,45 +359,8 @@ class Node:
         if failure.kind == wire.FETCH:
             self.searches.soon()  # others may keep what it cannot give
             self.searches.fetching.discard((errand.author or errand.contact).id)
-        self._drop(errand.contact.id)
+        self.others.drop(errand.contact.id)
         if errand.job is not None and self.tree is not None:
             self.tree.failed(now, failure.kind, errand, effects)
         self.records.failed(now, errand, effects)
         self.searches.returned(now, errand, None, effects)
-
-    def _drop(self, node: NodeId) -> None:
-        contact = self.table.contacts.get(node)
-        # Others may still tell of it: remember which version is dead, until a newer one speaks.
-        self._dead[node] = contact.version if contact else self._dead.get(node, 0)
-        while len(self._dead) > MOST_DEAD:
-            del self._dead[next(iter(self._dead))]
-        if contact is not None:
-            self.upkeep.lose(contact)
-        self.table.remove(node)
-        self.holding.lost(node)
-        if self.tree is not None:
-            self.tree.dead(node)
-
-    def _learn(self, contacts: Sequence[Contact]) -> list[Contact]:
-        """Take contacts, of which the first has spoken itself; return who is not dead."""
-        kept = [
-            self.table.where_it_said(c) if at else c
-            for at, c in enumerate(contacts)
-            if c.valid(self.size) and c.id != self.me and self.admission.welcomes(c.id)
-        ]
-        if len(kept) < len(contacts):
-            self.counts["bad_contact"] += sum(not c.valid(self.size) for c in contacts)
-        alive = []
-        for at, contact in enumerate(kept):
-            if at == 0 and contact.id == contacts[0].id:
-                self._dead.pop(contact.id, None)
-                if self.upkeep.find(contact.id):
-                    self._new.append(contact)
-            if contact.id not in self._dead:
-                alive.append(contact)
-                self.table.add(contact)
-            else:
-                self.upkeep.rumour(contact)
-        if self.tree is not None:
-            self.tree.heard(alive)
-        return alive

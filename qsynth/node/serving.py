@@ -14,6 +14,7 @@ from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
+from qsynth.node.relays import Relays
 from qsynth.node.sums import SumTree, serve_sums
 from qsynth.node.upkeep import Upkeep
 from qsynth.trust import Admission
@@ -33,6 +34,7 @@ BODIES: dict[str, type] = {
     wire.FIND: wire.Find,
     wire.SUM: wire.SumQuery,
     wire.PIECE: wire.PieceQuery,
+    wire.RELAY: wire.Relay,
 }
 
 
@@ -50,6 +52,7 @@ class Server(Protocol):
     upkeep: Upkeep
     holding: Holding
     records: Records
+    relays: Relays
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -86,6 +89,8 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
         return node.records.keep(body)
     if isinstance(body, wire.Find):
         return node.records.tell(body)
+    if isinstance(body, wire.Relay):
+        return node.relays.promise(request, body)
     if isinstance(body, wire.Notice):
         return wire.Notice(node.contact())
     return serve_sums(node.tree, body) if node.tree else wire.Refusal("no_sums")

@@ -8,10 +8,11 @@ import msgspec
 
 from qsynth.dht import Contact
 from qsynth.dht.record import Record
+from qsynth.types import NodeId
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
 SUM, PIECE, GOSSIP, KEEP = "sum", "piece", "gossip", "keep"
-STORE, FIND, WALK = "store", "find", "walk"
+STORE, FIND, WALK, RELAY = "store", "find", "walk", "relay"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -132,6 +133,35 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
     """Tell who I am now; the answer tells the same of the other."""
 
     contact: Contact
+
+
+class Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """Hold a message that somebody carries: whose it is, and a signature for one receiver alone."""
+
+    author: bytes
+    payload: bytes
+    signature: bytes
+
+
+class Relay(msgspec.Struct, frozen=True, array_like=True):
+    """Ask to be reached through the receiver; asked again before the promise runs out.
+
+    sealed: holds the time in 8 bytes, milliseconds since the epoch: not to be said twice.
+    """
+
+    contact: Contact
+    sealed: Sealed
+
+
+class Parcel(msgspec.Struct, frozen=True, array_like=True):
+    """Ask a relay to carry a message to a node, or back to whoever has a ticket.
+
+    On its way to the receiver the ticket is what its answer is sent back under.
+    """
+
+    node: NodeId
+    ticket: bytes
+    sealed: Sealed
 
 
 class Contacts(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import StateError
 from qsynth.identity.file import identity_of
 from qsynth.mesh.pynng_transport import PynngTransport
@@ -99,6 +100,7 @@ class Serving:
         mesh = settings.mesh
         transport = PynngTransport(mesh.listening, mesh.max_message_bytes, tls_of(mesh))
         address = mesh.advertise or transport.address
+        name = identity.id.hex()[:16]
         machine = assemble(
             card.task, card.encoder, settings.rules, trust=settings.trust, peers=settings.peers,
             dht=settings.dht, mesh=mesh, identity=identity, address=address,
@@ -111,7 +113,8 @@ class Serving:
         self.host = MeshHost(
             machine, transport, self.recorder, lambda: [*mesh.join, *known], self.state
         )
-        tell(f"node {identity.id.hex()[:16]} listens at {address}")
+        tell(f"node {name} dials out only, and looks for a peer that relays" if mesh.dial_only else
+             f"node {name} listens at {address}")  # fmt: skip
         if machine.sequence:
             tell(f"goes on: packet {machine.sequence}, {len(machine.held)} packets of others")
         self.host.note([{"event": "started", "id": machine.me.hex()}])
@@ -167,8 +170,9 @@ class Watcher(threading.Thread):
             self._counted()
             if time.monotonic() - self._began > ALONE_S and self.host.node.alone:
                 asked = ", ".join(self.join_through) or "nobody (mesh.join is empty)"
-                self._once(f"alone: no answer yet; asked {asked}; others can join through "
-                           f"{self.host.node.address}")  # fmt: skip
+                here = self.host.node.address
+                where = "" if here == UNREACHABLE else f"; others can join through {here}"
+                self._once(f"alone: no answer yet; asked {asked}{where}")
 
     def _counted(self) -> None:
         """Tell what has happened that only counts show."""
@@ -182,6 +186,8 @@ class Watcher(threading.Thread):
         event = record["event"]
         if event == "joined":
             self._once(f"joined through {record['through'][:16]}, knows {record['known']}")
+        elif event == "relayed":
+            self._once(f"reached through {record['through'][:16]}, which relays")
         elif event == "unreachable":
             self._once(f"no answer at {record['address']}: is a node listening there?")
         elif event == "refused":

@@ -55,7 +55,7 @@ def execute(
 
     announce: called once, before the nodes start.  progress: called now and then meanwhile.
     """
-    for key in ("listen", "advertise", "join", "tls"):
+    for key in ("listen", "advertise", "join", "tls", "dial_only"):
         value = getattr(config.mesh, key, None)
         if value:
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")

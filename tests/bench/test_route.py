@@ -205,9 +205,9 @@ def lookup_of(network, peer, wanted, exact: bool) -> list[Contact]:
     node, found = peer.node, []
     start = starts(node, wanted, exact)
     # Tables stay what they are while the two are compared.
-    frozen = {p: p.node._learn for p in nodes_of(network)}
+    frozen = {p: p.node.others.learn for p in nodes_of(network)}
     for p in frozen:
-        p.node._learn = lambda contacts: list(contacts)
+        p.node.others.learn = lambda contacts: list(contacts)
     if exact:
         lookup, kind = Lookup(wanted.me, 1, node.me, start, exact_limits(CONFIG)), wire.NEAREST
     else:
@@ -221,7 +221,7 @@ def lookup_of(network, peer, wanted, exact: bool) -> list[Contact]:
     network.run_until(network.now + 5.0)
     del node.searches._end
     for p, learned in frozen.items():
-        p.node._learn = learned
+        p.node.others.learn = learned
     return found
 
 

@@ -466,7 +466,7 @@ def test_a_denied_node_that_answers_holds_no_lookup_up() -> None:
     me.admission = replace(me.admission, config=config)
     made_up = Contact(b"\x07" * 32, denied.address, me.table.own.tobytes(), 1)
     for period in range(1, 8):
-        me._learn([made_up, made_up])
+        me.others.learn([made_up, made_up])
         peers[0].period(period=period)
         network.run_until(network.now + 20.0)
         assert not me.searches._under_way

@@ -1,0 +1,244 @@
+"""Nodes that can only dial out: reached through a peer that relays, which cannot cheat."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import pytest
+
+from qsynth.dht import Contact
+from qsynth.dht.contact import UNREACHABLE, relay_address, relayed
+from qsynth.identity import Identity
+from qsynth.identity.authority import Authority
+from qsynth.mesh import MemoryNetwork, Rpc
+from qsynth.mesh.config import Memory, Tcp
+from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tls import Tls
+from qsynth.node import wire
+from qsynth.node.host import MeshHost
+from qsynth.node.recorder import Recorder
+from qsynth.node.relays import PROMISED_S, RENEW_S
+from tests.node.test_node import Peer, mesh, turn
+
+PATIENCE_S = 30.0
+
+
+class Behind(Peer):
+    """A node that nobody can dial."""
+
+    def __init__(self, network, number, **settings) -> None:
+        super().__init__(network, number, **settings)
+        network.hide(f"memory:{number}")
+        self.node.address = UNREACHABLE
+        self.node.relays.wanted = True
+
+
+def hidden_mesh(direct: int, behind: int):
+    network, peers = mesh(direct)
+    for number in range(direct, direct + behind):
+        peer = Behind(network, number)
+        peer.join(*peers[:2])
+        peer.period()
+        network.run_until(network.now + 3.0)
+        peers.append(peer)
+    return network, peers
+
+
+def test_a_node_that_nobody_can_dial_is_asked_and_learned_from() -> None:
+    network, peers = hidden_mesh(3, 3)
+    turn(network, peers, 6)
+    for peer in peers:
+        authors = peer.node.authors()
+        numbers = {p.number for p in peers if p.node.me in authors}
+        assert len(numbers) == 2  # of three alike, so also of those that are hidden
+        assert all(number % 2 == peer.number % 2 for number in numbers)
+        assert len(peer.node.table) == len(peers) - 1
+    for peer in peers[3:]:
+        inner = relayed(peer.node.address)
+        assert inner is not None
+        assert inner[0] == peer.node.me
+        assert [e["through"] for e in peer.events("relayed")]
+    assert sum(peer.node.counts["relayed"] for peer in peers[:3]) > 0
+    assert not any(peer.events("reject") for peer in peers)
+
+
+def test_a_relay_that_dies_is_replaced() -> None:
+    network, peers = hidden_mesh(3, 2)
+    turn(network, peers, 3)
+    hidden = peers[3]
+    first = hidden.events("relayed")[-1]["through"]
+    dead = next(p for p in peers if p.node.me.hex() == first)
+    dead.transport.close()
+    rest = [p for p in peers if p is not dead]
+    for _ in range(int(RENEW_S) + 10):
+        turn(network, rest, 1)
+    assert hidden.events("relayed")[-1]["through"] != first
+    for peer in rest:
+        assert hidden is peer or hidden.node.me in peer.node.table.contacts
+        if peer is not hidden:
+            assert peer.node.table.contacts[hidden.node.me].address == hidden.node.address
+
+
+def test_a_relay_takes_so_many_and_those_who_go_silent_make_room() -> None:
+    network, peers = hidden_mesh(2, 2)
+    one, two = peers[0].node, peers[1].node
+    assert one.relays._clients or two.relays._clients
+    for node in (one, two):
+        node.relays.most = 1
+    third = Behind(network, 9)
+    third.join(*peers[:2])
+    network.run_until(network.now + 10.0)
+    clients = len(one.relays._clients) + len(two.relays._clients)
+    assert clients == 2 + (relayed(third.node.address) is not None)
+    peers[2].transport.close()
+    peers[3].transport.close()
+    for peer in (peers[2], peers[3]):
+        peer.node.relays.wanted = False
+    network.run_until(network.now + 2 * PROMISED_S)
+    assert relayed(third.node.address) is not None
+
+
+def test_a_relay_can_neither_make_nor_change_nor_redirect_a_message() -> None:
+    network, peers = hidden_mesh(2, 1)
+    hidden, other = peers[2].node, peers[0].node
+    mallory = Identity.seeded("mallory")
+    inner = Rpc(other.me, Memory(), 1).request(0.0, "x", wire.NOTICE, b"", None)[0].payload
+    said = b"qsynth carried 1" + hidden.me + inner
+    good = wire.Sealed(other.identity.public_key, inner, other.identity.sign(said))
+    forged = [
+        msgspec.structs.replace(good, payload=good.payload + b"x"),
+        msgspec.structs.replace(good, signature=bytes(64)),
+        msgspec.structs.replace(good, author=mallory.public_key),
+        wire.Sealed(good.author, inner,
+                    other.identity.sign(b"qsynth carried 1" + mallory.id + inner)),
+    ]  # fmt: skip
+    rpc = Rpc(peers[1].node.me, Memory(), 2)
+    for sealed in forged:
+        before = hidden.counts["relay_signature"]
+        parcel = wire.pack(wire.Parcel(hidden.me, b"", sealed))
+        effects = hidden.message(network.now, "memory:1", rpc.wrap(parcel, False))
+        assert effects.sends == []
+        assert hidden.counts["relay_signature"] == before + 1
+    # Signed by mallory in another's name: the sender inside is not who has signed.
+    sealed = wire.Sealed(mallory.public_key, inner,
+                         mallory.sign(b"qsynth carried 1" + hidden.me + inner))  # fmt: skip
+    parcel = wire.pack(wire.Parcel(hidden.me, b"", sealed))
+    before = hidden.rpc.counts["impostor"]
+    assert hidden.message(network.now, "memory:1", rpc.wrap(parcel, False)).sends == []
+    assert hidden.rpc.counts["impostor"] == before + 1
+    # A message inside a message inside a message goes nowhere.
+    nested = rpc.wrap(parcel, True)
+    sealed = wire.Sealed(other.identity.public_key, nested,
+                         other.identity.sign(b"qsynth carried 1" + hidden.me + nested))  # fmt: skip
+    parcel = wire.pack(wire.Parcel(hidden.me, b"", sealed))
+    assert hidden.message(network.now, "memory:1", rpc.wrap(parcel, False)).sends == []
+
+
+def test_nobody_registers_in_anothers_name() -> None:
+    network, peers = hidden_mesh(2, 1)
+    relay, victim = peers[0].node, peers[2].node
+    mallory = Identity.seeded("mallory")
+    now = network.now
+    said = int(1000 * relay.wall_s() + 5000).to_bytes(8, "big")
+    seal = wire.Sealed(
+        mallory.public_key, said, mallory.sign(b"qsynth carried 1" + relay.me + said)
+    )
+    body = wire.pack(wire.Relay(victim.contact(), seal))
+    before = dict(relay.relays._clients)
+    ask = Rpc(victim.me, Memory(), 5).request(now, "x", wire.RELAY, body, None)[0].payload
+    relay.message(now, "memory:66", ask)
+    assert relay.relays._clients == before
+    assert relay.counts["refused_relay"] >= 1
+    # What the victim itself has said once, long ago or already, is not taken again.
+    for late in (0, -10_000_000):
+        said = int(1000 * relay.wall_s() + late).to_bytes(8, "big")
+        identity = victim.identity
+        seal = wire.Sealed(identity.public_key, said,
+                           identity.sign(b"qsynth carried 1" + relay.me + said))  # fmt: skip
+        body = wire.pack(wire.Relay(victim.contact(), seal))
+        ask = Rpc(victim.me, Memory(), 5).request(now, "x", wire.RELAY, body, None)[0].payload
+        relay.message(now, "memory:2", ask)
+        known = dict(relay.relays._clients)
+        relay.message(now, "memory:66", ask)
+        assert relay.relays._clients == known
+
+
+def test_what_nobody_has_promised_is_not_carried() -> None:
+    network, peers = mesh(3)
+    relay, asker = peers[0].node, peers[1].node
+    sealed = wire.Sealed(b"k" * 32, b"x", b"s" * 64)
+    for ticket in (b"", b"unknown!"):
+        parcel = wire.pack(wire.Parcel(peers[2].node.me, ticket, sealed))
+        message = Rpc(asker.me, Memory(), 1).wrap(parcel, True)
+        assert relay.message(network.now, "memory:1", message).sends == []
+    assert relay.counts["relay_unknown"] == 2
+    flood = [relay.message(network.now, "memory:1", message) for _ in range(900)]
+    assert not any(effects.sends for effects in flood)
+    assert relay.counts["relay_rate"] > 0
+
+
+@pytest.mark.parametrize(
+    ("address", "valid"),
+    [
+        (relay_address(b"i" * 32, "tcp://10.0.0.1:7700"), True),
+        (relay_address(b"i" * 32, "tls+tcp://host:7700"), True),
+        (relay_address(b"j" * 32, "tcp://10.0.0.1:7700"), False),
+        (relay_address(b"i" * 32, relay_address(b"i" * 32, "tcp://h:1")), False),
+        (relay_address(b"i" * 32, "pipe:3"), False),
+        ("relay:zz@tcp://h:1", False),
+        ("relay:", False),
+        ("back:00.00@pipe:1", False),
+        ("pipe:3", False),
+        (UNREACHABLE, True),
+    ],
+)
+def test_a_contact_tells_of_no_address_but_its_own(address: str, valid: bool) -> None:
+    assert Contact(b"i" * 32, address, b"\x01" * 4, 1).valid(4) == valid
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_over_sockets_and_over_tls(tmp_path, secure: bool) -> None:
+    authority = Authority.init(tmp_path / "authority") if secure else None
+    network = MemoryNetwork()
+    hosts: list[MeshHost] = []
+    try:
+        for number in range(3):
+            peer = Peer(network, number)
+            node = peer.node
+            tls = None
+            if authority is not None:
+                authority.issue(node.me, ["127.0.0.1"], 1.0, tmp_path / str(number))
+                tls = Tls(tmp_path / str(number))
+            scheme = "tls+tcp" if secure else "tcp"
+            listen = f"{scheme}://127.0.0.1:0" if number == 0 else ""
+            transport = PynngTransport(listen, Tcp().max_message_bytes, tls)
+            node.address, node.relays.wanted = transport.address, not listen
+            node.epoch_s = time.time() - time.monotonic()
+            node.clock(time.monotonic())
+            join = [host.node.address for host in hosts[:1]]
+            recorder = Recorder(str(number), None, watched=True)
+            hosts.append(MeshHost(node, transport, recorder, lambda join=join: join))
+            hosts[-1].start()
+            hosts[-1].end_period(0, peer.outcome, 1.0)
+        until(lambda: all(relayed(host.node.address) for host in hosts[1:]))
+        key = b"k" * 32
+        # The two that only dial out talk to each other: through the first.
+        until(lambda: hosts[2].node.me in hosts[1].node.table.contacts)
+        assert hosts[1].store(key, b"value", 60.0).result(PATIENCE_S) >= 1
+        found = hosts[2].get(key).result(PATIENCE_S)
+        assert [record.value for record in found] == [b"value"]
+        until(lambda: [h.end_period(1, None, 1.0) for h in hosts] and 1 in
+              [len(h.node.held) for h in hosts[2:]])  # fmt: skip
+        assert hosts[0].node.counts["relayed"] > 0
+        assert not any(host.node.rpc.counts["impostor"] for host in hosts)
+    finally:
+        for host in hosts:
+            host.close()
+
+
+def until(condition) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
