@@ -46,6 +46,12 @@ class Budget:
         self.left = float(per_hour or 0)
         self._since: float | None = None
 
+    def go_on(self, left: int, passed_s: float) -> None:
+        """Go on from what was left some seconds ago, in an earlier life."""
+        if self.per_hour is not None:
+            grown = max(passed_s, 0.0) * self.per_hour / HOUR_S
+            self.left = min(float(self.per_hour), max(left, 0) + grown)
+
     def spent(self, now: float) -> bool:
         """Return whether too little is left to ask anyone: what is left is for answers."""
         if self.per_hour is None:

@@ -26,6 +26,7 @@ from qsynth.node.holding import Holding
 from qsynth.node.outcome import Outcome, is_new
 from qsynth.node.records import Records
 from qsynth.node.relays import Relays
+from qsynth.node.saved import budget_of
 from qsynth.node.searches import Searches
 from qsynth.node.serving import serve
 from qsynth.node.state import OWN, Entry
@@ -153,6 +154,7 @@ class Node:
             self.holding.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
+        self.entries += budget_of(self)
         return self._done(effects)
 
     def store(self, now: float, key: bytes, value: bytes, ttl_s: float) -> tuple[int, Effects]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import nn
@@ -12,9 +13,12 @@ from qsynth.node.outcome import Outcome
 from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
 from qsynth.synthesis import Predictor, Synthesis
+from qsynth.synthesis.predictor import harmed
 from qsynth.synthesis.teach import Teaching
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
+
+MOST_JUDGED = 1024  # authors whose usefulness is kept
 
 
 class Port(Protocol):
@@ -52,6 +56,21 @@ class Lonely:
         """Tell nobody."""
 
 
+@dataclass(frozen=True)
+class Usefulness:
+    """What has come of an author's packets.
+
+    tried, counted: syntheses that it was held in, and that took it.  gain: nats a sample that it
+    brought to own samples on top of those before it, or would have, when it was last tried.
+    alike: as a share of how alike the same data would look.
+    """
+
+    tried: int = 0
+    counted: int = 0
+    gain: float = 0.0
+    alike: float = 0.0
+
+
 class Participant:
     """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
@@ -68,6 +87,8 @@ class Participant:
         self.synthesis: Synthesis | None = None
         self.packets: Mapping[NodeId, Any] = {}
         self.used: set[NodeId] = set()
+        self.usefulness: dict[NodeId, Usefulness] = {}
+        self.fell_back = False  # the newest predictor is that of own evidence alone
         self._outcome: Outcome | None = None
         self._same = 0.0
 
@@ -94,10 +115,12 @@ class Participant:
         if new:
             self.used.update(self.synthesis.authors)
             self.port.learned(versions, self.synthesis.authors, self.synthesis.likelihood)
+            self._judge(alike)
             chosen = [author.hex() for author in self.synthesis.authors]
+            gains = {a.hex(): round(gain, 5) for a, gain in self.synthesis.gains.items()}
             records.append(
                 {"event": "synthesis", "period": period, "held": len(admitted), "used": chosen,
-                 "likelihood": self.synthesis.likelihood}
+                 "likelihood": self.synthesis.likelihood, "gains": gains}
             )  # fmt: skip
         self.port.note(records)
         teaching = self.study.teaching(self.synthesis, self.packets, period, network)
@@ -117,8 +140,31 @@ class Participant:
         return self.synthesis
 
     def predictor(self, network: nn.Module) -> Predictor:
-        """Return the predictor of the network and the newest head."""
-        return self.study.predictor(network, self.synthesized())
+        """Return the predictor of the network and the newest head.
+
+        Where validation samples are sure that others do harm, that of own evidence alone.
+        """
+        made = self.study.predictor(network, self.synthesized())
+        self.fell_back = False
+        if self.synthesized().authors:
+            alone = self.study.predictor(network, self.study.alone())
+            self.fell_back = harmed(self.study.losses(made), self.study.losses(alone))
+            made = alone if self.fell_back else made
+        return made
+
+    def _judge(self, alike: Mapping[NodeId, float]) -> None:
+        """Keep the record of whose packets were tried, counted, and brought how much."""
+        assert self.synthesis is not None
+        counted = set(self.synthesis.authors)
+        for author in sorted(self.packets):
+            known = self.usefulness.get(author, Usefulness())
+            gain = self.synthesis.gains.get(author)
+            self.usefulness[author] = Usefulness(
+                known.tried + 1, known.counted + (author in counted),
+                known.gain if gain is None else gain, alike.get(author, 0.0),
+            )  # fmt: skip
+        while len(self.usefulness) > MOST_JUDGED:
+            del self.usefulness[next(iter(self.usefulness))]
 
     def _progress(self, period: int, network: nn.Module) -> dict[str, Any]:
         accuracy = self.study.validation_score(network, self.synthesized())

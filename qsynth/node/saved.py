@@ -10,9 +10,10 @@ import msgspec
 from qsynth.dht import Contact, Table
 from qsynth.dht.record import Record
 from qsynth.errors import PacketError
+from qsynth.mesh.pressure import Budget
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
-from qsynth.node.state import CONTACT, DROPPED, HELD, KEPT, OWN, RECORD, Entry
+from qsynth.node.state import BUDGET, CONTACT, DROPPED, HELD, KEPT, OWN, RECORD, Entry
 from qsynth.packet import OutcomePacket, decode_packet
 from qsynth.trust import Admission, Admitted
 from qsynth.types import NodeId
@@ -30,6 +31,7 @@ class Restored(Protocol):
     records: Records
     sequence: int
     own_packet: tuple[OutcomePacket, bytes] | None
+    budget: Budget
 
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
@@ -46,6 +48,9 @@ def restore(node: Restored, entries: Iterable[Entry]) -> list[str]:
         if entry.kind == OWN:
             node.sequence = max(node.sequence, entry.sequence)
             _own(node, entry.data)
+        elif entry.kind == BUDGET:
+            passed_s = node.wall_s() - int.from_bytes(entry.data, "big") / 1000.0
+            node.budget.go_on(entry.sequence, passed_s)
         elif entry.kind in (HELD, KEPT) and entry.author is not None:
             _packet(node, entry, entry.author)
         elif entry.kind == DROPPED and entry.author is not None:
@@ -66,7 +71,15 @@ def entries_of(node: Restored) -> list[Entry]:
         made.append(Entry(HELD if author in node.held else KEPT, entry.data, entry.author))
     made += [Entry(RECORD, msgspec.msgpack.encode(r)) for r in node.records.kept.every()]
     made += [Entry(CONTACT, b"", contact) for contact in node.table.contacts.values()]
-    return made
+    return made + budget_of(node)
+
+
+def budget_of(node: Restored) -> list[Entry]:
+    """Return what is left of the bytes that a node may send, where they are counted."""
+    if node.budget.per_hour is None:
+        return []
+    said = int(1000 * node.wall_s()).to_bytes(8, "big")
+    return [Entry(BUDGET, said, None, int(node.budget.left))]
 
 
 def _own(node: Restored, data: bytes) -> None:

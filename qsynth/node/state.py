@@ -26,7 +26,8 @@ FRAME = struct.Struct("<II")
 MAX_FRAME = 1 << 20
 JOURNAL_BYTES = 4 << 20  # beyond these the journal becomes a snapshot
 OWN, HELD, KEPT, DROPPED, RECORD, CONTACT = "own", "held", "kept", "dropped", "record", "contact"
-KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT)
+BUDGET = "budget"
+KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT, BUDGET)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -34,7 +35,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     own: a packet of one's own, and its sequence number.  held, kept: a packet and its author, to
     learn from or to keep for others.  dropped: an author no longer held.  record: a record to keep.
-    contact: somebody known.
+    contact: somebody known.  budget: bytes that may still be sent, and in `data` the time, 8 bytes
+    of milliseconds since the epoch.
     """
 
     kind: str

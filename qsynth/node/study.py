@@ -173,14 +173,16 @@ class Study:
                 self.rules.synthesis, self.own, self.head_d, features, alike, leaves_of(packets)
             )
         else:
-            made = replace(self._own_head(), authors=self._agreeing(packets))
+            made = replace(self.alone(), authors=self._agreeing(packets))
         self._solved = (key, made)
         return made, True
 
-    def _own_head(self) -> Synthesis:
-        """Return the head of own evidence alone: others' networks add nothing to it."""
+    def alone(self) -> Synthesis:
+        """Return the synthesis of own evidence alone."""
         if self._alone is None:
-            self._alone = synthesize(AnalyticHead(), self.own, self.head_d, {})
+            rule = self.rules.synthesis
+            rule = rule if isinstance(rule, AnalyticHead) else AnalyticHead()
+            self._alone = synthesize(rule, self.own, self.head_d, {})
         return self._alone
 
     def _agreeing(self, packets: Mapping[NodeId, Evidence]) -> tuple[NodeId, ...]:
@@ -192,7 +194,7 @@ class Study:
         reference = self.samples.reference_x
         if reference is None:
             return ()
-        head = self._own_head().head
+        head = self.alone().head
         own = head.scores(self.encoder.encode(reference, head.dimensions))
         return reference_kd.agreeing(answers_of(packets, reference), own)
 
@@ -318,6 +320,22 @@ class Study:
             synthesis.head, synthesis.log_prior, weight, temperature, learned, self.summed
         )
         return predictor
+
+    def losses(self, predictor: Predictor) -> Floats:
+        """Return (n,) nats that a predictor loses on each validation sample.
+
+        Of no sample where the network has learned what this head lacks: it answers with no other.
+        """
+        if self.summed or not len(self.samples.validation_y):
+            return np.zeros(0)
+        inputs = self.samples.validation_x
+        logits = network_logits(predictor.network, inputs)
+        with torch.no_grad():
+            scores = predictor.head_scores(torch.from_numpy(inputs))
+            logs = predictor.combine(logits, scores, "own").double().numpy()
+        rows = np.arange(len(logs))
+        lost: Floats = -logs[rows, self.samples.validation_y]
+        return lost
 
     def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
         """Return the network's accuracy on validation samples."""

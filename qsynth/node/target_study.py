@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import nn
 
 from qsynth.distill import Evidence, check_layout, distil_targets, read_evidence
@@ -118,6 +119,23 @@ class TargetStudy:
         weight = fit_mean(outputs, scores, targets, self.task.kind == LABELS, head_weight)
         predictor.set_head(synthesis.head, synthesis.log_prior, weight, 1.0)
         return predictor
+
+    def alone(self) -> Synthesis:
+        """Return the synthesis of own evidence alone."""
+        return synthesize_targets(self.rules.synthesis, self.own, self.head_d, {}, None)
+
+    def losses(self, predictor: Predictor) -> Floats:
+        """Return (n,) mean squared errors of a predictor on each validation sample."""
+        targets: Floats = self.samples.validation_y.astype(np.float64)
+        if not len(targets):
+            return np.zeros(0)
+        inputs = self.samples.validation_x
+        logits = network_logits(predictor.network, inputs)
+        with torch.no_grad():
+            scores = predictor.head_scores(torch.from_numpy(inputs))
+            answers = predictor.combine(logits, scores, "own").double().numpy()
+        lost: Floats = np.square(answers - targets).mean(axis=1)
+        return lost
 
     def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
         """Return the network's share of right labels, or of variance explained."""

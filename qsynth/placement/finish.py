@@ -55,6 +55,11 @@ def write_result(
         "rejected": dict(rejected),
         "authors": sorted(author.hex() for author in machine.authors()),
         "used": sorted(author.hex() for author in synthesis.authors) if synthesis else [],
+        "usefulness": {
+            author.hex(): {k: round(v, 5) for k, v in asdict(useful).items()}
+            for author, useful in participant.usefulness.items()
+        },
+        "fell_back": participant.fell_back,
         "ever_used": sorted(author.hex() for author in participant.used),
         "sums": {
             "packets": len(sums),

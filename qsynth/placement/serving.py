@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import StateError
 from qsynth.identity.file import identity_of
 from qsynth.mesh.pynng_transport import PynngTransport
@@ -25,21 +22,8 @@ from qsynth.node.outcome import Rules
 from qsynth.node.recorder import Recorder
 from qsynth.node.saved import entries_of, restore
 from qsynth.node.state import State
+from qsynth.placement.watcher import Tell, Watcher, label_check
 from qsynth.types import Task
-
-Tell = Callable[[str], None]
-ALONE_S = 5.0  # without an answer: say so
-WATCH_S = 0.5
-MOST_LINES = 256  # different ones; the rest stand in events.jsonl
-# By what is counted: each line once.
-WARNINGS = {
-    "protocol": "a peer speaks another version of the protocol: run the same qsynth everywhere",
-    "rejected_future": "a packet from the future: this clock or its author's is off",
-    "impostor": "somebody speaks in another node's name, or its certificate is another node's",
-    "over_budget": "mesh.bytes_per_hour is spent: messages are left out until it has grown again",
-    "rate": "a peer sends more than mesh.requests_per_s: the rest is not looked at",
-    "unwelcome": "a node that trust.allow or trust.deny keeps out has tried to talk",
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +103,8 @@ class Serving:
             tell(f"goes on: packet {machine.sequence}, {len(machine.held)} packets of others")
         self.host.note([{"event": "started", "id": machine.me.hex()}])
         self.host.start()
-        self._watcher = Watcher(self.host, mesh.join, tell)
+        labels = label_check(self.host, settings.rules.similarity, card.task.labels)
+        self._watcher = Watcher(self.host, mesh.join, tell, labels)
         self._watcher.start()
         self.stop = threading.Event()
         _stop_on_signals(self.stop)
@@ -143,59 +128,3 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-
-
-class Watcher(threading.Thread):
-    """Tell what becomes of a node in its mesh: whom it has joined, who refuses it, and why.
-
-    join: the addresses that it was told to join through.
-    """
-
-    def __init__(self, host: MeshHost, join: tuple[str, ...], tell: Tell) -> None:
-        super().__init__(name="watcher", daemon=True)
-        self.host, self.join_through, self.tell = host, join, tell
-        self._stopped = threading.Event()
-        self._seen: set[str] = set()
-        self._began = time.monotonic()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stopped.set()
-
-    def run(self) -> None:
-        """Look now and then."""
-        while not self._stopped.wait(WATCH_S):
-            for record in self.host.recorder.news():
-                self._record(record)
-            self._counted()
-            if time.monotonic() - self._began > ALONE_S and self.host.node.alone:
-                asked = ", ".join(self.join_through) or "nobody (mesh.join is empty)"
-                here = self.host.node.address
-                where = "" if here == UNREACHABLE else f"; others can join through {here}"
-                self._once(f"alone: no answer yet; asked {asked}{where}")
-
-    def _counted(self) -> None:
-        """Tell what has happened that only counts show."""
-        counts = Counter(dict(self.host.node.counts))  # copies: the mesh thread goes on counting
-        counts += Counter(dict(self.host.node.rpc.counts))
-        for reason, line in WARNINGS.items():
-            if counts[reason]:
-                self._once(line)
-
-    def _record(self, record: dict[str, Any]) -> None:
-        event = record["event"]
-        if event == "joined":
-            self._once(f"joined through {record['through'][:16]}, knows {record['known']}")
-        elif event == "relayed":
-            self._once(f"reached through {record['through'][:16]}, which relays")
-        elif event == "unreachable":
-            self._once(f"no answer at {record['address']}: is a node listening there?")
-        elif event == "refused":
-            # A peer's words, on somebody's terminal.
-            shown = "".join(c if c.isprintable() else "?" for c in record["reason"])
-            self._once(f"refused by a peer: {shown}")
-
-    def _once(self, line: str) -> None:
-        if line not in self._seen and len(self._seen) < MOST_LINES:
-            self._seen.add(line)
-            self.tell(line)

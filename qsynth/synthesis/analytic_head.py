@@ -7,7 +7,7 @@ more likely with it, in two-fold cross-fitting with the fold's own samples taken
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -40,6 +40,7 @@ class Synthesis:
     merged: the statistics behind the head.  log_prior: (C,) of the node's own labels.
     likelihood: two-fold mean log-likelihood of the node's own samples.
     unseen: for each of the two folds of own samples a head that has not seen it.
+    gains: what each author that the gate has asked brought to the likelihood, or would have.
     """
 
     head: Head
@@ -48,6 +49,7 @@ class Synthesis:
     log_prior: Floats
     likelihood: float
     unseen: tuple[Head, Head]
+    gains: Mapping[NodeId, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,19 @@ def _synthesis(
 ) -> Synthesis:  # fmt: skip
     packets = {author: with_scatter(packet, view.mine) for author, packet in packets.items()}
     offers = _offers(config, view.mine, packets, alike)
+    gains: Mapping[NodeId, float] = {}
     if config.gate == "none" and config.most is None:
         chosen = {author: parts[0] for author, parts in offers.items()}
     elif config.gate == "none":
         chosen = {author: offer for _, author, offer in _ranked(view, offers)[: config.most]}
     else:
         ranked = _ranked(view, offers)
-        chosen = greedy(partial(_likelihood, view), ranked, alike, config.most or len(offers))
+        chosen, gains = greedy(
+            partial(_likelihood, view), ranked, alike, config.most or len(offers)
+        )
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = log_prior(np.bincount(view.own.labels, minlength=view.own.classes).astype(np.float64))
-    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
+    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains)
 
 
 @dataclass(frozen=True)

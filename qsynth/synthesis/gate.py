@@ -22,8 +22,10 @@ Reached = Callable[[Mapping[NodeId, Statistics]], float]
 def greedy(
     reached: Reached, ranked: Sequence[tuple[float, NodeId, Statistics]],
     alike: Mapping[NodeId, float], most: int,
-) -> dict[NodeId, Statistics]:  # fmt: skip
+) -> tuple[dict[NodeId, Statistics], dict[NodeId, float]]:  # fmt: skip
     """Return the offers taken: best first, each while the likelihood does not fall too far.
+
+    And what each author asked brought, or would have, on top of those before it.
 
     reached: gives the likelihood of own samples with some packets, in nats a sample.  ranked:
     packet loss, author and what is taken of the packet.  alike: of each author, as a share of how
@@ -31,15 +33,17 @@ def greedy(
     """
     best = reached({})
     chosen: dict[NodeId, Statistics] = {}
+    gains: dict[NodeId, float] = {}
     for _, author, offer in ranked:
         if len(chosen) == most:
             break
         likelihood = reached(chosen | {author: offer})
+        gains[author] = likelihood - best
         forgiven = GATE_MARGIN if alike.get(author, 1.0) >= ALIKE else -GATE_GAIN
         if likelihood > best - forgiven:
             best = max(best, likelihood)
             chosen[author] = offer
-    return chosen
+    return chosen, gains
 
 
 def posterior_shares(likelihoods: Sequence[float], samples: float) -> Floats:

@@ -17,6 +17,9 @@ WEIGHTS = tuple(i / 20 for i in range(21))
 NETWORK_TEMPERATURES = tuple(float(t) for t in np.geomspace(0.1, 1.0, 10))
 
 
+SURE = 2.0  # standard errors by which peers must have done harm before a node falls back
+
+
 class Predictor(nn.Module):
     """Answer with the product of the node's network and its synthesized head.
 
@@ -107,6 +110,17 @@ class Predictor(nn.Module):
         if isinstance(prior, Tensor):
             return torch.log(prior.clamp_min(1e-9))
         return own if prior == "own" else torch.zeros_like(own)
+
+
+def harmed(losses: Floats, alone: Floats) -> bool:
+    """Return whether a predictor is surely worse than the one of own evidence alone.
+
+    losses, alone: (n,) of the same validation samples.  Too few samples are sure of nothing.
+    """
+    if len(losses) < MIN_VALIDATION:
+        return False
+    more = losses - alone
+    return bool(more.mean() > SURE * more.std(ddof=1) / np.sqrt(len(more)))
 
 
 def head_odds(

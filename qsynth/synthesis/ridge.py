@@ -60,14 +60,14 @@ def synthesize_targets(
     each author's fingerprint is, as a share of how alike a node of the same data would look.
     """
     view = _View(own, own.statistics(d), tuple(own.statistics(d, f) for f in own.folds[::-1]))
-    chosen = dict(packets)
+    chosen, gains = dict(packets), dict[NodeId, float]()
     if config.gate == "greedy":
         reached = partial(_reached, view)
         ranked = sorted((-reached({author: p}), author, p) for author, p in packets.items())
-        chosen = greedy(reached, ranked, alike or {}, len(ranked))
+        chosen, gains = greedy(reached, ranked, alike or {}, len(ranked))
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = np.zeros(own.targets.shape[1])
-    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen)
+    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains)
 
 
 def solve_targets(joint: Statistics, targets: int, shrinkage: float) -> Head:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from qsynth.errors import StateError
+from qsynth.mesh import MemoryNetwork
+from qsynth.mesh.pressure import Budget
 from qsynth.node.saved import entries_of, restore
-from qsynth.node.state import HELD, KEPT, OWN, Entry, State
+from qsynth.node.state import BUDGET, HELD, KEPT, OWN, Entry, State
 from tests.node.test_node import Peer, mesh, outcome, turn
 
 
@@ -188,3 +190,21 @@ def test_what_has_expired_or_is_forged_is_not_restored(tmp_path: Path) -> None:
     assert now.held == {}
     assert now.sequence == 7
     assert now.own_packet is None
+
+
+def test_what_may_still_be_sent_is_remembered() -> None:
+    _network, peers = mesh(2)
+    node = peers[0].node
+    node.budget = Budget(3_600_000)
+    node.budget.left = 1000.0
+    entries = entries_of(node)
+    assert [e.sequence for e in entries if e.kind == BUDGET] == [1000]
+    again = Peer(MemoryNetwork(), 0).node
+    again.budget = Budget(3_600_000)
+    again.epoch_s = node.epoch_s + 2.0
+    again.clock(node._now)
+    restore(again, entries)
+    assert 2900.0 < again.budget.left < 3100.0  # a thousand bytes a second have grown
+    again.budget.go_on(-5, -100.0)
+    assert again.budget.left == 0.0
+    assert not any(e.kind == BUDGET for e in entries_of(peers[1].node))

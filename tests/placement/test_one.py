@@ -25,7 +25,8 @@ from qsynth.node.recorder import Recorder
 from qsynth.node.state import Entry
 from qsynth.placement.checkpoint import Checkpoints
 from qsynth.placement.one import check_card
-from qsynth.placement.serving import Card, Watcher
+from qsynth.placement.serving import Card
+from qsynth.placement.watcher import Watcher
 from qsynth.types import Task
 from tests.node.test_node import mesh
 
@@ -256,10 +257,10 @@ class Silent:
 def test_a_peers_words_are_printed_without_their_controls() -> None:
     told: list[str] = []
     watcher = Watcher(None, None, told.append)
-    watcher._record({"event": "refused", "reason": "task\x1b[2J\nroot#"})
+    watcher.record(0.0, {"event": "refused", "reason": "task\x1b[2J\nroot#"})
     assert told == ["refused by a peer: task?[2J?root#"]
     for number in range(2000):
-        watcher._record({"event": "refused", "reason": str(number)})
+        watcher.record(0.0, {"event": "refused", "reason": str(number)})
     assert len(told) < 300
 
 

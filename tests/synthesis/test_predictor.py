@@ -10,7 +10,7 @@ from qsynth.encoder.config import SeededConv
 from qsynth.packet import class_statistics
 from qsynth.synthesis import Head, Predictor
 from qsynth.synthesis.config import Teach
-from qsynth.synthesis.predictor import MAX_ODDS, fit_product, head_odds
+from qsynth.synthesis.predictor import MAX_ODDS, MIN_VALIDATION, fit_product, harmed, head_odds
 from qsynth.synthesis.teach import generated, make_pool, own_mix
 from qsynth.types import Task
 
@@ -125,3 +125,15 @@ def test_the_odds_follow_who_knows_better_and_few_samples_say_little(rng) -> Non
     assert 0.5 < head_odds(noise[few], sharp[few], labels[few], prior, prior) < MAX_ODDS
     assert head_odds(sharp, sharp, labels, prior, prior) == pytest.approx(1.0, abs=0.5)
     assert head_odds(noise[:0], sharp[:0], labels[:0], prior, prior) == 1.0
+
+
+def test_a_node_falls_back_only_where_samples_are_sure() -> None:
+    rng = np.random.default_rng(0)
+    alone = rng.uniform(0.2, 1.0, 200)
+    noise = 0.3 * rng.standard_normal(200)
+    assert harmed(alone + 0.2 + noise, alone)
+    assert not harmed(alone - 0.2 + noise, alone)
+    assert not harmed(alone + noise - noise.mean() + 0.01, alone)
+    few = MIN_VALIDATION - 1
+    assert not harmed(alone[:few] + 1.0, alone[:few])
+    assert not harmed(np.zeros(0), np.zeros(0))

@@ -1,0 +1,64 @@
+"""What a node tells its user of the mesh, line by line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qsynth.node.host import MeshHost
+from qsynth.node.recorder import Recorder
+from qsynth.placement.watcher import CUT, Watcher, labels_beside
+from qsynth.similarity import fingerprint
+from qsynth.similarity.config import ClassSketch
+from tests.node.test_node import GROUP_MEANS, Peer, mesh
+from tests.placement.test_one import Silent
+
+
+def test_a_mesh_that_is_cut_is_told_once_and_so_is_its_healing() -> None:
+    told: list[str] = []
+    watcher = Watcher(None, (), told.append)
+    known = [f"n{i}" for i in range(10)]
+    watcher.partial(0.0, known)
+    for i in range(4):
+        watcher.record(1.0, {"event": "dead", "node": known[i], "kind": "notice"})
+    watcher.partial(2.0, known[4:])
+    watcher.partial(3.0, known[4:])
+    assert told == ["sees only part of the mesh: 4 of 10 nodes that it knew do not answer"]
+    watcher.partial(4.0, known)
+    assert told[1:] == ["sees 10 nodes again, and misses 0"]
+
+
+def test_nodes_that_leave_one_by_one_are_no_cut() -> None:
+    told: list[str] = []
+    watcher = Watcher(None, (), told.append)
+    known = [f"n{i}" for i in range(20)]
+    for minute in range(10):
+        watcher.record(60.0 * minute, {"event": "dead", "node": known.pop(), "kind": "fetch"})
+        known.insert(0, f"m{minute}")
+        watcher.partial(60.0 * minute + 1.0, known)
+    assert told == []
+    assert 0.0 < CUT < 1.0
+
+
+def test_permuted_labels_are_told_by_name() -> None:
+    network, peers = mesh(5)
+    network.run_until(30.0)
+    wrong = Peer(network, 8)
+    order = [2, 0, 1]
+    counts = np.full(3, 20.0)
+    turned = fingerprint(ClassSketch(), counts, GROUP_MEANS[0][order] * counts[:, None])
+    wrong.outcome = replace(wrong.outcome, fingerprint=turned, query=turned)
+    wrong.join(*peers)
+    wrong.period()
+    network.run_until(network.now + 5.0)
+    node = wrong.node
+    for contact in list(node.table.contacts.values()):  # those of the other kind are unlike
+        if contact.id not in {p.node.me for p in peers[::2]}:
+            node.table.remove(contact.id)
+    host = MeshHost(node, Silent(), Recorder("n", None), lambda: [])
+    line = labels_beside(host, ClassSketch(), ("a", "b", "c"))
+    assert line is not None
+    assert "a here looks like c there" in line
+    right = MeshHost(peers[0].node, Silent(), Recorder("n", None), lambda: [])
+    assert labels_beside(right, ClassSketch(), ("a", "b", "c")) is None
