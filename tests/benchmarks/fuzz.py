@@ -32,7 +32,7 @@ from qsynth.distill import distil, read_evidence
 from qsynth.distill.class_logits import code_logits
 from qsynth.distill.config import Analytic
 from qsynth.errors import PacketError
-from qsynth.identity import Identity
+from qsynth.identity import Identity, verify
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, messages_in
 from qsynth.mesh.rpc import Rpc
@@ -127,6 +127,16 @@ def targets(folder: Path) -> dict[str, Target]:
         made = wire.unpack(data, wire.Store)
         return made.record.flaw(NOW * 1000) if made is not None else None
 
+    def parcel(data: bytes) -> Any:
+        made = wire.unpack(data, wire.Parcel)
+        if made is None:
+            return None
+        sealed = made.sealed
+        verify(sealed.author, ME.id + sealed.payload, sealed.signature)
+        return rpc.receive("a", sealed.payload, OTHER.id)
+
+    carried = wire.pack(wire.Parcel(ME.id, b"ticket", wire.Sealed(
+        OTHER.public_key, sends[0].payload, OTHER.sign(ME.id + sends[0].payload))))  # fmt: skip
     frames = (bytes([DATA]) + b"x" * 40,
               bytes([DATA | MANY]) + (LENGTH.pack(9) + b"x" * 9) * 5)  # fmt: skip
     with State(folder) as state:
@@ -141,6 +151,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "evidence": Target(arrays, packets, (PacketError,), signed),
         "envelope": Target(lambda d: rpc.receive("a", d), tuple(send.payload for send in sends)),
         "body": Target(body, bodies),
+        "parcel": Target(parcel, (carried,)),
         "record": Target(record, bodies),
         "frame": Target(messages_in, frames),
         "journal": Target(entries_in, (written,), sealed=framed),
@@ -155,6 +166,7 @@ def _bodies(data: bytes) -> tuple[bytes, ...]:
         wire.Search(contact, b"\x01" * 64, 3, 0),
         wire.Fetch(contact, OTHER.id, 1), wire.Notice(contact), wire.Gossip(contact, 1, [contact]),
         wire.Keep(contact, data), wire.Store(contact, stored),
+        wire.Relay(contact, wire.Sealed(OTHER.public_key, b"t" * 8, b"s" * 64)),
     ]  # fmt: skip
     kinds = list(BODIES.values())
     return tuple(bytes([kinds.index(type(body))]) + wire.pack(body) for body in made)

@@ -101,8 +101,8 @@ def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
         for record in recorder.news():
             if record["event"] in ("publish", "admit"):
                 say(record["event"], version=record["version"], author=record.get("author"))
-            elif record["event"] == "lookup" and record["found"]:
-                if not answered:
+            elif record["event"] == "lookup":
+                if record["found"] and not answered:
                     answered = True
                     say("answered", ms=1000 * (time.monotonic() - began))
                 at = record["time"]

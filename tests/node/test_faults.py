@@ -12,6 +12,7 @@ from qsynth.identity import Identity
 from qsynth.mesh import Faults, MemoryNetwork
 from qsynth.node.saved import entries_of, restore
 from qsynth.node.state import Entry
+from qsynth.similarity import cosine
 from tests.node.test_node import Peer, outcome
 
 NODES, ROUGH_S, CALM_S, PERIOD_S = 10, 120.0, 150.0, 4.0
@@ -123,7 +124,7 @@ class Trouble:
         return hashlib.sha256(told.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_goes_wrong_the_mesh_is_whole_again(seed: int) -> None:
     trouble = Trouble(seed)
     trouble.run()
@@ -145,9 +146,14 @@ def test_whatever_goes_wrong_the_mesh_is_whole_again(seed: int) -> None:
         numbers = {p.number for p in trouble.peers if p.node.me in authors}
         assert len(authors) == 2
         assert all(number % 2 == peer.number % 2 for number in numbers), peer.number
-        for other in trouble.peers:  # who is learned from is heard in its newest words
+        for other in trouble.peers:
+            # Who is learned from is heard in its newest words, unless these are of data less like
+            # one's own than those of others: then the older packet counts until it expires.
             if other.node.me in authors:
-                assert peer.node.held[other.node.me].packet.sequence == other.node.sequence
+                held, own = peer.node.held[other.node.me], peer.outcome.query
+                news = cosine(own, other.node.table.own)
+                newest = held.packet.sequence == other.node.sequence
+                assert newest or news < cosine(own, held.fingerprint), (peer.number, other.number)
 
 
 def test_the_same_seed_goes_wrong_in_the_same_way() -> None:

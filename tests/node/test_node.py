@@ -57,7 +57,7 @@ class Peer:
             Identity.seeded("peer", number), f"memory:{number}",
             fingerprint_size(ClassSketch(), task.classes), admission,
             make_peers(peers or Semantic(k=2), number), dht or Rings(), Memory(), ttl_s,
-            1_700_000_000.0, number,
+            1_700_000_000.0, number, rpc_seed=number,
         )  # fmt: skip
         self.outcome = outcome(number % 2, number)
         self.transport = network.attach(self.node.address, self._received)

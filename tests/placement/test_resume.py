@@ -217,7 +217,8 @@ def test_processes_that_were_killed_go_on_as_who_they_were(tmp_path: Path) -> No
     for path in folder.glob("nodes/*/events.jsonl"):
         events = [json.loads(line) for line in path.read_text().splitlines()]
         begun = [event["id"] for event in events if event["event"] == "started"]
-        assert len(begun) == 1 + (path.parent.name in sorted(pids)[:5])
+        # A survivor may have ended by then: it serves again as long as others train.
+        assert len(begun) == 2 or (len(begun) == 1 and path.parent.name in sorted(pids)[5:])
         assert len(set(begun)) == 1
         versions = [event["version"] for event in events if event["event"] == "publish"]
         assert len(set(versions)) == len(versions)
