@@ -2,13 +2,16 @@
 
     PYTHONPATH=. python tests/benchmarks/chaos.py churn [--nodes 32] [--minutes 5] [--share .3]
     PYTHONPATH=. python tests/benchmarks/chaos.py pause [--nodes 16]
+    PYTHONPATH=. python tests/benchmarks/chaos.py revive [--nodes 8] [--kills 20]
     PYTHONPATH=. python tests/benchmarks/chaos.py soak [--nodes 16] [--minutes 30]
 
 churn: each minute `share` of the nodes is killed with SIGKILL, and as many new ones begin, with the
 same data and another identity.  A lookup has succeeded when at least half of the k most alike of
 those alive are in its answer; own accuracy is of all that have a predictor at the end, beside that
 of the same fleet without churn.  pause: when the others have trained, and how well, while one node
-is stopped, or gets a tenth of its time.  soak: private memory and open files of every process.
+is stopped, or gets a tenth of its time.  revive: seconds from the start of a killed node, its
+imports done, until it answers, and until it has gone through a period of training.  soak: private
+memory and open files of every process.
 fmnist_rotations with more nodes of each shape; each prints one JSON object.  No part of CI.
 """
 
@@ -145,6 +148,36 @@ def _slow(pid: int, ended: threading.Event) -> None:
         time.sleep(SLOW_S * 9 / 10)
 
 
+def revive(nodes: int, kills: int, more: list[str]) -> dict[str, Any]:
+    """Return how soon killed nodes answer and train again."""
+    rng, answers, trains = random.Random(0), list[float](), list[float]()
+    with tempfile.TemporaryDirectory() as folder:
+        long = ["trainer.max_steps=200000", "trainer.checkpoint_s=1", *more]
+        fleet = Fleet(Path(folder), words(nodes, long))
+        try:
+            fleet.start()
+            for _ in range(kills):
+                gone = rng.choice(fleet.alive)
+                while not (gone.home / "checkpoint.ckpt").exists() or not gone.events("period"):
+                    time.sleep(0.05)
+                time.sleep(rng.uniform(0.0, 2.0))
+                known = [m.address() for m in fleet.alive if m is not gone][:3]
+                gone.kill()
+                assert gone.ended is not None
+                again = fleet.begin(gone.share, known, gone.home)
+                for kind, times in (("lookup", answers), ("period", trains)):
+                    while not (late := [e for e in again.events(kind) if e["time"] > gone.ended]):
+                        time.sleep(0.02)
+                    times.append(late[0]["time"] - again.began)
+        finally:
+            fleet.close()
+    return {
+        "nodes": nodes, "kills": kills,
+        "answers_s": [round(float(np.median(answers)), 2), round(max(answers), 2)],
+        "trains_s": [round(float(np.median(trains)), 2), round(max(trains), 2)],
+    }  # fmt: skip
+
+
 def soak(nodes: int, minutes: float, more: list[str]) -> dict[str, Any]:
     """Return the slopes of memory and open files, after the first third."""
     with tempfile.TemporaryDirectory() as folder:
@@ -185,12 +218,13 @@ def _sizes(fleet: Fleet) -> list[float]:
 
 
 def main() -> int:
-    """Do one of the three, and print it."""
+    """Do one of the four, and print it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("churn", "pause", "soak"))
+    parser.add_argument("what", choices=("churn", "pause", "revive", "soak"))
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--nodes", type=int)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--share", type=float, default=0.3)
     options = parser.parse_intermixed_args()
     more = options.overrides
@@ -198,6 +232,8 @@ def main() -> int:
         made = churn(options.nodes or 32, options.minutes or 5.0, options.share, more)
     elif options.what == "pause":
         made = pause(options.nodes or 16, more)
+    elif options.what == "revive":
+        made = revive(options.nodes or 8, options.kills, more)
     else:
         made = soak(options.nodes or 16, options.minutes or 30.0, more)
     print(json.dumps({"what": options.what, **made}))

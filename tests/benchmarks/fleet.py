@@ -80,10 +80,13 @@ class Fleet:
         single_threaded()
         warm(self.plan)
 
-    def begin(self, share: int, through: list[str]) -> Member:
-        """Fork a node with the data of a share, that joins through some addresses."""
-        home = self.folder / f"{len(self.members):04d}"
-        home.mkdir()
+    def begin(self, share: int, through: list[str], home: Path | None = None) -> Member:
+        """Fork a node with the data of a share, that joins through some addresses.
+
+        home: of an earlier life, to go on from.
+        """
+        home = home or self.folder / f"{len(self.members):04d}"
+        home.mkdir(exist_ok=True)
         began = time.time()
         pid = os.fork()
         if pid == 0:
