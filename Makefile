@@ -23,7 +23,7 @@ run: $(VENV)/.run
 	$(BIN)/qsynth run +recipe=digits_mesh
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

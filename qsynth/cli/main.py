@@ -2,44 +2,95 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from qsynth.errors import ConfigError, QsynthError, nearest_spelling
+from qsynth.errors import QsynthError, nearest_spelling
 
 HELP = """\
 qsynth: nodes that learn from each other, peer to peer, with no coordinator
 
-  run      train a fleet                   qsynth run +recipe=digits_mesh seed=1
-  compare  measure what it is worth        qsynth compare +recipe=digits_mesh seeds=[0,1,2]
-  report   make a run's summary again      qsynth report runs/20260101-120000-digits_mesh-1a2b3c
-  node     be one node of a fleet          qsynth node up --share 1 mesh=tcp mesh.join=[tcp://host:7700]
-  recipe   list or show recipes            qsynth recipe list
-  packet   measure what packets give away  qsynth packet audit +recipe=digits_mesh
-  config   show the composed config        qsynth config +recipe=cifar_mesh
-  doctor   check what a node needs here    qsynth doctor mesh=tcp mesh.listen=tcp://0.0.0.0:7700
-  bench    measure the routing             qsynth bench route --nodes 1000,10000 --dead 0,0.3
-  warmup   compile the routing kernels     qsynth warmup
+  run      train a fleet                     qsynth run +recipe=digits_mesh seed=1
+  plan     what it will cost, what leaves    qsynth plan +recipe=cifar_mesh
+  compare  measure what it is worth          qsynth compare +recipe=digits_mesh seeds=[0,1,2]
+  report   a page of a run, or of several    qsynth report runs/NAME
+  node     be one node of a fleet            qsynth node up mesh=tcp mesh.join=[tcp://host:7700]
+  recipe   list, check and share recipes     qsynth recipe list
+  doctor   check what a node needs here      qsynth doctor mesh=tcp
 
+More: config packet bench warmup; qsynth VERB --help tells of one.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
-An interrupted run goes on: qsynth run --resume runs/NAME
-Options of run and compare: --json (data on standard output), --quiet, --trust package.Class
-(code that a recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config,
-3 an untrusted recipe was refused, 4 network, 130 interrupted.
+Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
+recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
+was refused, 4 network, 130 interrupted.
 """
-VERBS = (
-    "run",
-    "compare",
-    "report",
-    "node",
-    "recipe",
-    "packet",
-    "config",
-    "doctor",
-    "bench",
-    "warmup",
-)
+# Verbs: where they are, and what they are for; standard library only.
+VERBS = {
+    "run": """\
+qsynth run [+recipe=NAME] [key=value ...]: train a fleet, and say what it has gained
+
+  qsynth run +recipe=digits_mesh seed=1
+  qsynth run --resume runs/NAME        go on with an interrupted run
+  --json --quiet --trust package.Class
+""",
+    "plan": """\
+qsynth plan [+recipe=NAME] [key=value ...]: what a run will cost, and what leaves each node
+
+  qsynth plan +recipe=cifar_mesh fleet.small.count=12
+  --measure   train each network for some steps: also of modules of your own
+  --json --trust package.Class
+""",
+    "compare": """\
+qsynth compare [+recipe=NAME] [arms=[...]] [seeds=[...]]: measure what a mesh is worth
+
+  qsynth compare +recipe=digits_mesh arms=[local,alone,semantic,random] seeds=[0,1,2]
+  --json --quiet --trust package.Class
+""",
+    "report": """\
+qsynth report RUN [RUN ...]: make a run's summary and page again; several: side by side
+
+  qsynth report runs/NAME
+  --json --quiet
+""",
+    "node": """\
+qsynth node up|id|keys: be one node of a fleet, on this host
+
+  qsynth node up --home DIR --share 0 mesh=tcp mesh.join=[tcp://host:7700]
+  qsynth node id --home DIR            make the identity, and show it
+  qsynth node keys init|issue|revoke   certificates of a fleet's own authority
+""",
+    "recipe": """\
+qsynth recipe list|show: recipes are data, and can be sent, checked and trusted
+
+  qsynth recipe list                   all that are here
+  qsynth recipe show NAME              as it is written
+""",
+    "packet": """\
+qsynth packet audit [+recipe=NAME] [key=value ...]: attack one's own packets, before others do
+
+  qsynth packet audit +recipe=digits_mesh
+""",
+    "config": """\
+qsynth config [+recipe=NAME] [key=value ...]: show the composed config
+
+  qsynth config +recipe=cifar_mesh
+""",
+    "doctor": """\
+qsynth doctor [key=value ...]: check ports, clock, files, certificates and data on this host
+
+  qsynth doctor --home DIR mesh=tcp mesh.listen=tcp://0.0.0.0:7700
+""",
+    "bench": """\
+qsynth bench route|kernels|lookup|mesh: measure the routing, the kernels and the mesh
+
+  qsynth bench route --nodes 1000,10000 --strategy rings,exact --dead 0,0.3
+""",
+    "warmup": """\
+qsynth warmup: compile the routing kernels beforehand
+""",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"qsynth: {verb}: no such verb{nearest_spelling(verb, VERBS)}", file=sys.stderr)
         return 2
     if "-h" in rest or "--help" in rest:
-        print(HELP, end="")
+        print(VERBS[verb], end="")
         return 0
     try:
         return _dispatch(verb, rest)
@@ -74,47 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(verb: str, rest: list[str]) -> int:
-    if verb == "recipe":
-        from qsynth.cli import recipe
-
-        return recipe.main(rest)
-    if verb == "node":
-        from qsynth.cli import node
-
-        return node.main(rest)
-    if verb == "packet":
-        from qsynth.cli import packet
-
-        return packet.main(rest)
-    if verb == "config":
-        from qsynth.cli import composed
-
-        return composed.main(rest)
-    if verb == "doctor":
-        from qsynth.cli import doctor
-
-        return doctor.main(rest)
-    if verb == "bench":
-        from qsynth.cli import bench
-
-        return bench.main(rest)
-    if verb == "warmup":
-        if rest:
-            raise ConfigError(f"warmup {rest[0]}: takes nothing")
-        from qsynth.kernels.warm import warm_up, warm_up_batch
-
-        warm_up()
-        warm_up_batch()
-        print("kernels are compiled")
-        return 0
-    if verb == "compare":
-        from qsynth.cli import compare
-
-        return compare.main(rest)
-    if verb == "report":
-        from qsynth.cli import report
-
-        return report.main(rest)
-    from qsynth.cli import run
-
-    return run.main(rest)
+    """Import the verb's module alone, and run it."""
+    home = {"config": "composed"}.get(verb, verb)
+    module = importlib.import_module(f"qsynth.cli.{home}")
+    code: int = module.main(rest)
+    return code

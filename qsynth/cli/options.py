@@ -21,10 +21,12 @@ class Options:
     own: dict[str, str] = field(default_factory=dict)
 
 
-def parse(words: list[str], own: tuple[str, ...] = ()) -> Options:
+def parse(
+    words: list[str], own: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+) -> Options:  # fmt: skip
     """Return the options of a verb.  Raises ConfigError on an unknown one.
 
-    own: names of options with a value that this verb alone has.
+    own, flags: names of options that this verb alone has: with a value, and without.
     """
     options, rest = Options(), list(words)
     while rest:
@@ -35,6 +37,8 @@ def parse(words: list[str], own: tuple[str, ...] = ()) -> Options:
         name, given, value = word.partition("=")
         if name in FLAGS and not given:
             setattr(options, name[2:], True)
+        elif name in flags and not given:
+            options.own[name] = ""
         elif name in VALUED + own:
             if not given and not rest:
                 raise ConfigError(f"{name}: needs a value")
@@ -47,6 +51,6 @@ def parse(words: list[str], own: tuple[str, ...] = ()) -> Options:
                 options.overrides.append(f"recipe={value}")
         else:
             raise ConfigError(
-                f"{word}: no such option{nearest_spelling(name, FLAGS + VALUED + own)}"
+                f"{word}: no such option{nearest_spelling(name, FLAGS + VALUED + own + flags)}"
             )
     return options

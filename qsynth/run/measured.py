@@ -1,0 +1,30 @@
+"""Measure what a plan can only guess: a user's own networks, and a step of each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from qsynth.placement.plan import Plan
+from qsynth.placement.train import fit, no_exchange, quietly, single_threaded
+
+STEPS = (3, 23)  # two fits; their difference is what steps alone take
+
+
+def measured(plan: Plan) -> list[dict[str, Any]]:
+    """Return parameters and seconds of a training step of each node group's network."""
+    single_threaded()
+    rows = []
+    for node in {node.architecture: node for node in plan.nodes}.values():
+        took, parameters = [], 0
+        for steps in STEPS:
+            trainer = replace(plan.trainer, max_steps=steps, period_steps=steps)
+            began = time.perf_counter()
+            network = quietly(partial(fit, replace(plan, trainer=trainer), node, no_exchange))
+            took.append(time.perf_counter() - began)
+            parameters = sum(p.numel() for p in network.parameters())
+        step = max(took[1] - took[0], 0.0) / (STEPS[1] - STEPS[0])
+        rows.append({"group": node.name, "parameters": parameters, "step_s": step})
+    return rows
