@@ -1,30 +1,74 @@
-"""`qsynth report RUN`: make a run's summary again from its folder."""
+"""`qsynth report RUN [RUN ...]`: make summaries again from their folders; several side by side."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from qsynth.cli.options import parse
 from qsynth.cli.show import print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 
+ROWS = ("nodes", "own", "worst node", "over alone", "network", "KiB a node", "requests a lookup",
+        "packets admitted", "packets refused", "pairs useful", "failed")  # fmt: skip
+
 
 def main(words: list[str]) -> int:
-    """Evaluate the predictors of a run folder; print and write its summary."""
+    """Evaluate the predictors of run folders; print and write their summaries and figures."""
     options = parse(words)
-    if len(options.overrides) != 1:
-        raise ConfigError("report: needs one run folder, e.g. qsynth report runs/NAME")
-    folder = Path(options.overrides[0]).expanduser().absolute()
+    if not options.overrides:
+        raise ConfigError("report: needs a run folder, e.g. qsynth report runs/NAME")
     sys.path.insert(0, "")  # a module of the user's own may lie in this folder
     from qsynth.run.execute import read_config, report
+    from qsynth.run.plot import plot_figures
 
-    config = validate(read_config(folder))
-    summary = report(config, folder)
-    if not options.quiet and not options.json:
-        print_summary(summary, folder)
+    summaries: dict[str, dict[str, Any]] = {}
+    for word in options.overrides:
+        folder = Path(word).expanduser().absolute()
+        summary = report(validate(read_config(folder)), folder)
+        plot_figures(folder)
+        summaries[str(folder)] = summary
     if options.json:
-        print(json.dumps(summary))
-    return 0 if summary["accuracy"] else 1
+        one = len(summaries) == 1
+        print(json.dumps(next(iter(summaries.values())) if one else summaries))
+    elif not options.quiet and len(summaries) == 1:
+        print_summary(summary, folder)
+        print(f"its page is {folder / 'report.html'}, its figures are in {folder / 'figures'}")
+    elif not options.quiet:
+        _print_beside(summaries)
+    return 0 if all(summary["accuracy"] for summary in summaries.values()) else 1
+
+
+def _print_beside(summaries: dict[str, dict[str, Any]]) -> None:
+    table = Table(title="accuracies in percent")
+    table.add_column("")
+    for folder in summaries:
+        table.add_column(Path(folder).name, justify="right", overflow="fold")
+    columns = [_column(summary) for summary in summaries.values()]
+    for at, name in enumerate(ROWS):
+        table.add_row(name, *(column[at] for column in columns))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _column(summary: dict[str, Any]) -> list[str]:
+    from qsynth.run.report import percent
+
+    own = summary["accuracy"] or {}
+    gain = summary["gain"]["over_alone"]
+    over = gain and gain["own"]
+    rpcs = summary["routing"]["rpcs_mean"]
+    return [
+        str(summary["nodes"]), percent(own and own["own"]["mean"]),
+        percent(own and own["own"]["worst"]), f"{100 * over['mean']:+.1f}" if over else "-",
+        percent(own and own["network"]["own"]["mean"]),
+        f"{summary['traffic']['bytes_total'] / max(summary['nodes'], 1) / 1024:.0f}",
+        "-" if rpcs is None else f"{rpcs:.1f}", str(summary["packets"]["admitted"]),
+        str(sum(summary["packets"]["rejected"].values())), str(summary["pairs"]["useful"]),
+        str(len(summary["failures"])),
+    ]  # fmt: skip

@@ -22,6 +22,8 @@ from qsynth.placement.simulate import simulate
 from qsynth.placement.snapshot import Snapshots
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
+from qsynth.run.events import all_events
+from qsynth.run.forecast import forecast
 from qsynth.run.report import write_report
 from qsynth.run.summary import read_results, summarise_run
 from qsynth.types import config_digest
@@ -92,7 +94,7 @@ def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress)
         times = run_processes(plan, lambda seconds: progress(plan, seconds))
     write_json(folder / "times.json", times)
     summary = summarise_run(plan, config.recipe, config.baselines, times)
-    write_report(plan.folder, summary)
+    _write_page(config, plan, summary)
     if not read_results(plan):
         raise RunError(f"no node has finished; see {folder}/nodes/*/log.txt")
     return summary
@@ -106,8 +108,17 @@ def report(config: RunConfig, folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         times = {}  # the runner has died: nobody knows the wall time
     summary = summarise_run(plan, config.recipe, config.baselines, times)
-    write_report(folder, summary)
+    _write_page(config, plan, summary)
     return summary
+
+
+def _write_page(config: RunConfig, plan: Plan, summary: dict[str, Any]) -> None:
+    try:
+        fedavg = forecast(config)["instead"]["fedavg_bytes"]
+    except DataError:
+        fedavg = None  # the data have moved since: the page does without
+    recipe = (plan.folder / "config.yaml").read_text(encoding="utf-8")
+    write_report(plan.folder, summary, all_events(plan.folder), fedavg, recipe)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

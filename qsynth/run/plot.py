@@ -1,10 +1,13 @@
-"""The plot of a comparison: accuracy against bytes."""
+"""The plot of a comparison, and the figures of a run as PNG."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -36,3 +39,34 @@ def plot_rows(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
     axes.legend(fontsize="small")
     axes.grid(visible=True, alpha=0.3)
     figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def plot_figures(folder: Path) -> None:
+    """Write `figures/curves.png` and `figures/similarity.png` from the CSV files beside them."""
+    figures = folder / "figures"
+    curves: dict[str, list[tuple[float, float]]] = {}
+    with (figures / "curves.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            point = float(row["period"]), 100.0 * float(row["validation_accuracy"])
+            curves.setdefault(row["node"], []).append(point)
+    figure, axes = _drawn(f"{folder.name}: networks on their own validation samples")
+    for points in curves.values():
+        axes.plot(*zip(*points, strict=True), color="0.6", linewidth=0.8)
+    axes.set_xlabel("period")
+    axes.set_ylabel("accuracy, percent")
+    figure.savefig(figures / "curves.png", metadata={"Software": None})
+    with (figures / "similarity.csv").open(newline="", encoding="utf-8") as file:
+        rows = [[float(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]]
+    figure, axes = _drawn(f"{folder.name}: cosine of fingerprints")
+    if rows:
+        shown = axes.imshow(np.array(rows), vmin=-1.0, vmax=1.0, cmap="RdBu")
+        figure.colorbar(shown)
+    figure.savefig(figures / "similarity.png", metadata={"Software": None})
+
+
+def _drawn(title: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(7.0, 4.5), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize="medium")
+    return figure, axes

@@ -1,49 +1,192 @@
-"""`report.html`: one self-contained page of a run's summary."""
+"""`report.html`: one self-contained page of a run, that needs no network and no library."""
 
 from __future__ import annotations
 
 import html
+import importlib.resources
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #8886; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-pre { overflow-x: auto; padding: 1rem; border: 1px solid #8886; }
-"""
+import numpy as np
+
 COLUMNS = ("architecture", "nodes", "local", "alone", "mesh", "network alone", "network mesh",
            "worst node")  # fmt: skip
+MOST_POINTS = 120  # of a node's curve in the page
+PAGE = importlib.resources.files("qsynth.run") / "page"
 
 
-def write_report(folder: Path, summary: dict[str, Any]) -> None:
-    """Write the page into the run folder."""
-    accuracy = summary.get("accuracy")
-    headline = "no node has finished"
-    if accuracy:
-        headline = (
-            f"own accuracy {accuracy['own']['mean']:.1%}, worst {accuracy['own']['worst']:.1%}"
-        )
-    rows = "".join(
+def write_report(
+    folder: Path, summary: dict[str, Any], events: list[dict[str, Any]],
+    fedavg_bytes: int | None, recipe: str,
+) -> None:  # fmt: skip
+    """Write the page, and its figures as CSV, into the run folder.
+
+    events: of all nodes.  fedavg_bytes: that a node would send of its weights; None where models
+    differ.  recipe: the resolved config as text.
+    """
+    data = page_data(summary, events, fedavg_bytes)
+    page = _page(folder.name, summary, data, recipe)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    for name, heads, rows in _tables(data):
+        lines = [",".join(heads), *(",".join(map(_cell, row)) for row in rows)]
+        (figures / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def page_data(
+    summary: dict[str, Any], events: list[dict[str, Any]], fedavg_bytes: int | None
+) -> dict[str, Any]:
+    """Return what the page's script draws."""
+    rows = summary["per_node"]
+    number = {row["id"]: at for at, row in enumerate(rows)}
+    named = {row["name"]: at for at, row in enumerate(rows)}
+    curves: list[list[list[float]]] = [[] for _ in rows]
+    newest: dict[int, dict[str, Any]] = {}
+    prints: dict[int, bytes] = {}
+    lookups: list[int] = []
+    for event in events:
+        at = named.get(event["node"])
+        if event["event"] == "lookup":
+            lookups.append(event["rpcs"])
+        if at is None:
+            continue
+        if event["event"] == "period" and event["validation_accuracy"] is not None:
+            curves[at].append([event["period"], round(event["validation_accuracy"], 4)])
+        elif event["event"] == "synthesis":
+            newest[at] = event
+        elif event["event"] == "publish":
+            prints[at] = bytes.fromhex(event["fingerprint"])
+    edges = [
+        [number[author], at, event.get("gains", {}).get(author)]
+        for at, event in sorted(newest.items()) for author in event["used"] if author in number
+    ]  # fmt: skip
+    nodes = [
+        row | {"curve": _thinned(curves[at]), "learns": sum(e[1] == at for e in edges),
+               "teaches": sum(e[0] == at for e in edges)}
+        for at, row in enumerate(rows)
+    ]  # fmt: skip
+    order = sorted(range(len(rows)), key=lambda at: (str(rows[at]["group"]), at))
+    return {
+        "nodes": nodes, "edges": edges, "similarity": _similarity(prints, len(rows)),
+        "order": order, "pairs": _pairs(summary), "bytes": _bytes(summary, fedavg_bytes),
+        "requests": _requests(lookups, len(rows)),
+    }  # fmt: skip
+
+
+def _thinned(points: list[list[float]]) -> list[list[float]]:
+    step = -(-len(points) // MOST_POINTS)
+    return points[::step] if step > 1 else points
+
+
+def _similarity(prints: dict[int, bytes], count: int) -> list[list[int]]:
+    """Return the cosines of the last fingerprints, in hundredths; 0 where there is none."""
+    if not prints:
+        return []
+    width = max(len(data) for data in prints.values())
+    matrix = np.zeros((count, width))
+    for at, data in prints.items():
+        matrix[at, : len(data)] = np.frombuffer(data, np.int8)
+    matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    made: list[list[int]] = np.rint(100 * matrix @ matrix.T).astype(int).tolist()
+    return made
+
+
+def _pairs(summary: dict[str, Any]) -> list[list[Any]]:
+    pairs = summary["pairs"]
+    return [[name, pairs[name], f"{pairs[name]:,}"] for name in ("possible", "realised", "useful")]
+
+
+def _bytes(summary: dict[str, Any], fedavg_bytes: int | None) -> list[list[Any]]:
+    nodes = max(summary["nodes"], 1)
+    mesh = summary["traffic"]["bytes_total"] / nodes
+    rows: list[list[Any]] = [["this mesh", mesh, f"{mesh / 1024:,.0f} KiB"]]
+    if fedavg_bytes is None:
+        return [*rows, ["FedAvg, 20 rounds", None, "not possible: the networks differ"]]
+    return [*rows, ["FedAvg, 20 rounds", fedavg_bytes, f"{fedavg_bytes / 1024:,.0f} KiB"]]
+
+
+def _requests(lookups: list[int], nodes: int) -> list[list[Any]]:
+    """Return requests a lookup beside the logarithm of the mesh and its size."""
+    log = math.log2(max(nodes, 2))
+    mean = float(np.mean(lookups)) if lookups else None
+    most = float(np.percentile(lookups, 95)) if lookups else None
+    return [
+        ["mean", mean, "-" if mean is None else f"{mean:.1f}"],
+        ["95th percentile", most, "-" if most is None else f"{most:.0f}"],
+        ["log2 of the nodes", log, f"{log:.1f}"],
+        ["asking everyone", nodes - 1, f"{nodes - 1}"],
+    ]
+
+
+def _tables(data: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
+    keys = ["name", "architecture", "group", "local", "alone", "own", "network", "group_accuracy",
+            "bytes"]  # fmt: skip
+    names = [node["name"] for node in data["nodes"]]
+    curves = [[node["name"], *point] for node in data["nodes"] for point in node["curve"]]
+    return [
+        ("nodes", keys, [[node[key] for key in keys] for node in data["nodes"]]),
+        ("curves", ["node", "period", "validation_accuracy"], curves),
+        ("synthesis", ["author", "learner", "gain"],
+         [[names[a], names[b], gain] for a, b, gain in data["edges"]]),
+        ("similarity", ["node", *names],
+         [[names[at], *(v / 100 for v in row)] for at, row in enumerate(data["similarity"])]),
+    ]  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+
+
+def _page(name: str, summary: dict[str, Any], data: dict[str, Any], recipe: str) -> str:
+    # "<" cannot end the script that it stands in.
+    embedded = json.dumps(data).replace("<", "\\u003c")
+    refused = summary["packets"]["rejected"]
+    rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v}</td></tr>" for k, v in refused.items())
+    table = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in table_rows(summary)
     )
-    heads = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(folder.name)}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(folder.name)}</h1>
-<p>{html.escape(headline)}</p>
-<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>
-<p>{html.escape(routing_line(summary))}</p>
-<h2>summary.json</h2><pre>{html.escape(json.dumps(summary, indent=1))}</pre>
-</body></html>
-"""
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    failures = "".join(
+        f"<li>{html.escape(f['node'])}: {html.escape(f['reason'])}</li>"
+        for f in summary["failures"]
+    )
+    values = {
+        "title": html.escape(name), "css": (PAGE / "page.css").read_text("utf-8"),
+        "js": (PAGE / "page.js").read_text("utf-8"), "data": embedded, "cards": _cards(summary),
+        "line": html.escape(routing_line(summary)), "table": table,
+        "heads": "".join(f"<th scope=col>{html.escape(c)}</th>" for c in COLUMNS),
+        "refused": rows or "<tr><td>nothing was refused</td><td>0</td></tr>",
+        "failures": f"<ul>{failures}</ul>" if failures else "<p>Every node has finished.</p>",
+        "recipe": html.escape(recipe),
+    }  # fmt: skip
+    # In one pass: what stands in a value is not looked at again.
+    page = (PAGE / "page.html").read_text("utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], page)
+
+
+def _cards(summary: dict[str, Any]) -> str:
+    accuracy, gain = summary.get("accuracy"), summary["gain"]["over_alone"]
+    own = gain and gain["own"]
+    packets, nodes = summary["packets"], max(summary["nodes"], 1)
+    kib = summary["traffic"]["bytes_total"] / nodes / 1024
+    cards = [
+        (percent(accuracy and accuracy["own"]["mean"]), "own accuracy, percent"),
+        ("-" if not own else f"{100 * own['mean']:+.1f}", "points over the same nodes alone"),
+        (percent(accuracy and accuracy["own"]["worst"]), "the worst node"),
+        (f"{summary['nodes'] - len(summary['failures'])} of {summary['nodes']}", "nodes finished"),
+        (f"{kib:,.0f} KiB", "sent by a node, all told"),
+        (
+            f"{packets['admitted']}",
+            f"packets admitted, {sum(packets['rejected'].values())} refused",
+        ),
+    ]
+    return "".join(f'<div class="card"><b>{b}</b><span>{html.escape(s)}</span></div>'
+                   for b, s in cards)  # fmt: skip
 
 
 def table_rows(summary: dict[str, Any]) -> list[list[str]]:

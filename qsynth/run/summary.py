@@ -60,6 +60,7 @@ def summarise_run(
         "time": _times(times, results, baselines),
         "memory": {"node_mib_mean": _mean([r["memory_mib"] for r in results.values()])},
     }
+    summary["per_node"] = _per_node(plan, results, scores, baselines)
     table = _by_architecture(finished, scores, baselines)
     write_json(plan.folder / "summary.json", summary | {"by_architecture": table})
     return summary | {"by_architecture": table}
@@ -204,6 +205,27 @@ def _times(
         "cpu_s_local": arms["local"]["cpu_s"] if "local" in arms else None,
         "baseline_s": sum(arm["wall_s"] for arm in arms.values() if not arm["cached"]),
     }
+
+
+def _per_node(
+    plan: Plan, results: dict[str, dict[str, Any]], scores: dict[str, Score],
+    arms: dict[str, dict[str, Any]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return a row for each node: what it reached, and what it sent."""
+    rows = []
+    for node in plan.nodes:
+        score, result = scores.get(node.name), results.get(node.name)
+        base = {arm: arms[arm]["scores"].get(node.name) for arm in arms}
+        traffic = result["traffic"].values() if result else ()
+        rows.append({
+            "name": node.name, "id": result["id"] if result else "",
+            "architecture": node.architecture, "group": node.share.group,
+            "own": score and score.own, "network": score and score.network_own,
+            "group_accuracy": score and score.group,
+            **{arm: base[arm]["own"] if base.get(arm) else None for arm in ("local", "alone")},
+            "bytes": sum(counts["bytes"] for counts in traffic),
+        })  # fmt: skip
+    return rows
 
 
 def _by_architecture(

@@ -1,0 +1,148 @@
+"use strict";
+// Draw a run's report from the data that stands in the page: no library, no network.
+const data = JSON.parse(document.getElementById("data").textContent);
+const nodes = data.nodes, SVG = "http://www.w3.org/2000/svg";
+const percent = v => v === null || v === undefined ? "–" : (100 * v).toFixed(1);
+const signed = v => v === null ? "–" : (v >= 0 ? "+" : "−") + Math.abs(100 * v).toFixed(1);
+let chosen = -1;
+
+function make(kind, attributes, parent, text) {
+  const element = kind in { svg: 1, g: 1, path: 1, line: 1, circle: 1, text: 1, rect: 1, title: 1 }
+    ? document.createElementNS(SVG, kind) : document.createElement(kind);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  if (parent) parent.append(element);
+  return element;
+}
+
+// One colour a true group; without groups one an architecture.
+const kinds = [...new Set(nodes.map(n => n.group === null ? n.architecture : "group " + n.group))];
+const kindOf = n => kinds.indexOf(n.group === null ? n.architecture : "group " + n.group);
+const colour = n => `hsl(${Math.round(360 * kindOf(n) / kinds.length + 215) % 360} 60% 50%)`;
+
+function chart(id, label, series, y) {
+  const place = document.getElementById(id), wide = 720, high = 300, left = 46, low = 270;
+  const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": label }, place);
+  const all = series.flatMap(s => s.points);
+  if (!all.length) { make("text", { x: left, y: 40 }, svg, "nothing was measured"); return; }
+  const last = Math.max(1, ...all.map(p => p[0])), values = all.map(p => p[1]);
+  const from = Math.min(...values), to = Math.max(...values), span = Math.max(to - from, 1e-6);
+  const px = v => left + (wide - left - 12) * v / last, py = v => low - (low - 14) * (v - from) / span;
+  for (let i = 0; i <= 4; i++) {
+    const value = from + span * i / 4;
+    make("line", { x1: left, x2: wide - 12, y1: py(value), y2: py(value), class: "axis" }, svg);
+    make("text", { x: 4, y: py(value) + 4 }, svg, y(value));
+  }
+  make("text", { x: left, y: high - 8 }, svg, "0"); make("text", { x: wide - 70, y: high - 8 }, svg, `period ${last}`);
+  for (const s of series) {
+    const path = s.points.map((p, i) => (i ? "L" : "M") + px(p[0]).toFixed(1) + " " + py(p[1]).toFixed(1)).join("");
+    const line = make("path", { d: path, class: s.kind }, svg);
+    if (s.name) make("title", {}, line, s.name);
+  }
+}
+
+function accuracy() {
+  const lines = nodes.map(n => ({ name: n.name, kind: "thin", points: n.curve }));
+  const sums = new Map();
+  for (const n of nodes) for (const [p, v] of n.curve) { const s = sums.get(p) || [0, 0]; sums.set(p, [s[0] + v, s[1] + 1]); }
+  const most = Math.max(0, ...[...sums.values()].map(s => s[1]));
+  const mean = [...sums].filter(([, s]) => s[1] === most).sort((a, b) => a[0] - b[0]).map(([p, s]) => [p, s[0] / s[1]]);
+  chart("curves", "Accuracy of each node's network on its own validation samples, by period; the mean is bold",
+        [...lines, { name: "mean", kind: "bold", points: mean }], percent);
+}
+
+const columns = [["node", n => n.name], ["architecture", n => n.architecture], ["local", n => n.local], ["alone", n => n.alone],
+  ["mesh", n => n.own], ["gain over alone", n => n.own === null || n.alone === null ? null : n.own - n.alone],
+  ["network", n => n.network], ["group", n => n.group_accuracy], ["learns from", n => n.learns], ["teaches", n => n.teaches], ["KiB sent", n => n.bytes / 1024]];
+let order = 5, turn = 1;
+function table() {
+  const place = document.getElementById("table");
+  place.replaceChildren();
+  const head = make("tr", {}, make("thead", {}, place)), body = make("tbody", {}, place);
+  columns.forEach(([name], i) => {
+    const cell = make("th", { scope: "col", "aria-sort": i === order ? (turn > 0 ? "ascending" : "descending") : "none" }, head);
+    make("button", { type: "button" }, cell, name).onclick = () => { turn = i === order ? -turn : 1; order = i; table(); };
+  });
+  const rank = v => v === null ? -Infinity : v, value = columns[order][1];
+  const rows = nodes.map((n, i) => i).sort((a, b) => { const x = rank(value(nodes[a])), y = rank(value(nodes[b])); return turn * (x < y ? -1 : x > y ? 1 : 0); });
+  for (const i of rows) {
+    const row = make("tr", { tabindex: 0, class: i === chosen ? "chosen" : "" }, body);
+    row.onclick = () => choose(i); row.onkeydown = e => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(i); } };
+    columns.forEach(([name, get], c) => {
+      const v = get(nodes[i]);
+      if (c < 2) make("td", { class: "left" }, row, v);
+      else if (c === 5) make("td", { class: v === null ? "" : v >= 0 ? "up" : "down" }, row, signed(v));
+      else make("td", {}, row, c < 8 ? percent(v) : c < 10 ? v : v.toFixed(0));
+    });
+  }
+}
+
+function graph() {
+  const place = document.getElementById("graph"), size = 640, middle = size / 2, ring = middle - 70;
+  const svg = make("svg", { viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": "Who learns from whom" }, place);
+  const seats = nodes.map((n, i) => i).sort((a, b) => kindOf(nodes[a]) - kindOf(nodes[b]) || a - b);
+  const at = []; seats.forEach((i, s) => { const t = 2 * Math.PI * s / nodes.length - Math.PI / 2; at[i] = [middle + ring * Math.cos(t), middle + ring * Math.sin(t), t]; });
+  const most = Math.max(1e-9, ...data.edges.map(e => Math.abs(e[2] || 0)));
+  for (const [from, to, gain] of data.edges) {
+    const [a, b] = [at[from], at[to]];
+    const bend = d => `M${a[0].toFixed(1)} ${a[1].toFixed(1)}Q${middle} ${middle} ${b[0].toFixed(1)} ${b[1].toFixed(1)}`;
+    const edge = make("path", { d: bend(), class: "edge" + (gain < 0 ? " harm" : ""), "data-from": from, "data-to": to, "stroke-width": (1 + 3 * Math.abs(gain || 0) / most).toFixed(1) }, svg);
+    make("title", {}, edge, `${nodes[to].name} learns from ${nodes[from].name}` + (gain === null ? "" : `: ${gain >= 0 ? "+" : ""}${gain.toFixed(3)} nats a sample`));
+  }
+  const gains = nodes.map(n => n.own !== null && n.alone !== null ? n.own - n.alone : 0), largest = Math.max(1e-9, ...gains.map(Math.abs));
+  nodes.forEach((n, i) => {
+    const seat = make("g", { class: "node", tabindex: 0, role: "button", "aria-label": `${n.name}: learns from ${n.learns}, teaches ${n.teaches}`, "data-node": i }, svg);
+    make("circle", { cx: at[i][0], cy: at[i][1], r: (6 + 7 * Math.abs(gains[i]) / largest).toFixed(1), fill: colour(n) }, seat);
+    if (nodes.length <= 40) make("text", { x: at[i][0] + 14 * Math.cos(at[i][2]), y: at[i][1] + 14 * Math.sin(at[i][2]) + 4, "text-anchor": Math.cos(at[i][2]) < 0 ? "end" : "start" }, seat, n.name);
+    make("title", {}, seat, n.name);
+    seat.onclick = () => choose(i); seat.onkeydown = e => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(i); } };
+  });
+  const legend = document.getElementById("legend");
+  kinds.forEach(kind => { const item = make("span", {}, legend), n = nodes.find(x => kinds[kindOf(x)] === kind); make("i", { style: `background:${colour(n)}` }, item); item.append(kind); });
+}
+
+function choose(i) {
+  chosen = i === chosen ? -1 : i;
+  const svg = document.querySelector("#graph svg"), said = document.getElementById("said");
+  svg.classList.toggle("dim", chosen >= 0);
+  for (const edge of svg.querySelectorAll(".edge")) {
+    edge.classList.toggle("in", +edge.dataset.to === chosen); edge.classList.toggle("out", +edge.dataset.from === chosen);
+  }
+  document.getElementById("pick").value = chosen;
+  table();
+  if (chosen < 0) { said.textContent = "Choose a node to see whom it learns from."; return; }
+  const n = nodes[chosen], from = data.edges.filter(e => e[1] === chosen), to = data.edges.filter(e => e[0] === chosen);
+  said.textContent = `${n.name} learns from ${from.length ? from.map(e => nodes[e[0]].name + (e[2] === null ? "" : ` (${e[2] >= 0 ? "+" : ""}${e[2].toFixed(3)})`)).join(", ") : "nobody"}; teaches ${to.length ? to.map(e => nodes[e[1]].name).join(", ") : "nobody"}.`;
+}
+
+function matrix() {
+  const canvas = document.getElementById("matrix"), n = data.similarity.length;
+  if (!n) { canvas.replaceWith("no fingerprints"); return; }
+  canvas.width = canvas.height = n;
+  const image = canvas.getContext("2d"), seats = data.order;
+  seats.forEach((a, y) => seats.forEach((b, x) => {
+    const v = data.similarity[a][b] / 100;
+    image.fillStyle = v >= 0 ? `rgb(${Math.round(245 - 210 * v)},${Math.round(245 - 160 * v)},${Math.round(248 - 34 * v)})` : `rgb(${Math.round(245 + 10 * v)},${Math.round(245 + 150 * v)},${Math.round(245 + 150 * v)})`;
+    image.fillRect(x, y, 1, 1);
+  }));
+}
+
+function bars(id, label, rows) {
+  const place = document.getElementById(id), known = rows.filter(r => r[1] !== null), most = Math.max(1e-9, ...known.map(r => r[1]));
+  const svg = make("svg", { viewBox: `0 0 560 ${34 * rows.length + 6}`, role: "img", "aria-label": label + ": " + rows.map(r => `${r[0]} ${r[2]}`).join(", ") }, place);
+  rows.forEach(([name, value, text], i) => {
+    make("text", { x: 0, y: 34 * i + 21 }, svg, name);
+    if (value !== null) make("rect", { x: 170, y: 34 * i + 6, width: Math.max(1, 280 * value / most).toFixed(1), height: 20, fill: "var(--mark)", rx: 3 }, svg);
+    make("text", { x: value === null ? 170 : 178 + Math.max(1, 280 * value / most), y: 34 * i + 21 }, svg, text);
+  });
+}
+
+function picker() {
+  const pick = document.getElementById("pick");
+  make("option", { value: -1 }, pick, "all nodes");
+  nodes.forEach((n, i) => make("option", { value: i }, pick, n.name));
+  pick.onchange = () => { chosen = -2; choose(+pick.value); };
+}
+
+picker(); accuracy(); table(); graph(); matrix(); choose(-1);
+bars("pairs", "Pairs", data.pairs); bars("bytes", "Bytes a node sends", data.bytes); bars("requests", "Requests of a lookup", data.requests);

@@ -1,0 +1,138 @@
+"""The report: one page, from data alone, that a browser opens without an error."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qsynth.run.report import page_data, write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--enable-logging=stderr"]  # fmt: skip
+
+
+def made_up(count: int, periods: int = 20) -> tuple[dict, list[dict]]:
+    """A summary and events of a run that never was."""
+    rng = np.random.default_rng(0)
+    ids = [f"{n:064x}" for n in range(count)]
+    nodes = [
+        {"name": f"mlp-{n}", "id": ids[n], "architecture": "mlp", "group": n % 4, "own": 0.8,
+         "network": 0.7, "group_accuracy": 0.8, "local": 0.6, "alone": 0.7 + 0.01 * (n % 3),
+         "bytes": 1000 * n}
+        for n in range(count)
+    ]  # fmt: skip
+    events: list[dict] = []
+    for n in range(count):
+        print_ = rng.integers(-127, 128, 160).astype(np.int8).tobytes().hex()
+        events.append({"event": "publish", "node": f"mlp-{n}", "fingerprint": print_})
+        events += [
+            {"event": "period", "node": f"mlp-{n}", "period": p, "validation_accuracy": value}
+            for p, value in enumerate(rng.random(periods).tolist())
+        ]
+        used = [ids[(n + 4 * j) % count] for j in (1, 2, 3)]
+        gains = {author: 0.1 * j - 0.1 for j, author in enumerate(used)}
+        events.append({"event": "synthesis", "node": f"mlp-{n}", "used": used, "gains": gains})
+        events.append({"event": "lookup", "node": f"mlp-{n}", "rpcs": 5})
+    summary = {
+        "per_node": nodes, "nodes": count, "failures": [{"node": "mlp-0", "reason": "<b>x</b>"}],
+        "accuracy": {"own": {"mean": 0.8, "worst": 0.7}},
+        "gain": {"over_alone": {"own": {"mean": 0.1, "worst": -0.1}}}, "by_architecture": [],
+        "packets": {"admitted": 3 * count, "rejected": {"replay": 2}, "bytes_mean": 100.0},
+        "traffic": {"bytes_total": 1e6, "bytes_per_node_per_period": 100.0},
+        "routing": {"lookups": count, "rpcs_mean": 5.0, "recall_at_k": 1.0, "k": 3},
+        "pairs": {"possible": count * (count - 1), "realised": 3 * count, "useful": 3 * count},
+    }  # fmt: skip
+    return summary, events
+
+
+def write(folder: Path, count: int = 8, **more) -> str:
+    summary, events = made_up(count)
+    folder.mkdir(exist_ok=True)
+    write_report(folder, summary | more, events, 123_456, "name: x # </pre><script>bad()</script>")
+    return (folder / "report.html").read_text()
+
+
+def test_a_page_needs_nothing_else_and_nothing_in_it_runs(tmp_path) -> None:
+    page = write(tmp_path / "<img src=x>{{data}}")
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "<b>x</b>" not in page
+    assert "bad()</script>" not in page
+    assert "<img src=x>" not in page
+    assert page.count('id="data"') == 1
+    summary, events = made_up(8)
+    summary["per_node"][0]["name"] = "</script><script>bad()"
+    write_report(tmp_path, summary, events, None, "")
+    page = (tmp_path / "report.html").read_text()
+    assert "</script><script>bad()" not in page
+    assert "not possible: the networks differ" in page
+
+
+def test_what_is_drawn_is_what_happened() -> None:
+    summary, events = made_up(8)
+    data = page_data(summary, events, None)
+    assert len(data["edges"]) == 24
+    assert all(0 <= a < 8 and 0 <= b < 8 for a, b, _ in data["edges"])
+    assert [n["learns"] for n in data["nodes"]] == [3] * 8
+    assert sum(n["teaches"] for n in data["nodes"]) == 24
+    assert np.diag(data["similarity"]).tolist() == [100] * 8
+    assert [data["nodes"][at]["group"] for at in data["order"]] == sorted(n % 4 for n in range(8))
+    assert data["pairs"][0][1] == 56
+    empty = page_data(summary | {"per_node": []}, [], None)
+    assert empty["similarity"] == []
+    long = page_data(*made_up(2, periods=5000), None)
+    assert all(len(n["curve"]) <= 130 for n in long["nodes"])
+
+
+def test_figures_are_csv_too(tmp_path) -> None:
+    write(tmp_path / "run")
+    nodes = (tmp_path / "run" / "figures" / "nodes.csv").read_text().splitlines()
+    assert nodes[0].startswith("name,architecture,group,local,alone,own")
+    assert len(nodes) == 9
+    edges = (tmp_path / "run" / "figures" / "synthesis.csv").read_text().splitlines()
+    assert len(edges) == 25
+
+
+def test_a_page_of_sixty_four_nodes_is_small(tmp_path) -> None:
+    assert len(write(tmp_path / "run", 64).encode()) < 3_000_000
+
+
+def opened(page: Path, width: int, more: str = "") -> tuple[str, str]:
+    """The page as a browser has made it, and what it said on its console."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: the page is not opened")
+    copy = page.with_name(f"opened-{width}.html")
+    script = f"<script>{more}</script></body>"
+    copy.write_text(page.read_text().replace("</body>", script))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={page.parent}/profile",
+               f"--window-size={width},900", "--dump-dom", f"file://{copy}"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.stdout, "\n".join(x for x in done.stderr.splitlines() if "CONSOLE" in x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [500, 1440])
+def test_a_browser_draws_it_and_a_node_can_be_chosen(tmp_path, width) -> None:
+    write(tmp_path / "run", 64)
+    choosing = (
+        "document.querySelectorAll('.node')[5].dispatchEvent(new KeyboardEvent('keydown',"
+        "{key: 'Enter'}));"
+        "document.title = [document.querySelectorAll('.edge.in').length,"
+        "document.querySelectorAll('.edge.out').length,"
+        "document.documentElement.scrollWidth <= window.innerWidth].join(' ');"
+    )
+    page, said = opened(tmp_path / "run" / "report.html", width, choosing)
+    assert said == ""
+    assert page.count('class="node"') == 64
+    assert len(re.findall(r"<path[^>]*class=\"edge", page)) == 192
+    assert "<title>3 3 true</title>" in page
+    assert "mlp-5 learns from" in page
+    assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])["edges"]
