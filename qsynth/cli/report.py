@@ -59,14 +59,15 @@ def _print_beside(summaries: dict[str, dict[str, Any]]) -> None:
 def _column(summary: dict[str, Any]) -> list[str]:
     from qsynth.run.report import percent
 
-    own = summary["accuracy"] or {}
+    found = summary["accuracy"]
+    own, network = (found["own"], found["network"]["own"]) if found else ({}, {})
     gain = summary["gain"]["over_alone"]
     over = gain and gain["own"]
     rpcs = summary["routing"]["rpcs_mean"]
     return [
-        str(summary["nodes"]), percent(own and own["own"]["mean"]),
-        percent(own and own["own"]["worst"]), f"{100 * over['mean']:+.1f}" if over else "-",
-        percent(own and own["network"]["own"]["mean"]),
+        str(summary["nodes"]), percent(own.get("mean")),
+        percent(own.get("worst")), f"{100 * over['mean']:+.1f}" if over else "-",
+        percent(network.get("mean")),
         f"{summary['traffic']['bytes_total'] / max(summary['nodes'], 1) / 1024:.0f}",
         "-" if rpcs is None else f"{rpcs:.1f}", str(summary["packets"]["admitted"]),
         str(sum(summary["packets"]["rejected"].values())), str(summary["pairs"]["useful"]),

@@ -47,6 +47,7 @@ from qsynth.placement.train import (
 )
 
 POLL_S = 0.2
+_NEVER = threading.Event()
 Progress = Callable[[float], None]
 
 
@@ -105,8 +106,13 @@ def warm(plan: Plan) -> None:
     del outcome, synthesis
     short = replace(plan, trainer=replace(plan.trainer, max_steps=2, period_steps=2))
     architectures = {node.architecture: node for node in plan.nodes}
-    for node in architectures.values():
-        quietly(partial(fit, short, node, no_exchange))
+    with tempfile.TemporaryDirectory() as folder:
+        # Written and read once: what torch and Lightning import for it is shared, too.
+        keeper = Checkpoints(Path(folder) / "fit.ckpt", plan.trainer.checkpoint_s, _NEVER)
+        for node in architectures.values():
+            keeper.path.unlink(missing_ok=True)
+            network = quietly(partial(fit, short, node, no_exchange, keeper))
+            keeper.of(network)
     gc.collect()
     gc.freeze()
 
@@ -167,8 +173,7 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     host.start()
     participant = make_participant(plan, node, host)
     ask_long_slices()
-    never = threading.Event()
-    checkpoints = Checkpoints(folder / "fit.ckpt", plan.trainer.checkpoint_s, never)
+    checkpoints = Checkpoints(folder / "fit.ckpt", plan.trainer.checkpoint_s, _NEVER)
     network = quietly(partial(fit, plan, node, participant.exchange, checkpoints))
     if participant.synthesis is None:  # the fit had ended in an earlier life
         participant.exchange(-(-plan.trainer.max_steps // plan.trainer.period_steps), network)
