@@ -5,6 +5,7 @@ Standard library only: a mistake is found before torch is imported.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -49,6 +50,7 @@ GROUPS: dict[str, dict[str, type]] = {
 }
 
 
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
 
 
@@ -58,6 +60,10 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     groups: dict[str, Any] = {
         group: choose(options, values.get(group), group) for group, options in GROUPS.items()
     }
+    if not NAME.match(config.name):
+        raise ConfigError(
+            f"name={config.name}: must be letters, digits, . _ and -: it names a folder"
+        )
     config = replace(config, **groups, fleet=_fleet(values.get("fleet"), groups["model"]))
     for baseline in config.baselines:
         if baseline not in BASELINES:

@@ -33,6 +33,7 @@ qsynth run [+recipe=NAME] [key=value ...]: train a fleet, and say what it has ga
 
   qsynth run +recipe=digits_mesh seed=1
   qsynth run --resume runs/NAME        go on with an interrupted run
+  qsynth run --locked runs/NAME        the same again (or a recipe.lock, or a pack), or not at all
   --json --quiet --trust package.Class
 """,
     "plan": """\
@@ -62,10 +63,17 @@ qsynth node up|id|keys: be one node of a fleet, on this host
   qsynth node keys init|issue|revoke   certificates of a fleet's own authority
 """,
     "recipe": """\
-qsynth recipe list|show: recipes are data, and can be sent, checked and trusted
+qsynth recipe VERB: recipes are data, and can be sent, checked and trusted
 
-  qsynth recipe list                   all that are here
-  qsynth recipe show NAME              as it is written
+  list                 all that are here, of installed packages and added ones too
+  show NAME            as it is written
+  validate FILE        0 well, 2 wrong, 3 not to be trusted; nothing is composed before the lint
+  copy NAME [FILE]     to change it
+  add SOURCE [--name]  a path, a pack, https://... or git+https://HOST/REPOSITORY[@REV]#PATH:
+                       stored as data, shown, and pinned in qsynth.lock
+  pack RUN|NAME        one file with recipe, lock and readme [--out FILE]
+  lock [key=value ...] what a run would rest on, by hashes [--out FILE]
+  diff A B             what two recipes set differently
 """,
     "packet": """\
 qsynth packet audit [+recipe=NAME] [key=value ...]: attack one's own packets, before others do

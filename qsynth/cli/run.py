@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from qsynth.recipe.compose import compose
 
 def main(words: list[str]) -> int:
     """Run a fleet; return 0 if at least one node has finished and none has failed to be named."""
-    options = parse(words, ("--resume",))
+    options = parse(words, ("--resume", "--locked"))
     if "--resume" in options.own:
         return _resume(options)
+    if "--locked" in options.own:
+        return _again(options)
     composed = compose(options.overrides, options.trusted)
     # Only now: a mistake above is answered before torch is imported.
     sys.path.insert(0, "")
@@ -34,6 +37,7 @@ def main(words: list[str]) -> int:
             composed.overrides,
             display.announce,
             display.progress,
+            composed.recipe_path,
         )
     _show(options, summary, plan.folder)
     return 0
@@ -48,6 +52,34 @@ def _hinted(display: Display) -> Iterator[None]:
         if display.folder is not None:
             print(f"qsynth: go on with: qsynth run --resume {display.folder}", file=sys.stderr)
         raise
+
+
+def _again(options: Options) -> int:
+    """Run once more what a lock names, and nothing else."""
+    for word in options.overrides:
+        if word.lstrip("+").split("=")[0] != "folder":
+            raise ConfigError(f"run --locked {word}: takes folder=... alone; a lock names the rest")
+    sys.path.insert(0, "")
+    from qsynth.run.execute import execute
+    from qsynth.run.lock import check_values, read_locked
+
+    locked = read_locked(Path(options.own["--locked"]).expanduser())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_bytes(locked.recipe)
+        words = [f"recipe={path}", *locked.lock.get("overrides", []), *options.overrides]
+        composed = compose(words, options.trusted)
+        check_values(locked, composed.values)
+        display = Display(options.quiet)
+        with display, _hinted(display):
+            plan, summary = execute(
+                composed.config, composed.values, composed.overrides, display.announce,
+                display.progress, path, locked,
+            )  # fmt: skip
+    _show(options, summary, plan.folder)
+    if not options.quiet and locked.lock.get("packets") and plan.placement.name == "simulate":
+        print("the same packets as in the locked run, bit for bit", file=sys.stderr)
+    return 0
 
 
 def _resume(options: Options) -> int:

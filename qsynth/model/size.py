@@ -26,6 +26,8 @@ def size(config: Any, shape: tuple[int, ...], outputs: int) -> tuple[int, int] |
         pairs = list(itertools.pairwise([inputs, *[config.width] * config.depth, outputs]))
         work = sum(before * after for before, after in pairs)
         return work + sum(after for _, after in pairs), work
+    if len(shape) != 3:
+        return None  # the others need images
     if isinstance(config, CNN):
         return _cnn(config, shape, outputs)
     if isinstance(config, ResNet):

@@ -20,6 +20,7 @@ from qsynth.config import GROUPS, validate
 from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 from qsynth.recipe import source
 from qsynth.recipe.finder import find_recipe, shipped
+from qsynth.recipe.installed import installed_options
 from qsynth.run.config import RunConfig
 
 OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
@@ -81,8 +82,8 @@ def _sort(
         elif key.split(".")[0].split("/")[0] == "hydra":
             raise ConfigError(f"{argument}: hydra's own settings are not used by qsynth")
         elif group in GROUPS and not value.startswith("{"):
-            if value not in GROUPS[group]:
-                known = nearest_spelling(value, GROUPS[group])
+            if value not in GROUPS[group] and value not in installed_options(group):
+                known = nearest_spelling(value, [*GROUPS[group], *installed_options(group)])
                 raise ConfigError(f"{argument}: no such option of {group}{known}")
             choices.append(f"{key}={value}")
         else:
@@ -147,7 +148,9 @@ def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: se
         place: Any = values
         for part in (package or group).split("."):
             place = place.get(part) or {}
-        _drop_unknown(place, GROUPS[group][option], package or group, assigned)
+        schema = GROUPS[group].get(option, GROUPS[group].get("module"))
+        assert schema is not None
+        _drop_unknown(place, schema, package or group, assigned)
 
 
 def _drop_unknown(place: dict[str, Any], schema: type, path: str, assigned: set[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.recipe.installed import installed_recipes
+from qsynth.recipe.pinned import check_pin, pinned_files
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -16,8 +18,9 @@ def shipped(folder: str) -> Path:
 
 
 def recipe_files() -> dict[str, Path]:
-    """Return the shipped recipes by name."""
-    return {path.stem: path for path in sorted(shipped("recipes").glob("*.yaml"))}
+    """Return all recipes by name: shipped, of installed packages, added here."""
+    own = {path.stem: path for path in sorted(shipped("recipes").glob("*.yaml"))}
+    return installed_recipes() | own | {n: p for n, p in pinned_files().items() if n not in own}
 
 
 def title(path: Path) -> str:
@@ -40,4 +43,5 @@ def find_recipe(name: str) -> Path:
     files = recipe_files()
     if name not in files:
         raise ConfigError(f"recipe={name}: no such recipe{nearest_spelling(name, files)}")
-    return files[name]
+    added = pinned_files().get(name)
+    return check_pin(name) if added is not None and added == files[name] else files[name]

@@ -1,18 +1,37 @@
-"""Lint a recipe's raw YAML before it is composed: a recipe is data, never code."""
+"""Lint a recipe's raw YAML before it is composed: a recipe is data, never code.
+
+Beside code, a recipe that somebody sends must not reach for what is the user's own to say: where
+files are read and written, and whom a node talks to.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from qsynth.config import GROUPS
 from qsynth.errors import RecipeError
+from qsynth.recipe.installed import installed_options, installed_targets
 
 MAX_BYTES = 64 * 1024
-FORBIDDEN_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
+FORBIDDEN_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_self_")
 CODE_KEYS = ("target",)  # options that import the user's own class
+# What only the user's own command line may say.
+OWN_KEYS = frozenset({
+    "folder", "mesh.host", "mesh.listen", "mesh.advertise", "mesh.join", "mesh.tls",
+    "mesh.insecure", "trust.allow", "trust.deny",
+})  # fmt: skip
+PATH_KEYS = frozenset({"data.path", "data.root", "data.unlabelled", "distill.file"})
+# Of Lightning's Trainer: nothing that writes files or starts processes.
+TRAINER_ARGUMENTS = frozenset({
+    "accumulate_grad_batches", "benchmark", "detect_anomaly", "deterministic",
+    "gradient_clip_algorithm", "limit_train_batches", "precision",
+})  # fmt: skip
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 TOKENS = {
     yaml.AnchorToken: "an anchor",
     yaml.AliasToken: "an alias",
@@ -26,23 +45,39 @@ def lint(path: Path, trusted: frozenset[str] = frozenset()) -> dict[str, Any]:
 
     trusted: package.Class names that the user's own command line allows.
     """
-    text = _read(path)
+    return lint_text(_read(path), str(path), trusted)
+
+
+def lint_text(
+    text: str, source: str, trusted: frozenset[str] = frozenset()
+) -> dict[str, Any]:  # fmt: skip
+    """Return the values of a recipe's text; `source` is named where it is refused."""
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             for kind, what in TOKENS.items():
                 if isinstance(token, kind):
                     line = token.start_mark.line + 1
-                    raise RecipeError(f"{path}:{line}: {what} is not allowed in a recipe")
+                    raise RecipeError(f"{source}:{line}: {what} is not allowed in a recipe")
         values = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise RecipeError(f"{path}: not YAML ({first})") from None
+        raise RecipeError(f"{source}: not YAML ({first})") from None
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe must be a mapping")
+        raise RecipeError(f"{source}: a recipe must be a mapping")
+    allowed = trusted | installed_targets()
     for where, key, value in _walk(values, ""):
-        _check_key(path, where, key, value, trusted)
-    _check_defaults(path, values.get("defaults", []))
+        _check_key(source, where, key, value, allowed)
+    _check_defaults(source, values.get("defaults", []))
     return values
+
+
+def needed_trust(text: str) -> list[str]:
+    """Return the code that a recipe would import: what it takes to trust it."""
+    found = []
+    for _, key, value in _walk(yaml.safe_load(text), ""):
+        if key in CODE_KEYS and isinstance(value, str) and value:
+            found.append(value)
+    return sorted(set(found))
 
 
 def _read(path: Path) -> str:
@@ -67,24 +102,69 @@ def _walk(values: Any, where: str) -> Iterator[tuple[str, str, Any]]:
             yield from _walk(value, f"{where}[{at}]")
 
 
-def _check_key(path: Path, where: str, key: str, value: Any, trusted: frozenset[str]) -> None:
-    if key in FORBIDDEN_KEYS or key == "hydra" or where.split(".")[0].split("@")[0] == "hydra":
-        raise RecipeError(f"{path}: {where} is not allowed in a recipe")
+def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset[str]) -> None:
+    plain = where.split("@")[0]
+    if key in FORBIDDEN_KEYS or key == "hydra" or plain.split(".")[0] == "hydra":
+        raise RecipeError(f"{source}: {where} is not allowed in a recipe")
     if "${" in key or (isinstance(value, str) and "${" in value and ":" in value):
-        raise RecipeError(f"{path}: {where}: resolvers are not allowed in a recipe")
+        raise RecipeError(f"{source}: {where}: resolvers are not allowed in a recipe")
     if key in CODE_KEYS and isinstance(value, str) and value and value not in trusted:
-        raise RecipeError(f"{path}: {where}={value} imports code; allow it with --trust {value}")
+        raise RecipeError(f"{source}: {where}={value} imports code; allow it with --trust {value}")
+    if plain in OWN_KEYS and value not in (None, "", [], False):
+        raise RecipeError(
+            f"{source}: {where}: is the user's own to say; give it on the command line"
+        )
+    if plain in PATH_KEYS and isinstance(value, str) and _leaves(value):
+        raise RecipeError(
+            f"{source}: {where}={value}: a recipe may name files below the current folder alone"
+        )
+    if plain == "name" and not (isinstance(value, str) and NAME.match(value)):
+        raise RecipeError(f"{source}: name={value}: must be a plain word, it names a folder")
+    if plain.startswith("trainer.arguments.") and plain.split(".")[2] not in TRAINER_ARGUMENTS:
+        raise RecipeError(
+            f"{source}: {where}: of the Trainer's arguments a recipe may set "
+            f"{', '.join(sorted(TRAINER_ARGUMENTS))}"
+        )
 
 
-def _check_defaults(path: Path, defaults: Any) -> None:
+def _leaves(name: str) -> bool:
+    """Return whether a path leads out of the current folder."""
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "~", "\\")) or ".." in parts or ":" in parts[0]
+
+
+def _check_defaults(source: str, defaults: Any) -> None:
     if not isinstance(defaults, list):
-        raise RecipeError(f"{path}: defaults must be a list")
+        raise RecipeError(f"{source}: defaults must be a list")
     for entry in defaults:
-        text = str(entry)
-        names = list(entry) + list(entry.values()) if isinstance(entry, dict) else [entry]
-        for name in map(str, names):
-            bare = name.removeprefix("override ").strip().lstrip("/")
-            if bare.split("/")[0].split("@")[0] == "hydra":
-                raise RecipeError(f"{path}: defaults: {text}: hydra is not configured by a recipe")
-            if ".." in name or "://" in name or bare.startswith("/"):
-                raise RecipeError(f"{path}: defaults: {text}: paths are not allowed")
+        if not isinstance(entry, (str, dict)):
+            raise RecipeError(f"{source}: defaults: {entry}: must be group: option")
+        pairs = entry.items() if isinstance(entry, dict) else [(entry, None)]
+        for named, option in pairs:
+            _check_default(source, str(named), option)
+
+
+def _check_default(source: str, named: str, option: Any) -> None:
+    """Refuse a defaults entry that is not an option of a group, or another recipe."""
+    shown = named if option is None else f"{named}: {option}"
+    words = named.split()
+    if words[:-1] not in ([], ["override"], ["optional"]):
+        raise RecipeError(f"{source}: defaults: {shown}: is no group")
+    bare = (words or [""])[-1]
+    if ".." in shown or "://" in shown or "\\" in shown:
+        raise RecipeError(f"{source}: defaults: {shown}: paths are not allowed")
+    group, _, package = bare.removeprefix("/").partition("@")
+    if group.split("/")[0] == "hydra" or package.split(".")[0] == "hydra":
+        raise RecipeError(f"{source}: defaults: {shown}: hydra is not configured by a recipe")
+    if bare == "_self_" and option is None:
+        return
+    if option is None:
+        raise RecipeError(f"{source}: defaults: {shown}: must be group: option")
+    if group not in GROUPS or group == "recipe":
+        raise RecipeError(f"{source}: defaults: {shown}: {group} is no group of options")
+    options = [option] if isinstance(option, str) else [*(option or [])]
+    for name in options:
+        if name not in GROUPS[group] and name not in installed_options(group):
+            raise RecipeError(f"{source}: defaults: {shown}: no such option of {group}")
+    if not all(part.isidentifier() for part in package.split(".") if package):
+        raise RecipeError(f"{source}: defaults: {shown}: {package} is no place in a config")

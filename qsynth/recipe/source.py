@@ -13,6 +13,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from qsynth.recipe.finder import recipe_files
+from qsynth.recipe.installed import installed_options
 from qsynth.recipe.lint import lint
 
 _own: dict[str, Path] = {}
@@ -44,6 +45,13 @@ class RecipeSource(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         """Return a recipe, after the lint."""
         name = self._normalize_file_name(config_path).removesuffix(".yaml")
+        group, _, option = name.partition("/")
+        target = installed_options(group).get(option)
+        if target is not None:
+            return ConfigResult(
+                config=OmegaConf.create({"name": "module", "target": target}),
+                path=f"recipes://{name}", provider=self.provider, header={"package": group},
+            )  # fmt: skip
         path = _files().get(name.removeprefix("recipe/"))
         if path is None:
             raise ConfigLoadError(f"no such recipe: {config_path}")
@@ -60,12 +68,15 @@ class RecipeSource(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        """Return whether this is the group `recipe`."""
-        return config_path in ("", "recipe")
+        """Return whether this is the group `recipe`, or one that installed packages add to."""
+        return config_path in ("", "recipe") or bool(installed_options(config_path))
 
     def is_config(self, config_path: str) -> bool:
-        """Return whether this is one of the recipes."""
+        """Return whether this is one of the recipes, or an option of an installed package."""
         name = config_path.removesuffix(".yaml")
+        group, _, option = name.partition("/")
+        if option in installed_options(group):
+            return True
         return name.startswith("recipe/") and name.removeprefix("recipe/") in _files()
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +22,12 @@ from qsynth.run.build import build
 from qsynth.run.config import RunConfig
 from qsynth.run.events import all_events
 from qsynth.run.forecast import forecast
+from qsynth.run.lock import Locked, check_plan, make_lock, packets_digest
 from qsynth.run.report import write_report
 from qsynth.run.summary import read_results, summarise_run
 from qsynth.types import config_digest
 
 Progress = Callable[[Plan, float], None]
-PACKAGES = ("qsynth", "torch", "pytorch-lightning", "numpy", "numba", "pynng", "hydra-core")
 
 
 def new_folder(config: RunConfig, values: dict[str, Any]) -> Path:
@@ -51,22 +49,31 @@ def new_folder(config: RunConfig, values: dict[str, Any]) -> Path:
 
 def execute(
     config: RunConfig, values: dict[str, Any], overrides: tuple[str, ...],
-    announce: Callable[[Plan], None], progress: Progress,
+    announce: Callable[[Plan], None], progress: Progress, recipe: Path | None = None,
+    locked: Locked | None = None,
 ) -> tuple[Plan, dict[str, Any]]:  # fmt: skip
     """Run a config; return the plan and the summary.
 
     announce: called once, before the nodes start.  progress: called now and then meanwhile.
+    recipe: the file that was composed.  locked: what the run must be the same as; RunError where
+    a simulated one has turned out another.
     """
     for key in ("listen", "advertise", "join", "tls", "dial_only"):
         value = getattr(config.mesh, key, None)
         if value:
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
     plan = build(config, Path())  # a mistake found here leaves no folder behind
+    if locked is not None:
+        check_plan(locked, plan)
     folder = new_folder(config, values)
     plan = replace(plan, folder=folder)
-    _write_inputs(plan, values, overrides)
+    _write_inputs(plan, values, overrides, recipe)
     announce(plan)
-    return plan, _carry_out(config, plan, config_digest(values), progress)
+    summary = _carry_out(config, plan, config_digest(values), progress)
+    packets = locked and config.placement.name == "simulate" and locked.lock.get("packets")
+    if packets and packets != packets_digest(folder):
+        raise RunError(f"{folder}: its packets are not those of the locked run")
+    return plan, summary
 
 
 def resume(
@@ -90,6 +97,8 @@ def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress)
         snapshots = Snapshots(folder / "snapshot", plan.trainer.checkpoint_s, digest)
         with owned(folder):
             times = simulate(plan, snapshots=snapshots)
+        if (folder / "recipe.lock").exists():
+            _lock_packets(folder)
     else:
         times = run_processes(plan, lambda seconds: progress(plan, seconds))
     write_json(folder / "times.json", times)
@@ -132,24 +141,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _write_inputs(plan: Plan, values: dict[str, Any], overrides: tuple[str, ...]) -> None:
+def _write_inputs(
+    plan: Plan, values: dict[str, Any], overrides: tuple[str, ...], recipe: Path | None
+) -> None:
     folder = plan.folder
     (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     (folder / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "unknown"
-    lock = {
-        "config": config_digest(values).hex(),
-        "data": plan.data.digest().hex(),
-        "task": plan.data.task.digest().hex(),
-        "encoder": plan.encoder.digest.hex(),
-        "seed": plan.seed,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "versions": versions,
-    }
+    text = recipe.read_bytes() if recipe is not None else b""
+    (folder / "recipe.yaml").write_bytes(text)
+    _write_lock(folder, make_lock(plan, values, overrides, text))
+
+
+def _write_lock(folder: Path, lock: dict[str, Any]) -> None:
     (folder / "recipe.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+
+
+def _lock_packets(folder: Path) -> None:
+    """Add to the lock of a simulated run what it has published: another one must do the same."""
+    path = folder / "recipe.lock"
+    lock = yaml.safe_load(path.read_text(encoding="utf-8"))
+    _write_lock(folder, lock | {"packets": packets_digest(folder)})

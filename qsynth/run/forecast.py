@@ -53,7 +53,8 @@ def forecast(config: RunConfig) -> dict[str, Any]:
     if not config.fleet and isinstance(config.partition, Natural) and layout is not None:
         nodes = layout.sites or 0
     samples = _samples(config, layout, nodes)
-    groups = [_group(name, group, config, layout) for name, group in config.fleet.items()]
+    fleet = {name: group for name, group in config.fleet.items() if group.count}
+    groups = [_group(name, group, config, layout) for name, group in fleet.items()]
     packet = None if layout is None or samples is None else _packet(config, layout, samples)
     traffic = _traffic(config, layout, nodes, packet)
     made = {

@@ -1,0 +1,143 @@
+"""Another package brings an option and a recipe; a lock brings the same run again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qsynth.cli.main import main
+
+MODULE = '''
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+
+class TinyNet(pl.LightningModule):
+    """A package's own network."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(64, width), nn.Linear(width, 10)
+
+    def forward(self, x):
+        return self.two(torch.relu(self.one(x.flatten(1))))
+
+    def training_step(self, batch, index):
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters())
+'''
+RECIPE = """# Three nodes with a network of another package.
+defaults:
+  - /model@fleet.tiny.model: tinynet
+  - override /data: digits
+name: tiny_mesh
+fleet:
+  tiny:
+    count: 3
+    model:
+      arguments: {width: 5}
+encoder: {fit_images: 300, dimensions: 48, filters: 8}
+trainer: {max_steps: 20, period_steps: 10}
+"""
+FILES = {
+    "tinynet/__init__.py": MODULE,
+    "tinynet/recipes/__init__.py": "",
+    "tinynet/recipes/tiny_mesh.yaml": RECIPE,
+    "tinynet-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tinynet\nVersion: 1.0\n",
+    "tinynet-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\n"
+    "Tag: py3-none-any\n",
+    "tinynet-1.0.dist-info/entry_points.txt": "[qsynth.options]\nmodel.tinynet = tinynet:TinyNet\n"
+    "[qsynth.recipes]\ntinynet = tinynet.recipes\n",
+}
+
+
+def wheel(folder: Path) -> Path:
+    path = folder / "tinynet-1.0-py3-none-any.whl"
+    record = []
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in FILES.items():
+            file.writestr(name, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+            record.append(f"{name},sha256={digest.decode()},{len(text.encode())}")
+        record.append("tinynet-1.0.dist-info/RECORD,,")
+        file.writestr("tinynet-1.0.dist-info/RECORD", "\n".join(record) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_an_installed_package_brings_options_and_recipes(tmp_path) -> None:
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    command += ["--target", str(site), str(wheel(tmp_path))]
+    subprocess.run(command, check=True, timeout=120)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+
+    def qsynth(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "qsynth", *words], capture_output=True,
+                              text=True, timeout=200, cwd=tmp_path, env=environment)  # fmt: skip
+
+    assert "tiny_mesh" in qsynth("recipe", "list").stdout
+    assert qsynth("recipe", "validate", "tiny_mesh").returncode == 0
+    shown = yaml.safe_load(qsynth("config", "+recipe=digits_mesh", "model=tinynet").stdout)
+    assert shown["model"]["target"] == "tinynet.TinyNet"
+    wrong = qsynth("config", "model=tinynt")
+    assert wrong.returncode == 2
+    assert "did you mean tinynet" in wrong.stderr
+    done = qsynth("run", "+recipe=tiny_mesh", "placement=simulate", "baselines=[]", "--json",
+                  "--quiet")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["nodes"] == 3
+    # Whoever has not installed it must say that the code is trusted.
+    (tmp_path / "sent.yaml").write_text(
+        RECIPE.replace("tiny.model: tinynet", "tiny.model: module").replace(
+            "arguments: {width: 5}", "target: tinynet.TinyNet"
+        )
+    )
+    assert qsynth("recipe", "validate", "sent.yaml").returncode == 0
+    del environment["PYTHONPATH"]
+    assert qsynth("recipe", "validate", "sent.yaml").returncode == 3
+
+
+SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8", "baselines=[]",
+         "trainer.period_steps=10", "trainer.max_steps=20", "placement=simulate"]  # fmt: skip
+
+
+def test_a_locked_run_is_the_same_in_another_folder_or_is_refused(tmp_path, capsys) -> None:
+    assert main(["run", *SMALL, f"folder={tmp_path}/one", "seed=3", "--quiet"]) == 0
+    (one,) = (tmp_path / "one").iterdir()
+    lock = yaml.safe_load((one / "recipe.lock").read_text())
+    assert len(lock["packets"]) == 64
+    assert main(["recipe", "pack", str(one), "--out", str(tmp_path / "run.qpack")]) == 0
+    for source in (one, one / "recipe.lock", tmp_path / "run.qpack"):
+        words = ["run", "--locked", str(source), f"folder={tmp_path}/two", "--json", "--quiet"]
+        capsys.readouterr()
+        assert main(words) == 0, capsys.readouterr().err
+        again = json.loads(capsys.readouterr().out)
+        first = json.loads((one / "summary.json").read_text())
+        assert again["accuracy"] == first["accuracy"]
+        assert again["seed"] == 3
+    assert main(["run", "--locked", str(one), "seed=4"]) == 2
+    assert "a lock names the rest" in capsys.readouterr().err
+    for key, value, told in (("data", "00", "data"), ("versions", {"numpy": "0.1"}, "numpy 0.1"),
+                             ("config", "00", "another one here")):  # fmt: skip
+        (one / "recipe.lock").write_text(yaml.safe_dump(lock | {key: value}))
+        assert main(["run", "--locked", str(one), "--quiet", f"folder={tmp_path}/three"]) == 2
+        assert told in capsys.readouterr().err
+    (one / "recipe.lock").write_text(yaml.safe_dump(lock | {"packets": "0" * 64}))
+    assert main(["run", "--locked", str(one), "--quiet", f"folder={tmp_path}/three"]) == 1
+    assert "not those of the locked run" in capsys.readouterr().err
+    (one / "recipe.yaml").write_text("name: other\n")
+    assert main(["run", "--locked", str(one), "--quiet"]) == 2
+    assert main(["run", "--locked", str(tmp_path / "nowhere")]) == 2

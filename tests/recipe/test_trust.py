@@ -1,0 +1,312 @@
+"""Recipes that somebody sends: data, never code, and never more than they may say."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qsynth.cli.main import main
+from qsynth.errors import ConfigError, RecipeError
+from qsynth.recipe.fetch import fetch
+from qsynth.recipe.lint import lint, lint_text
+from qsynth.recipe.pack import read_pack, write_pack
+
+GOOD = "# A recipe of somebody's.\ndefaults:\n  - override /data: digits\nname: theirs\n" \
+       "fleet:\n  mlp:\n    count: 2\n    model: {name: mlp}\n"  # fmt: skip
+
+# One for each way in that we know, and some that look like one.
+MALICIOUS = {
+    "hydra settings": "hydra:\n  run:\n    dir: /tmp\n",
+    "hydra callbacks": "hydra:\n  callbacks:\n    x:\n      _target_: os.system\n",
+    "hydra by a dotted key": "hydra.run.dir: /tmp\n",
+    "hydra by a package key": "hydra@_global_: {}\n",
+    "hydra nested": "data:\n  hydra:\n    x: 1\n",
+    "hydra logging by defaults": "defaults:\n  - override /hydra/job_logging: x\n",
+    "hydra callbacks by defaults": "defaults:\n  - /hydra/callbacks: x\n",
+    "hydra optional by defaults": "defaults:\n  - optional /hydra/launcher: x\n",
+    "hydra as a package": "defaults:\n  - /model@hydra.run: mlp\n",
+    "hydra as a nested package": "defaults:\n  - /model@hydra.callbacks.x: mlp\n",
+    "hydra as a relative group": "defaults:\n  - hydra/sweeper: x\n",
+    "parent folder": "defaults:\n  - ../secrets: x\n",
+    "parent folder as an option": "defaults:\n  - /model: ../../etc/passwd\n",
+    "absolute file": "defaults:\n  - /etc/passwd\n",
+    "absolute file as an option": "defaults:\n  - /model: /etc/passwd\n",
+    "file address": "defaults:\n  - file:///etc/passwd\n",
+    "package address": "defaults:\n  - pkg://evil.conf: x\n",
+    "backslashes": "defaults:\n  - ..\\\\secrets: x\n",
+    "unknown group": "defaults:\n  - evil: x\n",
+    "another recipe": "defaults:\n  - recipe: digits_mesh\n",
+    "itself": "defaults:\n  - /recipe: theirs\n",
+    "several options with a path": "defaults:\n  - /model: [mlp, ../x]\n",
+    "defaults that are no list": "defaults: /hydra/callbacks\n",
+    "defaults of lists": "defaults:\n  - [hydra/callbacks, x]\n",
+    "target of hydra": "data:\n  _target_: os.system\n",
+    "target in a list": "baselines:\n  - _target_: os.system\n",
+    "target deep inside": "fleet:\n  a:\n    model:\n      _target_: torch.load\n",
+    "partial": "data:\n  _partial_: true\n",
+    "args": "data:\n  _args_: [ls]\n",
+    "model of one's own": "model:\n  name: module\n  target: os.system\n",
+    "model of a group": "fleet:\n  a:\n    model: {name: module, target: builtins.eval}\n",
+    "data of one's own": "data:\n  name: module\n  target: pkg.Class\n",
+    "encoder that loads": "encoder:\n  name: module\n  target: torch.hub.load\n"
+    "  arguments: {repo_or_dir: evil/repo}\n",
+    "encoder that unpickles": "encoder:\n  name: module\n  target: torch.load\n",
+    "encoder that reads": "encoder:\n  name: module\n  target: numpy.load\n",
+    "metric of one's own": "similarity:\n  name: module\n  target: subprocess.run\n",
+    "module that writes": "model:\n  name: module\n  target: pathlib.Path.write_text\n",
+    "environment": "name: ${oc.env:HOME}\n",
+    "environment in a key": '"${oc.env:HOME}": 1\n',
+    "decoding": "name: ${oc.decode:x}\n",
+    "resolver inside text": 'data:\n  path: "x${oc.env:HOME}y"\n',
+    "nested resolver": "data:\n  path: ${oc.select:${oc.env:HOME},x}\n",
+    "python tag": "name: !!python/object/apply:os.system [ls]\n",
+    "python module tag": "name: !!python/name:os.system\n",
+    "own tag": "name: !evil x\n",
+    "binary tag": "name: !!binary aGk=\n",
+    "anchor": "a: &x 1\nb: 2\n",
+    "billion laughs": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+    "merge of an alias": "a: &x {b: 1}\nc:\n  <<: *x\n",
+    "directive": "%YAML 1.1\n---\na: 1\n",
+    "two documents": "name: a\n---\nname: b\n",
+    "a list": "- a list\n",
+    "a word": "word\n",
+    "not closed": "a: [\n",
+    "deeply nested": "a: " + "[" * 5000 + "]" * 5000 + "\n",
+    "too large": "a: " + "x" * 70_000,
+    "not utf-8": "\xff\xfe",
+    "null bytes": "a: \x00\n",
+    "runs elsewhere": "folder: /etc/cron.d\n",
+    "name that is a path": "name: ../../escape\n",
+    "name with a slash": "name: a/b\n",
+    "reads elsewhere": "data:\n  name: arrays\n  path: /etc/shadow.npz\n",
+    "reads in the home": "data:\n  name: arrays\n  path: ~/secret.npz\n",
+    "reads above": "data:\n  name: arrays\n  path: a/../../secret.npz\n",
+    "reads another root": "data:\n  root: /home/other\n",
+    "reads an address": "data:\n  name: arrays\n  unlabelled: https://evil.example/x.npz\n",
+    "reads a public set": "distill:\n  name: reference_logits\n  file: /etc/x.npy\n",
+    "joins a stranger": "mesh:\n  name: tcp\n  join: [tcp://evil.example:7700]\n",
+    "listens to all": "mesh:\n  name: tcp\n  listen: tcp://0.0.0.0:7700\n",
+    "listens on a host": "mesh:\n  name: tcp\n  host: 0.0.0.0\n",
+    "without TLS": "mesh:\n  name: tcp\n  insecure: true\n",
+    "with other keys": "mesh:\n  name: tcp\n  tls: /tmp/evil\n",
+    "lets one in": "trust:\n  allow: [ffff]\n",
+    "Trainer writes": "trainer:\n  arguments: {default_root_dir: /etc}\n",
+    "Trainer profiles": "trainer:\n  arguments: {profiler: advanced}\n",
+    "Trainer loads plugins": "trainer:\n  arguments: {plugins: [evil.Plugin]}\n",
+    "Trainer's strategy": "trainer:\n  arguments: {strategy: ddp_spawn}\n",
+}
+
+
+@pytest.mark.parametrize("text", MALICIOUS.values(), ids=MALICIOUS)
+def test_each_way_in_is_refused_before_anything_is_composed(tmp_path, text, capsys) -> None:
+    path = tmp_path / "theirs.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecipeError):
+        lint(path)
+    named = f"recipe={path}"
+    for words in (["recipe", "validate", str(path)], ["run", named], ["plan", named],
+                  ["node", "up", named, "mesh=tcp"]):  # fmt: skip
+        assert main(words) == 3, words
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(MALICIOUS) >= 40
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=300))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        assert isinstance(lint_text(text, "x"), dict)
+    except RecipeError as error:
+        assert "\n" not in str(error)
+
+
+def test_validate_tells_wrong_from_untrusted(tmp_path, capsys) -> None:
+    path = tmp_path / "theirs.yaml"
+    path.write_text(GOOD)
+    assert main(["recipe", "validate", str(path)]) == 0
+    assert "2 nodes" in capsys.readouterr().out
+    path.write_text(GOOD + "mesh:\n  linger: 3\n")
+    assert main(["recipe", "validate", str(path)]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    own = "  - override /model: module\n"
+    path.write_text(GOOD.replace("name: theirs", own + "name: theirs") + "model: {target: a.B}\n")
+    assert main(["recipe", "validate", str(path)]) == 3
+    assert main(["recipe", "validate", str(path), "--trust", "a.B"]) == 0
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "sent" / "theirs.yaml").write_text(GOOD)
+    return tmp_path
+
+
+def test_an_added_recipe_is_pinned_and_a_changed_one_is_refused(here, capsys) -> None:
+    assert main(["recipe", "add", "sent/theirs.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "imports: no code" in said
+    assert "override /data" in said
+    assert main(["recipe", "list"]) == 0
+    assert "theirs" in capsys.readouterr().out
+    assert main(["config", "+recipe=theirs"]) == 0
+    stored = here / "qsynth-recipes" / "theirs.yaml"
+    stored.write_text(GOOD + "seed: 3\n")
+    capsys.readouterr()
+    assert main(["config", "+recipe=theirs"]) == 3
+    assert "has been changed" in capsys.readouterr().err
+    stored.unlink()
+    assert main(["config", "+recipe=theirs"]) == 3
+    assert main(["recipe", "add", "sent/theirs.yaml"]) == 0  # the same source may be added again
+    assert main(["config", "+recipe=theirs"]) == 0
+
+
+def test_names_are_not_taken_over(here, capsys) -> None:
+    (here / "sent" / "other.yaml").write_text(GOOD.replace("theirs", "digits_mesh"))
+    assert main(["recipe", "add", "sent/other.yaml"]) == 2
+    assert "qsynth's own" in capsys.readouterr().err
+    assert main(["recipe", "add", "sent/theirs.yaml"]) == 0
+    (here / "sent" / "other.yaml").write_text(GOOD)
+    assert main(["recipe", "add", "sent/other.yaml"]) == 2
+    assert "already added from" in capsys.readouterr().err
+    assert main(["recipe", "add", "sent/other.yaml", "--name", "others"]) == 0
+    assert main(["recipe", "add", "sent/other.yaml", "--name", "../x"]) == 2
+    (here / "qsynth.lock").write_text("{}")
+    assert main(["recipe", "list"]) == 2
+    assert "not a lock" in capsys.readouterr().err
+
+
+def test_a_malicious_recipe_is_not_even_stored(here, capsys) -> None:
+    (here / "sent" / "bad.yaml").write_text(MALICIOUS["model of one's own"])
+    assert main(["recipe", "add", "sent/bad.yaml"]) == 3
+    assert not (here / "qsynth-recipes").exists()
+    assert main(["recipe", "add", "nowhere.yaml"]) == 2
+
+
+class Served(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "http://evil.example/x.yaml")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        big = self.path == "/big"
+        self.wfile.write(b"x" * 300_000 if big else GOOD.encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_recipe_comes_from_an_address(here, capsys) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Served)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+    try:
+        assert main(["recipe", "add", f"{base}/theirs.yaml"]) == 0
+        with pytest.raises(RecipeError, match="more than"):
+            fetch(f"{base}/big")
+        with pytest.raises(ConfigError, match="must be https"):
+            fetch(f"{base}/moved")
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(ConfigError, match="must be https"):
+        fetch("http://example.org/x.yaml")
+    with pytest.raises(ConfigError, match="must be https"):
+        fetch("ftp://127.0.0.1/x.yaml")
+    with pytest.raises(ConfigError, match="cannot be fetched"):
+        fetch(f"{base}/gone.yaml")
+
+
+def test_a_recipe_comes_from_a_git_repository(here, capsys) -> None:
+    import subprocess
+
+    git = partial(subprocess.run, check=True, capture_output=True, cwd=here / "sent")
+    git(["git", "init", "-q", "-b", "main"])
+    git(["git", "add", "theirs.yaml"])
+    git(["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "x"])
+    source = f"git+file://{here}/sent@main#theirs.yaml"
+    assert main(["recipe", "add", source]) == 0
+    assert fetch(source).decode() == GOOD
+    for wrong in (f"git+file://{here}/sent#gone.yaml", "git+ssh://host/x#y", "git+https://h/x"):
+        with pytest.raises(ConfigError):
+            fetch(wrong)
+    with pytest.raises(RecipeError, match="in the repository"):
+        fetch(f"git+file://{here}/sent#../../etc/passwd")
+    (here / "sent" / "link.yaml").symlink_to("/etc/passwd")
+    git(["git", "add", "link.yaml"])
+    git(["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "y"])
+    text = fetch(f"git+file://{here}/sent#link.yaml").decode()
+    assert text == "/etc/passwd"  # the link's own text, never what it points to
+
+
+def test_a_pack_travels_and_is_what_was_packed(here, capsys) -> None:
+    assert main(["recipe", "pack", "sent/theirs.yaml", "--out", "a.qpack"]) == 0
+    assert main(["recipe", "pack", "sent/theirs.yaml", "--out", "b.qpack"]) == 0
+    assert (here / "a.qpack").read_bytes() == (here / "b.qpack").read_bytes()
+    with zipfile.ZipFile(here / "a.qpack") as file:
+        assert sorted(file.namelist()) == ["README.md", "recipe.lock", "recipe.yaml"]
+        assert "A recipe of somebody's." in file.read("README.md").decode()
+    assert main(["recipe", "add", "a.qpack"]) == 0
+    assert main(["config", "+recipe=theirs"]) == 0
+
+
+def test_damaged_and_hostile_packs_are_refused(here) -> None:
+    good = write_pack(GOOD.encode(), {}, "readme")
+    assert read_pack(good, "x").recipe == GOOD.encode()
+    for cut in range(0, len(good), 7):
+        with pytest.raises(RecipeError):
+            read_pack(good[:cut], "x")
+    other = write_pack(b"name: other\n", {}, "readme")
+    with zipfile.ZipFile(here / "mixed.zip", "w") as file:
+        for name, data in (("recipe.yaml", GOOD), ("README.md", ""),
+                           ("recipe.lock", json.dumps(read_pack(other, "x").lock))):  # fmt: skip
+            file.writestr(name, data)
+    with pytest.raises(RecipeError, match="not the one"):
+        read_pack((here / "mixed.zip").read_bytes(), "x")
+    with zipfile.ZipFile(here / "more.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for name in ("recipe.yaml", "README.md", "recipe.lock", "../evil"):
+            file.writestr(name, "x")
+    with pytest.raises(RecipeError, match="nothing else"):
+        read_pack((here / "more.zip").read_bytes(), "x")
+    with zipfile.ZipFile(here / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for name in ("recipe.yaml", "README.md", "recipe.lock"):
+            file.writestr(name, "x" * 50_000_000)
+    with pytest.raises(RecipeError, match="more than"):
+        read_pack((here / "bomb.zip").read_bytes(), "x")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
+def test_a_pack_with_any_damage_is_read_or_refused(at: int, damage: bytes) -> None:
+    data = bytearray(write_pack(GOOD.encode(), {"a": 1}, "readme"))
+    at %= len(data)
+    data[at : at + len(damage)] = damage
+    try:
+        assert read_pack(bytes(data), "x").recipe == GOOD.encode()
+    except RecipeError as error:
+        assert "\n" not in str(error)
+
+
+def test_copies_and_differences(here, capsys) -> None:
+    assert main(["recipe", "copy", "digits_mesh", "mine.yaml"]) == 0
+    assert main(["recipe", "copy", "digits_mesh", "mine.yaml"]) == 2
+    text = (here / "mine.yaml").read_text().replace("alpha: 0.3", "alpha: 0.7")
+    (here / "mine.yaml").write_text(text)
+    capsys.readouterr()
+    assert main(["recipe", "diff", "digits_mesh", "mine.yaml"]) == 0
+    assert capsys.readouterr().out == "partition.alpha: 0.3 -> 0.7\n"
+    assert main(["recipe", "diff", "digits_mesh", "mine.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["key"] == "partition.alpha"
