@@ -53,6 +53,7 @@ qsynth compare [+recipe=NAME] [arms=[...]] [seeds=[...]]: measure what a mesh is
 qsynth report RUN [RUN ...]: make a run's summary and page again; several: side by side
 
   qsynth report runs/NAME
+  --certificate   what each node gained on audit samples (partition.audit_share=.25), how surely
   --json --quiet
 """,
     "node": """\

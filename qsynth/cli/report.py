@@ -21,7 +21,7 @@ ROWS = ("nodes", "own", "worst node", "over alone", "network", "KiB a node", "re
 
 def main(words: list[str]) -> int:
     """Evaluate the predictors of run folders; print and write their summaries and figures."""
-    options = parse(words)
+    options = parse(words, flags=("--certificate",))
     if not options.overrides:
         raise ConfigError("report: needs a run folder, e.g. qsynth report runs/NAME")
     sys.path.insert(0, "")  # a module of the user's own may lie in this folder
@@ -34,6 +34,8 @@ def main(words: list[str]) -> int:
         summary = report(validate(read_config(folder)), folder)
         plot_figures(folder)
         summaries[str(folder)] = summary
+        if "--certificate" in options.own:
+            _certify(folder, options.quiet)
     if options.json:
         one = len(summaries) == 1
         print(json.dumps(next(iter(summaries.values())) if one else summaries))
@@ -43,6 +45,23 @@ def main(words: list[str]) -> int:
     elif not options.quiet:
         _print_beside(summaries)
     return 0 if all(summary["accuracy"] for summary in summaries.values()) else 1
+
+
+def _certify(folder: Path, quiet: bool) -> None:
+    """Write and tell what each node of a run gained on its audit samples."""
+    from qsynth.run.build import build
+    from qsynth.run.certificate import certify
+    from qsynth.run.execute import read_config
+    from qsynth.run.lock import read_locked
+
+    recipe = str(read_locked(folder).lock["recipe_sha256"])
+    for made in certify(build(validate(read_config(folder)), folder), recipe):
+        low, high = made["interval_95"]
+        if not quiet:
+            page = folder / "nodes" / made["node"] / "certificate.html"
+            print(f"{made['node']}: {100 * made['gain']:+.1f} points on {made['audit_samples']} "
+                  f"audit samples ({100 * low:+.1f} to {100 * high:+.1f}); harm: {made['harm']}; "
+                  f"{page}", file=sys.stderr)  # fmt: skip
 
 
 def _print_beside(summaries: dict[str, dict[str, Any]]) -> None:

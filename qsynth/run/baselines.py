@@ -49,7 +49,7 @@ def run_arm(plan: Plan, arm: str, features: Features | None = None) -> dict[str,
     `scores` holds the arm as configured; `settings` the same for every setting that is tried.
     features: of the test inputs, shared between plans of the same data.
     """
-    return kept(f"{arm}-{_digest(plan, arm).hex()}", lambda: _run(plan, arm, features))
+    return kept(f"{arm}-{arm_digest(plan, arm).hex()}", lambda: _run(plan, arm, features))
 
 
 def kept(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -193,7 +193,9 @@ def _source_digest(target: str) -> str:
     return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
 
 
-def _digest(plan: Plan, arm: str) -> bytes:
+def arm_digest(plan: Plan, arm: str) -> bytes:
+    """Return the hash of all that an arm's figures depend on."""
+
     def node_values(node: NodePlan) -> list[Any]:
         return [node.name, node.model.__class__.__name__, changes(node.model), node.seed,
                 config_digest(node.share.train.tolist()).hex(),
