@@ -57,11 +57,13 @@ qsynth report RUN [RUN ...]: make a run's summary and page again; several: side 
   --json --quiet
 """,
     "node": """\
-qsynth node up|id|keys: be one node of a fleet, on this host
+qsynth node VERB: be one node of a fleet, on this host
 
   qsynth node up --home DIR --share 0 mesh=tcp mesh.join=[tcp://host:7700]
   qsynth node id --home DIR            make the identity, and show it
   qsynth node keys init|issue|revoke   certificates of a fleet's own authority
+  qsynth node withdraw --home DIR ...  take back what it has published; ... as for `up`
+  qsynth node forget AUTHOR --home DIR never learn from it again, and undo what it brought
 """,
     "recipe": """\
 qsynth recipe VERB: recipes are data, and can be sent, checked and trusted
@@ -77,9 +79,12 @@ qsynth recipe VERB: recipes are data, and can be sent, checked and trusted
   diff A B             what two recipes set differently
 """,
     "packet": """\
-qsynth packet audit [+recipe=NAME] [key=value ...]: attack one's own packets, before others do
+qsynth packet VERB: what leaves a node, and what has left it
 
-  qsynth packet audit +recipe=digits_mesh
+  audit [+recipe=NAME] [key=value ...]   attack one's own packets, before others do
+  show [+recipe=NAME] [--share N]        what a node would publish; --home DIR: what it asks about
+  approve --home DIR                     consent to it (publish=ask)
+  log --home DIR                         each packet that has left, and to which key: checked
 """,
     "config": """\
 qsynth config [+recipe=NAME] [key=value ...]: show the composed config

@@ -1,24 +1,32 @@
-"""`qsynth node up|id`: one node on one host."""
+"""`qsynth node`: one node on one host: run it, name it, take back what it has said."""
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qsynth.cli.options import parse
-from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.errors import ConfigError, MeshError, nearest_spelling
 from qsynth.mesh.address import check_address, host_of, is_any, is_loopback, scheme
 from qsynth.mesh.config import Tcp
 from qsynth.placement.config import Processes
 from qsynth.run.config import RunConfig
 from qsynth.types import config_digest
 
-VERBS = ("up", "id", "keys")
+if TYPE_CHECKING:
+    from qsynth.placement.serving import Settings
+
+VERBS = ("up", "id", "keys", "withdraw", "forget")
 KEY_VERBS = ("init", "issue", "revoke")
 DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
 DEFAULT_HOME = "node"
 ID_BYTES = 32
+WITHDRAW_S = 60.0  # to find others and to hear from them
 # What the mesh side needs to know of the data follows from these settings.
 MADE_FROM = ("data", "task", "encoder", "partition", "fleet", "seed")
 
@@ -28,7 +36,8 @@ def main(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
-    return {"id": _id, "keys": _keys, "up": _up}[verb](words[1:])
+    each = {"id": _id, "keys": _keys, "up": _up, "withdraw": _withdraw, "forget": _forget}
+    return each[verb](words[1:])
 
 
 def _id(words: list[str]) -> int:
@@ -90,7 +99,19 @@ def _named(given: dict[str, str]) -> bytes:
     return named
 
 
-def _up(words: list[str]) -> int:
+@dataclass(frozen=True)
+class _Given:
+    """What a node is told on the command line."""
+
+    home: Path
+    share: int
+    config: RunConfig
+    settings: Settings
+    made_from: bytes
+    tell: Callable[[str], None]
+
+
+def _given(words: list[str]) -> _Given:
     options = parse(words, ("--home", "--share"))
     home, share = Path(options.own.get("--home", DEFAULT_HOME)), options.own.get("--share", "0")
     if not share.isdecimal():
@@ -100,9 +121,8 @@ def _up(words: list[str]) -> int:
     composed = compose(options.overrides, options.trusted)
     config = replace(composed.config, placement=Processes())  # whatever a run would do
     check_mesh(config)
-    sys.path.insert(0, "")
     from qsynth.node.outcome import Rules
-    from qsynth.placement.serving import Card, Serving, Settings
+    from qsynth.placement.serving import Settings
 
     def tell(line: str) -> None:
         if not options.quiet:
@@ -111,26 +131,71 @@ def _up(words: list[str]) -> int:
     rules = Rules(config.distill, config.similarity, config.synthesis)
     settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh)
     made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
-    card = Card.load(home, made_from)
+    return _Given(home, int(share), config, settings, made_from, tell)
+
+
+def _up(words: list[str]) -> int:
+    given = _given(words)
+    sys.path.insert(0, "")
+    from qsynth.placement.serving import Card, Serving
+
+    card = Card.load(given.home, given.made_from)
     # Who was killed answers again before torch is imported and the data are read.
-    serving = Serving(card, settings, home, tell) if card else None
+    serving = Serving(card, given.settings, given.home, given.tell) if card else None
     try:
         from qsynth.placement.one import card_of, check_card, run_one
         from qsynth.run.build import build
 
-        plan = build(config, home)
-        if int(share) >= len(plan.nodes):
-            raise ConfigError(f"--share={share}: the fleet has {len(plan.nodes)} shares, from 0")
-        node = plan.nodes[int(share)]
-        fresh = card_of(plan, node, made_from)
+        plan = build(given.config, given.home)
+        if given.share >= len(plan.nodes):
+            raise ConfigError(
+                f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0"
+            )
+        node = plan.nodes[given.share]
+        fresh = card_of(plan, node, given.made_from)
         check_card(fresh, card or fresh)
-        serving = serving or Serving(fresh, settings, home, tell)
-        fresh.save(home)
+        serving = serving or Serving(fresh, given.settings, given.home, given.tell)
+        fresh.save(given.home)
         run_one(plan, node, serving)
     finally:
         if serving is not None:
             serving.close()
-    tell("ended: asked to; what it knows is kept")
+    given.tell("ended: asked to; what it knows is kept")
+    return 0
+
+
+def _withdraw(words: list[str]) -> int:
+    """Take back what a node has published; return 0 once all whom it knows have confirmed."""
+    given = _given(words)
+    from qsynth.placement.serving import Card, Serving
+
+    card = Card.load(given.home, given.made_from)
+    if card is None:
+        raise ConfigError(f"--home={given.home}: no node of these settings has lived there")
+    serving = Serving(card, given.settings, given.home, given.tell)
+    try:
+        end, told, confirmed = time.monotonic() + WITHDRAW_S, 0, 0
+        while time.monotonic() < end and not serving.stop.is_set():
+            if not serving.host.node.alone:
+                told, confirmed = serving.host.withdraw()
+                if told and confirmed == told:
+                    break
+            serving.stop.wait(1.0)
+    finally:
+        serving.close()
+    given.tell(f"withdrawn; {confirmed} of {told} nodes have confirmed; those who were away are "
+               "told by the others; publish=never keeps a node that goes on silent")  # fmt: skip
+    return 0 if told and confirmed == told else MeshError.exit_code
+
+
+def _forget(words: list[str]) -> int:
+    options = parse(words, ("--home",))
+    if len(options.overrides) != 1:
+        raise ConfigError("node forget: needs an author's id, e.g. qsynth node forget 1a2b3c4d")
+    from qsynth.placement.forget import forget
+
+    made = forget(Path(options.own.get("--home", DEFAULT_HOME)), options.overrides[0])
+    print(json.dumps(made))
     return 0
 
 

@@ -1,25 +1,114 @@
-"""`qsynth packet audit`: what one's own packets give away."""
+"""`qsynth packet`: what leaves a node, what it gives away, consent to it, and what has left."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from qsynth.cli.options import parse
+from qsynth.cli.options import Options, parse
 from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.node.consent import PENDING, approve
+from qsynth.node.ledger import NAME as LEDGER
+from qsynth.node.ledger import read_ledger
 from qsynth.recipe.compose import compose
 
-VERBS = ("audit",)
+VERBS = ("audit", "show", "approve", "log")
+DEFAULT_HOME = "node"
 
 
 def main(words: list[str]) -> int:
-    """Attack the packets of a recipe's nodes; print how much they give away."""
+    """Look at packets."""
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"packet {verb}: no such verb{nearest_spelling(verb, VERBS)}")
-    options = parse(words[1:])
+    return {"audit": _audit, "show": _show, "approve": _approve, "log": _log}[verb](words[1:])
+
+
+def _home(options: Options, verb: str) -> Path:
+    if options.overrides:
+        raise ConfigError(f"packet {verb} {options.overrides[0]}: takes --home alone")
+    return Path(options.own.get("--home", DEFAULT_HOME))
+
+
+def _show(words: list[str]) -> int:
+    """Print what a node would publish: of a recipe's share, or what a node asks about."""
+    options = parse(words, ("--home", "--share"))
+    if "--home" in options.own:
+        made = _pending(_home(options, "show"))
+    else:
+        composed = compose(options.overrides, options.trusted)
+        sys.path.insert(0, "")
+        from qsynth.node.consent import described
+        from qsynth.placement.config import Simulate
+        from qsynth.placement.train import make_study, single_threaded
+        from qsynth.run.build import build
+
+        single_threaded()
+        share = options.own.get("--share", "0")
+        plan = build(replace(composed.config, placement=Simulate()), Path())
+        if not share.isdecimal() or int(share) >= len(plan.nodes):
+            raise ConfigError(f"--share={share}: must be from 0 to {len(plan.nodes) - 1}")
+        made = described(make_study(plan, plan.nodes[int(share)]).distil())
+    if options.json:
+        print(json.dumps(made))
+        return 0
+    print(
+        f"{made['payload_bytes']} bytes of {made['samples']} samples, digest {made['digest'][:16]}"
+    )
+    if made["samples_by_class"] is not None:
+        print(f"samples by class: {', '.join(map(str, made['samples_by_class']))}")
+    for name, shape in made["arrays"].items():
+        print(f"  {name:16} {shape}")
+    print(
+        "around it: task and encoder hashes, the author's public key, a number, times, a signature"
+    )
+    return 0
+
+
+def _pending(home: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads((home / PENDING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError(f"--home={home}: no packet waits there for consent") from None
+    return made
+
+
+def _approve(words: list[str]) -> int:
+    """Consent to what a node with publish=ask wants to publish."""
+    home = _home(parse(words, ("--home",)), "approve")
+    digest = approve(home)
+    if digest is None:
+        raise ConfigError(f"--home={home}: no packet waits there for consent")
+    print(f"approved: {digest[:16]}; it leaves in the next period")
+    return 0
+
+
+def _log(words: list[str]) -> int:
+    """Check and print the ledger of a node: each packet that has left it, and to which key."""
+    options = parse(words, ("--home",))
+    home = _home(options, "log")
+    path = home / LEDGER
+    if not path.exists():
+        raise ConfigError(f"--home={home}: no ledger there ({LEDGER})")
+    lines = read_ledger(path)
+    if options.json:
+        print(json.dumps(lines))
+        return 0
+    for line in lines:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["time"]))
+        print(f"{at}  packet {line['version']} ({line['digest'][:16]}, {line['bytes']} bytes) "
+              f"{line['how']} by {line['to'][:16]}")  # fmt: skip
+    print(f"{len(lines)} lines, the chain is whole")
+    return 0
+
+
+def _audit(words: list[str]) -> int:
+    """Attack the packets of a recipe's nodes; print how much they give away."""
+    options = parse(words)
     composed = compose(options.overrides, options.trusted)
     sys.path.insert(0, "")
     from qsynth.placement.config import Simulate

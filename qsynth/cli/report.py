@@ -49,10 +49,10 @@ def main(words: list[str]) -> int:
 
 def _certify(folder: Path, quiet: bool) -> None:
     """Write and tell what each node of a run gained on its audit samples."""
+    from qsynth.recipe.locked import read_locked
     from qsynth.run.build import build
     from qsynth.run.certificate import certify
     from qsynth.run.execute import read_config
-    from qsynth.run.lock import read_locked
 
     recipe = str(read_locked(folder).lock["recipe_sha256"])
     for made in certify(build(validate(read_config(folder)), folder), recipe):

@@ -60,8 +60,9 @@ def _again(options: Options) -> int:
         if word.lstrip("+").split("=")[0] != "folder":
             raise ConfigError(f"run --locked {word}: takes folder=... alone; a lock names the rest")
     sys.path.insert(0, "")
+    from qsynth.recipe.locked import read_locked
     from qsynth.run.execute import execute
-    from qsynth.run.lock import check_values, read_locked
+    from qsynth.run.lock import check_values
 
     locked = read_locked(Path(options.own["--locked"]).expanduser())
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from qsynth.node import wire
 from qsynth.node.effects import Effects
 from qsynth.node.holding import Holding
 from qsynth.node.state import DROPPED, HELD, Entry
+from qsynth.node.withdrawals import Withdrawals
 from qsynth.peers import Peers
 from qsynth.trust import Admission, Admitted
 from qsynth.types import Fingerprint, NodeId
@@ -28,6 +29,8 @@ class Fetcher(Protocol):
     entries: list[Entry]
     query: Fingerprint
     same: float
+    withdrawals: Withdrawals
+    forgotten: set[NodeId]
 
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
@@ -41,6 +44,9 @@ def fetched(node: Fetcher, answer: Answer, claimed: Contact, effects: Effects) -
         return
     held = node.held.get(claimed.id)
     after = held.packet.sequence if held else 0
+    if node.withdrawals.covers(claimed.id) >= claimed.version or claimed.id in node.forgotten:
+        node.counts["rejected_withdrawn"] += 1
+        return
     effects.record("fetch", author=claimed.id.hex(), bytes=len(body.data))
     try:
         admitted = node.admission.admit(

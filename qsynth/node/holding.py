@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,7 +14,7 @@ from qsynth.errors import PacketError
 from qsynth.node import wire
 from qsynth.node.effects import Asker, Effects
 from qsynth.node.state import KEPT, Entry
-from qsynth.packet import OutcomePacket
+from qsynth.packet import OutcomePacket, packet_digest
 from qsynth.similarity import cosine
 from qsynth.trust import Admission, Admitted
 from qsynth.types import Fingerprint, NodeId
@@ -32,6 +32,19 @@ class Holder(Asker, Protocol):
     admission: Admission
     own_packet: tuple[OutcomePacket, bytes] | None
     entries: list[Entry]
+    sent: list[dict[str, Any]]
+    forgotten: set[NodeId]
+
+    @property
+    def withdrawals(self) -> Covering:
+        """Return what authors have taken back."""
+
+
+class Covering(Protocol):
+    """What tells how far an author has taken its packets back."""
+
+    def covers(self, author: NodeId) -> int:
+        """Return the last sequence number taken back; -1: none."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +88,21 @@ class Holding:
             if own is None or own[0].sequence <= after:
                 return b""
             self._holders.add(asker)
+            self._tell(asker, "fetched")
             return own[1]
         kept = self.kept.get(author)
         if kept is None or kept.packet.sequence <= after or kept.packet.expired(self.node.wall_s()):
             return b""
         return kept.data
+
+    def _tell(self, receiver: NodeId, how: str) -> None:
+        """Record that one's own packet leaves, and to whom."""
+        own = self.node.own_packet
+        assert own is not None
+        self.node.sent.append({
+            "event": "sent", "to": receiver.hex(), "digest": packet_digest(own[1]).hex(),
+            "version": own[0].sequence, "bytes": len(own[1]), "how": how,
+        })  # fmt: skip
 
     def orphans(self, wanted: Fingerprint, most: int) -> list[Contact]:
         """Return authors that are gone and whose packets are kept here, the most alike first."""
@@ -134,7 +157,8 @@ class Holding:
             return
         contact = self.node.contact()
         for other in self.node.table.alike(contact.vector(), missing, self._holders):
-            self.node.ask(now, other, wire.KEEP, wire.Keep(contact, own[1]), effects)
+            if self.node.ask(now, other, wire.KEEP, wire.Keep(contact, own[1]), effects):
+                self._tell(other.id, "kept")
 
     def _verify(self, now: float, effects: Effects) -> None:
         """Ask one author a period whether it is still there, where no lookup would ask it."""
@@ -151,7 +175,9 @@ class Holding:
         if author.id == self.node.me:
             return wire.Refusal("packet: author")
         kept = self.kept.get(author.id)
-        after = kept.packet.sequence if kept else 0
+        after = max(kept.packet.sequence if kept else 0, self.node.withdrawals.covers(author.id))
+        if author.id in self.node.forgotten:
+            return wire.Refusal("packet: forgotten")
         if kept is not None and kept.data == body.data:
             return wire.Notice(self.node.contact())
         try:
@@ -163,6 +189,15 @@ class Holding:
         self.put(body.data, admitted, author)
         self.node.entries.append(Entry(KEPT, body.data, author))
         return wire.Notice(self.node.contact())
+
+    def withdrawn(self, author: NodeId, sequence: int) -> None:
+        """Drop what an author has taken back."""
+        kept = self.kept.get(author)
+        if kept is not None and kept.packet.sequence <= sequence:
+            del self.kept[author]
+        offer = self._offers.get(author)
+        if offer is not None and offer[0].version <= sequence:
+            del self._offers[author]
 
     def kept_by(self, node: NodeId) -> None:
         """Note that a node has taken one's own packet to keep."""

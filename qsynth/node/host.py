@@ -15,6 +15,7 @@ from qsynth.errors import MeshError, StateError
 from qsynth.mesh import Send
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.effects import Effects
+from qsynth.node.ledger import Ledger
 from qsynth.node.node import FAREWELL_S, Node
 from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
@@ -33,14 +34,15 @@ class MeshHost:
 
     bootstrap: returns addresses to join through; asked again while the node is alone, and now
     and then afterwards, so that two halves that started apart find each other.  state: where the
-    node remembers; the host loads nothing from it.
+    node remembers; the host loads nothing from it.  ledger: of the packets that leave.
     """
 
     def __init__(
         self, node: Node, transport: PynngTransport, recorder: Recorder,
         bootstrap: Callable[[], Sequence[str]], state: State | None = None,
+        ledger: Ledger | None = None,
     ) -> None:  # fmt: skip
-        self.state = state
+        self.state, self.ledger = state, ledger
         self.node, self.transport, self.recorder = node, transport, recorder
         self.error: str | None = None
         self._bootstrap = bootstrap
@@ -154,6 +156,14 @@ class MeshHost:
             self._asked.clear()
         self._resolve()
 
+    def withdraw(self) -> tuple[int, int]:
+        """Take back what the node has published; return how many were told, how many confirmed."""
+        with self._lock:
+            self._apply(self.node.withdraw(time.monotonic()))
+            told = self.node.withdrawals
+        self.transport.wake()
+        return len(told.asked), len(told.confirmed & told.asked)
+
     def paused(self) -> threading.Lock:
         """Return the lock under which the node does not change."""
         return self._lock
@@ -212,6 +222,8 @@ class MeshHost:
             self.state.append(effects.entries)  # before anybody is told
             if self.state.full:
                 self.state.replace(entries_of(self.node))
+        if self.ledger is not None:
+            self.ledger.append(time.time(), [r for r in effects.records if r["event"] == "sent"])
         self._outbox.extend(effects.sends)
         self._outbox.extend(effects.forget)
         if effects.records:

@@ -32,6 +32,7 @@ from qsynth.node.serving import serve
 from qsynth.node.state import OWN, Entry
 from qsynth.node.sums import SumTree
 from qsynth.node.upkeep import Upkeep
+from qsynth.node.withdrawals import Withdrawals
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest
 from qsynth.peers import Peers
 from qsynth.trust import Admission, Admitted
@@ -70,6 +71,9 @@ class Node:
         self.same, self.sequence = 0.0, 0  # how alike the same data would look; own packets
         self._bootstrap: list[str] = []
         self.entries: list[Entry] = []  # to be remembered, of the call that is being done
+        self.sent: list[dict[str, Any]] = []  # that own packets have left in it, and to whom
+        self.shadow = False  # looks for others, and publishes nothing
+        self.forgotten: set[NodeId] = set()
         self.joined = False
         self.tree: SumTree | None = None  # set by whoever puts a node of sums together
         self._now = 0.0
@@ -81,6 +85,7 @@ class Node:
         self.searches = Searches(self, seed)
         self.upkeep = Upkeep(self, np.random.default_rng([seed, 28]))
         self.relays = Relays(self, mesh, rpc_seed)
+        self.withdrawals = Withdrawals(self)
         self.others = Acquaintances(self, self.relays.lost)
 
     # -- entries ---------------------------------------------------------------------------
@@ -144,9 +149,9 @@ class Node:
         for author in [a for a, h in self.held.items() if h.packet.expired(self.wall_s())]:
             del self.held[author]
             effects.record("expired", author=author.hex())
-        if outcome is not None and is_new(
-            outcome, self.own_packet and self.own_packet[0], self.wall_s()
-        ):
+        self.shadow = outcome is not None and not outcome.shared
+        own = self.own_packet and self.own_packet[0]
+        if outcome is not None and outcome.shared and is_new(outcome, own, self.wall_s()):
             self._publish(now, period, outcome, effects)
         if not self.finished:
             self.searches.period(now, effects)
@@ -170,6 +175,12 @@ class Node:
         effects, self._now = Effects(), now
         return self.records.get(now, key, effects, None, author), self._done(effects)
 
+    def withdraw(self, now: float) -> Effects:
+        """Take back what this node has published; call again until all have confirmed."""
+        effects, self._now = Effects(), now
+        self.withdrawals.withdraw(now, effects)
+        return self._done(effects)
+
     def finish(self, now: float) -> Effects:
         """Tell those known who have not finished that we have; go on serving.  Can be repeated."""
         effects = Effects()
@@ -181,7 +192,10 @@ class Node:
         return effects
 
     def _done(self, effects: Effects) -> Effects:
+        self.withdrawals.pass_on(self._now, effects)
         effects.entries, self.entries = self.entries, []
+        effects.records += self.sent
+        self.sent = []
         effects.sends = self.relays.outgoing(effects.sends)
         sends = self.budget.within(self._now, effects.sends)
         if len(sends) < len(effects.sends):
@@ -308,6 +322,8 @@ class Node:
             self.records.answered(now, answer, errand, effects)
         elif errand is not None and errand.job is not None:
             self._job_answered(now, answer, errand, effects)
+        elif answer.kind == wire.WITHDRAW:
+            self.withdrawals.answered(answer.sender, answer.refused)
         elif answer.kind == wire.RELAY and errand is not None:
             self.relays.answered(now, answer, errand.contact, effects)
         elif answer.refused:

@@ -32,12 +32,14 @@ class Outcome:
     """Hold what a node publishes: payload, fingerprint, own samples behind it.
 
     query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
+    shared: whether it may leave; else it only says whom to look for.
     """
 
     payload: Payload
     fingerprint: Fingerprint
     support: int
     query: Fingerprint
+    shared: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import nn
@@ -75,15 +75,17 @@ class Participant:
     """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
     later: gives the study of other samples in the period in which the node's data change.
-    silent: publish nothing.
+    silent: publish nothing.  permits: whether an outcome may leave; one that may not still says
+    whom to look for.
     """
 
     def __init__(
         self, study: Study | TargetStudy, port: Port,
         later: Callable[[int], Study | TargetStudy | None] = lambda _: None,
-        silent: bool = False,
+        silent: bool = False, permits: Callable[[Outcome], bool] = lambda _: True,
     ) -> None:  # fmt: skip
         self.study, self.port, self.later, self.silent = study, port, later, silent
+        self.permits = permits
         self.synthesis: Synthesis | None = None
         self.packets: Mapping[NodeId, Any] = {}
         self.used: set[NodeId] = set()
@@ -106,6 +108,8 @@ class Participant:
             # An untrained network has nothing to say.
             told = self.study.distil(network) if period > 0 else None
         told = None if self.silent else told
+        if told is not None and not self.permits(told):
+            told = replace(told, shared=False)
         admitted = self.port.end_period(period, told, self._same)
         self.packets = {author: entry.evidence for author, entry in admitted.items()}
         versions = {author: entry.packet.sequence for author, entry in admitted.items()}

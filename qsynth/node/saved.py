@@ -13,7 +13,19 @@ from qsynth.errors import PacketError
 from qsynth.mesh.pressure import Budget
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
-from qsynth.node.state import BUDGET, CONTACT, DROPPED, HELD, KEPT, OWN, RECORD, Entry
+from qsynth.node.state import (
+    BUDGET,
+    CONTACT,
+    DROPPED,
+    FORGOTTEN,
+    HELD,
+    KEPT,
+    OWN,
+    RECORD,
+    WITHDRAWN,
+    Entry,
+)
+from qsynth.node.withdrawals import Withdrawals
 from qsynth.packet import OutcomePacket, decode_packet
 from qsynth.trust import Admission, Admitted
 from qsynth.types import NodeId
@@ -32,6 +44,8 @@ class Restored(Protocol):
     sequence: int
     own_packet: tuple[OutcomePacket, bytes] | None
     budget: Budget
+    withdrawals: Withdrawals
+    forgotten: set[NodeId]
 
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
@@ -48,6 +62,10 @@ def restore(node: Restored, entries: Iterable[Entry]) -> list[str]:
         if entry.kind == OWN:
             node.sequence = max(node.sequence, entry.sequence)
             _own(node, entry.data)
+        elif entry.kind == WITHDRAWN:
+            node.withdrawals.restore(entry.data)
+        elif entry.kind == FORGOTTEN:
+            node.forgotten.add(entry.data)
         elif entry.kind == BUDGET:
             passed_s = node.wall_s() - int.from_bytes(entry.data, "big") / 1000.0
             node.budget.go_on(entry.sequence, passed_s)
@@ -71,6 +89,8 @@ def entries_of(node: Restored) -> list[Entry]:
         made.append(Entry(HELD if author in node.held else KEPT, entry.data, entry.author))
     made += [Entry(RECORD, msgspec.msgpack.encode(r)) for r in node.records.kept.every()]
     made += [Entry(CONTACT, b"", contact) for contact in node.table.contacts.values()]
+    made += node.withdrawals.entries()
+    made += [Entry(FORGOTTEN, author) for author in sorted(node.forgotten)]
     return made + budget_of(node)
 
 
@@ -96,7 +116,9 @@ def _packet(node: Restored, entry: Entry, author: Contact) -> None:
     # What was kept for others may have been taken to learn from later: the same packet again.
     before = node.held if entry.kind == HELD else node.holding.kept
     known = before.get(author.id)
-    after = known.packet.sequence if known else 0
+    after = max(known.packet.sequence if known else 0, node.withdrawals.covers(author.id))
+    if author.id in node.forgotten:
+        return
     try:
         admitted = node.admission.admit(entry.data, author.id, after, None, 0, node.wall_s())
     except PacketError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -23,10 +23,12 @@ from qsynth.dht.table import shared_bits
 from qsynth.dht.walk import RandomWalk
 from qsynth.kernels.beam import K
 from qsynth.node import wire
+from qsynth.node.consent import coarse
 from qsynth.node.effects import Asker, Effects, Errand
 from qsynth.node.hashed import Hashed
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
+from qsynth.node.withdrawals import Withdrawals
 from qsynth.peers import Peers
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
@@ -46,6 +48,9 @@ class Searcher(Asker, Protocol):
     holding: Holding
     records: Records
     size: int
+    shadow: bool
+    withdrawals: Withdrawals
+    forgotten: set[NodeId]
 
 
 @dataclass
@@ -116,6 +121,10 @@ class Searches:
     def _look(self, now: float, target: Fingerprint | NodeId, effects: Effects) -> None:
         node = self.node
         k, width = max(node.peers.reach, 1), max(node.dht.ef, node.peers.reach)
+        if node.shadow and not isinstance(target, bytes):
+            # Who publishes nothing tells little by its questions: where everyone is to be known
+            # it asks for ids drawn at random, elsewhere for the signs of its fingerprint.
+            target = coarse(target) if node.table.crowded else self._rng.bytes(32)
         if isinstance(target, bytes):
             start, kind, warm = node.table.nearest(target, width), wire.NEAREST, False
         else:
@@ -204,6 +213,9 @@ class Searches:
         self, now: float, result: LookupResult, began: float, kind: str, effects: Effects
     ) -> None:
         node = self.node
+        if node.shadow and kind == wire.NEAREST:
+            known = node.table.alike(node.query, max(node.peers.reach, 1))
+            result = replace(result, contacts=tuple(known))
         effects.record(
             "lookup",
             kind=kind,
@@ -218,10 +230,12 @@ class Searches:
         old, self._last_found = bool(found) and self._last_found == found, found
         self._pause = min(2 * self._pause + 1, node.dht.quiet_periods) if old else 0
         self._quiet = 1 + self._pause
-        found_now = node.holding.candidates(result.contacts)
+        candidates = node.holding.candidates(result.contacts)
+        found_now = [contact for contact in candidates if contact.id not in node.forgotten]
         for author in node.peers.found(found_now, node.query, node.same):
             held = node.held.get(author.id)
             after = held.packet.sequence if held else 0
+            after = max(after, node.withdrawals.covers(author.id))
             if author.version > after and author.id not in self.fetching:
                 holder = node.holding.holder(author)
                 errand = Errand(holder or author, None, author=author)

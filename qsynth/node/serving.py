@@ -17,6 +17,7 @@ from qsynth.node.records import Records
 from qsynth.node.relays import Relays
 from qsynth.node.sums import SumTree, serve_sums
 from qsynth.node.upkeep import Upkeep
+from qsynth.node.withdrawals import Withdrawals
 from qsynth.trust import Admission
 from qsynth.types import NodeId
 
@@ -35,6 +36,7 @@ BODIES: dict[str, type] = {
     wire.SUM: wire.SumQuery,
     wire.PIECE: wire.PieceQuery,
     wire.RELAY: wire.Relay,
+    wire.WITHDRAW: wire.Withdraw,
 }
 
 
@@ -53,6 +55,7 @@ class Server(Protocol):
     holding: Holding
     records: Records
     relays: Relays
+    withdrawals: Withdrawals
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -91,6 +94,8 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
         return node.records.tell(body)
     if isinstance(body, wire.Relay):
         return node.relays.promise(request, body)
+    if isinstance(body, wire.Withdraw):
+        return node.withdrawals.take(body)
     if isinstance(body, wire.Notice):
         return wire.Notice(node.contact())
     return serve_sums(node.tree, body) if node.tree else wire.Refusal("no_sums")

@@ -26,8 +26,8 @@ FRAME = struct.Struct("<II")
 MAX_FRAME = 1 << 20
 JOURNAL_BYTES = 4 << 20  # beyond these the journal becomes a snapshot
 OWN, HELD, KEPT, DROPPED, RECORD, CONTACT = "own", "held", "kept", "dropped", "record", "contact"
-BUDGET = "budget"
-KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT, BUDGET)
+BUDGET, WITHDRAWN, FORGOTTEN = "budget", "withdrawn", "forgotten"
+KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT, BUDGET, WITHDRAWN, FORGOTTEN)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +36,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     own: a packet of one's own, and its sequence number.  held, kept: a packet and its author, to
     learn from or to keep for others.  dropped: an author no longer held.  record: a record to keep.
     contact: somebody known.  budget: bytes that may still be sent, and in `data` the time, 8 bytes
-    of milliseconds since the epoch.
+    of milliseconds since the epoch.  withdrawn: what an author has taken back.  forgotten: in
+    `data` the id of an author that is never to be learned from again.
     """
 
     kind: str

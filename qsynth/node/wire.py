@@ -12,7 +12,7 @@ from qsynth.types import NodeId
 
 HELLO, SIMILAR, NEAREST, FETCH, NOTICE = "hello", "similar", "nearest", "fetch", "notice"
 SUM, PIECE, GOSSIP, KEEP = "sum", "piece", "gossip", "keep"
-STORE, FIND, WALK, RELAY = "store", "find", "walk", "relay"
+STORE, FIND, WALK, RELAY, WITHDRAW = "store", "find", "walk", "relay", "withdraw"
 MAX_CONTACTS = 64
 
 Body = TypeVar("Body")
@@ -162,6 +162,21 @@ class Parcel(msgspec.Struct, frozen=True, array_like=True):
     node: NodeId
     ticket: bytes
     sealed: Sealed
+
+
+class Withdrawal(msgspec.Struct, frozen=True, array_like=True):
+    """Say that an author takes back its packets up to a sequence number, in its own signature."""
+
+    author: bytes
+    sequence: int
+    signature: bytes
+
+
+class Withdraw(msgspec.Struct, frozen=True, array_like=True):
+    """Ask to obey a withdrawal; the answer, a notice, confirms it."""
+
+    contact: Contact
+    withdrawal: Withdrawal
 
 
 class Contacts(msgspec.Struct, frozen=True, array_like=True):

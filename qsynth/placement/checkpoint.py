@@ -27,6 +27,7 @@ class Checkpoints(pl.Callback):
 
     def __init__(self, path: Path, every_s: float, stop: threading.Event) -> None:
         self.path, self.every_s, self.stop = path, every_s, stop
+        self._before: Path | None = None
         self._next = time.monotonic() + every_s
 
     def of(self, network: pl.LightningModule) -> Path | None:
@@ -52,6 +53,9 @@ class Checkpoints(pl.Callback):
         batch_idx: int,
     ) -> None:  # fmt: skip
         """Save where it is due."""
+        if self._before is not None:
+            before, self._before = self._before, None
+            self._save(trainer, before)
         if self.stop.is_set():
             self._save(trainer)
             raise StoppedError("asked to end")
@@ -63,13 +67,18 @@ class Checkpoints(pl.Callback):
         """Save what has been trained."""
         self._save(trainer)
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        part = self.path.with_name(self.path.name + ".part")
+    def save_before(self, path: Path) -> None:
+        """Save, at the end of this step, what has been trained so far to another path."""
+        self._before = path
+
+    def _save(self, trainer: pl.Trainer, path: Path | None = None) -> None:
+        path = path or self.path
+        part = path.with_name(path.name + ".part")
         try:
             trainer.save_checkpoint(part)
             handle = os.open(part, os.O_RDONLY)
             os.fsync(handle)
             os.close(handle)
-            os.replace(part, self.path)
+            os.replace(part, path)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
-            raise StateError(f"{self.path}: cannot be written ({error})") from None
+            raise StateError(f"{path}: cannot be written ({error})") from None

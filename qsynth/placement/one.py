@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import nn
 
 from qsynth.errors import StateError
 from qsynth.node.memory import private_mib
 from qsynth.placement.checkpoint import Checkpoints, StoppedError
 from qsynth.placement.finish import write_predictor, write_result
+from qsynth.placement.forget import BEFORE, SCRATCH
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
+from qsynth.synthesis.teach import Teaching
 
 SERVING_PERIOD_S = 2.0  # of a node that has trained
 
@@ -40,6 +44,16 @@ def run_one(plan: Plan, node: NodePlan, serving: Serving) -> None:
         pass  # all is saved
 
 
+def _keep_before(home: Path, checkpoints: Checkpoints, period: int) -> None:
+    """Keep the training as it was before any author counted, to go back to (`node forget`)."""
+    if (home / BEFORE).exists() or (home / SCRATCH).exists():
+        return
+    if period == 0:
+        (home / SCRATCH).touch()  # nothing had been trained
+    else:
+        checkpoints.save_before(home / BEFORE)
+
+
 def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
     """Train; then go on learning from others, a period every so often, until asked to end."""
     host, tell = serving.host, serving.tell
@@ -49,7 +63,15 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
     checkpoints = Checkpoints(plan.folder / "checkpoint.ckpt", every_s, serving.stop)
     if checkpoints.path.exists():
         tell(f"training goes on from {checkpoints.path}")
-    network = quietly(partial(fit, plan, node, participant.exchange, checkpoints))
+
+    def exchange(period: int, network: nn.Module) -> Teaching | None:
+        clean = not participant.used
+        teaching = participant.exchange(period, network)
+        if clean and participant.used:
+            _keep_before(plan.folder, checkpoints, period)
+        return teaching
+
+    network = quietly(partial(fit, plan, node, exchange, checkpoints))
     period = -(-plan.trainer.max_steps // plan.trainer.period_steps)
     shown, trained = None, False
     while not serving.stop.is_set():

@@ -59,7 +59,7 @@ class Plan:
     """A whole run.
 
     folder: of the run; each node writes below `nodes/<name>`.  reference: the public set.
-    notes: what its user should know before it starts.
+    notes: what its user should know before it starts.  publish: whether packets leave.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Plan:
     drift_period: int | None = None
     reference: Floats32 | None = None
     notes: tuple[str, ...] = ()
+    publish: str = "auto"
 
     def node_folder(self, node: NodePlan) -> Path:
         """Return where a node writes."""

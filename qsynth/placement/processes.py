@@ -28,6 +28,8 @@ from qsynth.kernels import warm_up
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
+from qsynth.node.ledger import NAME as LEDGER
+from qsynth.node.ledger import Ledger
 from qsynth.node.memory import private_mib, release
 from qsynth.node.recorder import Recorder, write_json
 from qsynth.node.saved import entries_of, restore
@@ -165,9 +167,11 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     machine.clock(time.monotonic())
     known = restore(machine, state.load())
     state.replace(entries_of(machine))
+    ledger = Ledger(folder / LEDGER)
     host = MeshHost(
-        machine, transport, recorder, lambda: [*addresses(plan.folder, node.name), *known], state
-    )
+        machine, transport, recorder, lambda: [*addresses(plan.folder, node.name), *known], state,
+        ledger,
+    )  # fmt: skip
     _announce(folder, transport.address)
     host.note([{"event": "started", "id": machine.me.hex()}])
     host.start()
@@ -194,6 +198,7 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     result(None)  # whatever happens while lingering, the training's result stands
     everyone = host.finish(plan.mesh.linger_s)
     host.close()
+    ledger.close()
     state.close()
     result(everyone)
     recorder.close()

@@ -18,6 +18,8 @@ from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.tls import tls_of
 from qsynth.node.assemble import assemble
 from qsynth.node.host import MeshHost
+from qsynth.node.ledger import NAME as LEDGER
+from qsynth.node.ledger import Ledger
 from qsynth.node.outcome import Rules
 from qsynth.node.recorder import Recorder
 from qsynth.node.saved import entries_of, restore
@@ -95,8 +97,9 @@ class Serving:
         self.state.replace(entries_of(machine))
         self.recorder = Recorder(identity.id.hex()[:8], folder / "events.jsonl", watched=True)
         self.host = MeshHost(
-            machine, transport, self.recorder, lambda: [*mesh.join, *known], self.state
-        )
+            machine, transport, self.recorder, lambda: [*mesh.join, *known], self.state,
+            Ledger(home / LEDGER),
+        )  # fmt: skip
         tell(f"node {name} dials out only, and looks for a peer that relays" if mesh.dial_only else
              f"node {name} listens at {address}")  # fmt: skip
         if machine.sequence:
@@ -117,6 +120,8 @@ class Serving:
             self.state.replace(entries_of(self.host.node))
         finally:
             self.state.close()
+        assert self.host.ledger is not None
+        self.host.ledger.close()
         self.recorder.close()
 
 

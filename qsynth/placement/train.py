@@ -23,6 +23,7 @@ from qsynth.identity import Identity
 from qsynth.model import make_network
 from qsynth.node import target_study
 from qsynth.node.assemble import assemble
+from qsynth.node.consent import Consent
 from qsynth.node.learner import Exchange, TrainerLearner
 from qsynth.node.node import Node
 from qsynth.node.participant import Participant, Port
@@ -63,7 +64,9 @@ def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
     study = make_study(plan, node)
     if node.attack is not None and isinstance(study, Study):
         port = AttackingPort(port, _forger(plan, node))
-    return Participant(study, port, partial(_drifted, plan, node), node.silent)
+    # `node up` has a home of its own, and that is its plan's folder.
+    consent = Consent(plan.publish, plan.folder)
+    return Participant(study, port, partial(_drifted, plan, node), node.silent, consent.permits)
 
 
 def _drifted(plan: Plan, node: NodePlan, period: int) -> Study | TargetStudy | None:

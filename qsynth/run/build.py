@@ -74,6 +74,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         drift_period=getattr(config.partition, "drift_period", None),
         reference=reference,
         notes=notes,
+        publish=config.publish,
     )
 
 

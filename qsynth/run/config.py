@@ -105,6 +105,10 @@ class RunConfig:
     seed: int = setting(0, "of data, models and simulated identities", low=0, high=2**31 - 1)
     folder: str = setting("runs", "where run folders are made")
     baselines: tuple[str, ...] = setting([*BASELINES], "arms to compare with; [] for none")
+    publish: str = setting(
+        "auto", "whether packets leave: at once, once approved (`qsynth packet approve`), or "
+        "never: learn from others alone", choices=("auto", "ask", "never"),
+    )  # fmt: skip
     task: Any = setting(None, "what is learned")
     data: Any = setting(None, "where samples come from")
     partition: Any = setting(None, "how samples are dealt")

@@ -58,6 +58,8 @@ def execute(
     recipe: the file that was composed.  locked: what the run must be the same as; RunError where
     a simulated one has turned out another.
     """
+    if config.publish == "ask":
+        raise ConfigError("publish=ask: is for `qsynth node up`; a run has nobody to ask")
     for key in ("listen", "advertise", "join", "tls", "dial_only"):
         value = getattr(config.mesh, key, None)
         if value:

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from qsynth.errors import ConfigError
 from qsynth.placement.plan import Plan
-from qsynth.recipe.pack import Pack, is_pack, read_pack
-from qsynth.recipe.pinned import sha256
 from qsynth.types import config_digest
 
 PACKAGES = ("qsynth", "torch", "pytorch-lightning", "numpy", "numba", "pynng", "hydra-core")
 ELSEWHERE = ("folder", "recipe")  # of a config: where it stands, not what it is
-MOST_BYTES = 64 * 1024
 
 
 def versions() -> dict[str, str]:
@@ -41,7 +36,7 @@ def make_lock(
     """Return the lock of a plan.  recipe: the bytes of its recipe's file."""
     kept = [o for o in overrides if o.lstrip("+").split("=")[0] not in ELSEWHERE]
     return {
-        "recipe_sha256": sha256(recipe),
+        "recipe_sha256": hashlib.sha256(recipe).hexdigest(),
         "overrides": kept,
         "config": _digest(values),
         "data": plan.data.digest().hex(),
@@ -76,24 +71,6 @@ class Locked:
     lock: dict[str, Any]
     recipe: bytes
     source: str
-
-
-def read_locked(path: Path) -> Locked:
-    """Return what a run folder, its `recipe.lock`, or a pack holds.  Raises ConfigError."""
-    if path.is_dir():
-        path = path / "recipe.lock"
-    try:
-        data = path.read_bytes()[: 4 * MOST_BYTES]
-        if is_pack(data):
-            pack: Pack = read_pack(data, str(path))
-            return Locked(pack.lock, pack.recipe, str(path))
-        lock = yaml.safe_load(data.decode("utf-8"))
-        recipe = (path.parent / "recipe.yaml").read_bytes()
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"--locked {path}: no run folder, lock or pack ({error})") from None
-    if not isinstance(lock, dict) or lock.get("recipe_sha256") != sha256(recipe):
-        raise ConfigError(f"--locked {path}: recipe.yaml beside it is not the one that it names")
-    return Locked(lock, recipe, str(path))
 
 
 def check_values(locked: Locked, values: dict[str, Any]) -> None:

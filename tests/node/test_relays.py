@@ -224,7 +224,8 @@ def test_over_sockets_and_over_tls(tmp_path, secure: bool) -> None:
         until(lambda: all(relayed(host.node.address) for host in hosts[1:]))
         key = b"k" * 32
         # The two that only dial out talk to each other: through the first.
-        until(lambda: hosts[2].node.me in hosts[1].node.table.contacts)
+        until(lambda: [h.end_period(1, None, 1.0) for h in hosts] and
+              hosts[2].node.me in hosts[1].node.table.contacts)  # fmt: skip
         assert hosts[1].store(key, b"value", 60.0).result(PATIENCE_S) >= 1
         found = hosts[2].get(key).result(PATIENCE_S)
         assert [record.value for record in found] == [b"value"]

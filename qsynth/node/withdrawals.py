@@ -1,0 +1,128 @@
+"""Withdrawal: an author takes its packets back; who holds one obeys, confirms and tells others."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from typing import Protocol
+
+import msgspec
+
+from qsynth.dht import Table
+from qsynth.identity import Identity, node_id, verify
+from qsynth.node import wire
+from qsynth.node.effects import Asker, Effects
+from qsynth.node.holding import Holding
+from qsynth.node.state import WITHDRAWN, Entry
+from qsynth.packet import OutcomePacket
+from qsynth.trust import Admission, Admitted
+from qsynth.types import NodeId
+
+SEAL = b"qsynth withdraw 1"
+MOST = 4096  # withdrawals kept, the newest
+TOLD = 64  # contacts told at once
+
+
+class Withdrawing(Asker, Protocol):
+    """What withdrawal needs of a node."""
+
+    identity: Identity
+    admission: Admission
+    table: Table
+    held: dict[NodeId, Admitted]
+    holding: Holding
+    counts: Counter[str]
+    entries: list[Entry]
+    sequence: int
+    own_packet: tuple[OutcomePacket, bytes] | None
+
+
+class Withdrawals:
+    """Keep what has been withdrawn, and by whom it is confirmed where it was one's own."""
+
+    def __init__(self, node: Withdrawing) -> None:
+        self.node = node
+        self.known: OrderedDict[NodeId, wire.Withdrawal] = OrderedDict()
+        self.confirmed: set[NodeId] = set()
+        self.asked: set[NodeId] = set()
+        self._tell: list[wire.Withdrawal] = []
+
+    def covers(self, author: NodeId) -> int:
+        """Return the sequence number up to which an author has withdrawn its packets; -1: none."""
+        known = self.known.get(author)
+        return -1 if known is None else known.sequence
+
+    def withdraw(self, now: float, effects: Effects) -> None:
+        """Take back all that this node has published so far, and tell whoever is known.
+
+        Can be repeated: who has confirmed is not told again.
+        """
+        node = self.node
+        if self.covers(node.me) < node.sequence:
+            said = self._said(node.sequence)
+            made = wire.Withdrawal(
+                node.identity.public_key, node.sequence, node.identity.sign(said)
+            )
+            self._keep(node.me, made)
+            node.own_packet = None
+        for contact in list(node.table.contacts.values())[:TOLD]:
+            if contact.id not in self.confirmed:
+                self.asked.add(contact.id)
+                body = wire.Withdraw(node.contact(), self.known[node.me])
+                node.ask(now, contact, wire.WITHDRAW, body, effects)
+
+    def take(self, body: wire.Withdraw) -> wire.Notice | wire.Refusal:
+        """Obey a withdrawal that its author has signed, once; confirm it each time."""
+        made, node = body.withdrawal, self.node
+        author = node_id(made.author)
+        if author == node.me and made.sequence > node.sequence:
+            return wire.Refusal("withdraw: nobody but I knows my numbers")
+        if not 0 <= made.sequence < 2**63 or not verify(
+            made.author, self._said(made.sequence), made.signature
+        ):
+            node.counts["withdraw_signature"] += 1
+            return wire.Refusal("withdraw: signature")
+        if self.covers(author) < made.sequence:
+            self._keep(author, made)
+            self._tell.append(made)
+        return wire.Notice(node.contact())
+
+    def answered(self, sender: NodeId, refused: bool) -> None:
+        """Note who has confirmed."""
+        if not refused:
+            self.confirmed.add(sender)
+
+    def pass_on(self, now: float, effects: Effects) -> None:
+        """Tell those known of what has just been withdrawn: each node does so once."""
+        told, self._tell = self._tell, []
+        for made in told:
+            author = node_id(made.author)
+            for contact in list(self.node.table.contacts.values())[:TOLD]:
+                if contact.id != author:
+                    body = wire.Withdraw(self.node.contact(), made)
+                    self.node.ask(now, contact, wire.WITHDRAW, body, effects)
+            effects.record("withdrawn", author=author.hex(), version=made.sequence)
+
+    def restore(self, data: bytes) -> None:
+        """Take a withdrawal that this node has obeyed in an earlier life."""
+        made = wire.unpack(data, wire.Withdrawal)
+        if made is not None:
+            self._keep(node_id(made.author), made, remembered=True)
+
+    def entries(self) -> list[Entry]:
+        """Return what must be remembered."""
+        return [Entry(WITHDRAWN, msgspec.msgpack.encode(made)) for made in self.known.values()]
+
+    def _said(self, sequence: int) -> bytes:
+        return SEAL + self.node.admission.task_digest + sequence.to_bytes(8, "big")
+
+    def _keep(self, author: NodeId, made: wire.Withdrawal, remembered: bool = False) -> None:
+        self.known[author] = made
+        while len(self.known) > MOST:
+            self.known.popitem(last=False)
+        node = self.node
+        held = node.held.get(author)
+        if held is not None and held.packet.sequence <= made.sequence:
+            del node.held[author]
+        node.holding.withdrawn(author, made.sequence)
+        if not remembered:
+            node.entries.append(Entry(WITHDRAWN, msgspec.msgpack.encode(made)))
