@@ -33,7 +33,7 @@ SIDEWAYS = {
 LAZY = {"qsynth/__init__.py", "qsynth/cli/main.py", "qsynth/cli/run.py", "qsynth/cli/report.py",
         "qsynth/cli/compare.py", "qsynth/cli/node.py", "qsynth/cli/packet.py",
         "qsynth/cli/bench.py", "qsynth/cli/show.py", "qsynth/cli/doctor.py",
-        "qsynth/cli/plan.py", "qsynth/cli/recipe.py"} | {
+        "qsynth/cli/plan.py", "qsynth/cli/recipe.py", "qsynth/cli/watch.py"} | {
     f"qsynth/{name}/__init__.py"
     for name in ("model", "data", "encoder", "distill", "synthesis", "node")
 }  # fmt: skip

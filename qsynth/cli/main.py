@@ -20,7 +20,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list, check and share recipes     qsynth recipe list
   doctor   check what a node needs here      qsynth doctor mesh=tcp
 
-More: config packet bench warmup; qsynth VERB --help tells of one.
+More: runs watch packet explain config bench warmup completion; qsynth VERB --help tells of one.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
 recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
@@ -77,6 +77,30 @@ qsynth recipe VERB: recipes are data, and can be sent, checked and trusted
   pack RUN|NAME        one file with recipe, lock and readme [--out FILE]
   lock [key=value ...] what a run would rest on, by hashes [--out FILE]
   diff A B             what two recipes set differently
+""",
+    "runs": """\
+qsynth runs [FOLDER]: the runs that are there, and what has become of them
+
+  qsynth runs
+  --json
+""",
+    "watch": """\
+qsynth watch RUN: attach to a run from another terminal; to leave does not end it
+
+  qsynth watch runs/NAME
+  --json   a line of JSON for every change
+""",
+    "explain": """\
+qsynth explain WORD: what a setting, a group, an option, a reason of refusal or an exit code means
+
+  qsynth explain dht.ring_size
+  qsynth explain peers
+  qsynth explain partition=rotations
+""",
+    "completion": """\
+qsynth completion bash|zsh: words that a shell can complete
+
+  source <(qsynth completion bash)
 """,
     "packet": """\
 qsynth packet VERB: what leaves a node, and what has left it

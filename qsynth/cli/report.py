@@ -25,7 +25,8 @@ def main(words: list[str]) -> int:
     if not options.overrides:
         raise ConfigError("report: needs a run folder, e.g. qsynth report runs/NAME")
     sys.path.insert(0, "")  # a module of the user's own may lie in this folder
-    from qsynth.run.execute import read_config, report
+    from qsynth.run.execute import report
+    from qsynth.run.folder import read_config
     from qsynth.run.plot import plot_figures
 
     summaries: dict[str, dict[str, Any]] = {}
@@ -52,7 +53,7 @@ def _certify(folder: Path, quiet: bool) -> None:
     from qsynth.recipe.locked import read_locked
     from qsynth.run.build import build
     from qsynth.run.certificate import certify
-    from qsynth.run.execute import read_config
+    from qsynth.run.folder import read_config
 
     recipe = str(read_locked(folder).lock["recipe_sha256"])
     for made in certify(build(validate(read_config(folder)), folder), recipe):

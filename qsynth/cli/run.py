@@ -91,7 +91,8 @@ def _resume(options: Options) -> int:
         )
     folder = Path(options.own["--resume"]).expanduser().absolute()
     sys.path.insert(0, "")
-    from qsynth.run.execute import read_config, resume
+    from qsynth.run.execute import resume
+    from qsynth.run.folder import read_config
 
     values = read_config(folder)
     config = validate(values)

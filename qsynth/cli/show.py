@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +10,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from qsynth.cli.follow import Followed
+
 LINE_S = 5.0  # between two plain lines
+FRAME_ROWS = 8  # of a terminal, around the nodes of a table
+SHOWN_AUTHORS = 3
 
 
 class Display:
@@ -22,8 +25,7 @@ class Display:
         self.console = Console(stderr=True)
         self._live: Live | None = None
         self._next_line = 0.0
-        self._offsets: dict[str, int] = {}
-        self._state: dict[str, dict[str, Any]] = {}
+        self._followed: Followed | None = None
         self.folder: Path | None = None  # of the run, once it has one
 
     def __enter__(self) -> Display:
@@ -52,73 +54,59 @@ class Display:
         """Show how far the nodes are."""
         if self.quiet:
             return
-        self._read(plan)
+        if self._followed is None:
+            self._followed = Followed(plan.folder)
+        self._followed.read(node.name for node in plan.nodes)
+        periods = -(-plan.trainer.max_steps // plan.trainer.period_steps)
+        self.show(self._followed, plan.name, periods, seconds)
+
+    def show(self, followed: Followed, name: str, periods: int, seconds: float) -> None:
+        """Show how far the nodes of a run are: a table, or a line every few seconds."""
         if self.console.is_terminal:
             if self._live is None:
+                # Drawn only when asked: a slow terminal is not flooded, and a new size is used.
                 self._live = Live(console=self.console, transient=True, auto_refresh=False)
                 self._live.start()
-            self._live.update(self._table(plan, seconds), refresh=True)
+            title = f"{name}, {seconds:.0f} s"
+            self._live.update(table(followed, title, self.console.height), refresh=True)
         elif seconds >= self._next_line:
             self._next_line = seconds + LINE_S
-            print(self._line(plan, seconds), file=sys.stderr, flush=True)
-
-    def _read(self, plan: Any) -> None:
-        for node in plan.nodes:
-            state = self._state.setdefault(
-                node.name, {"period": 0, "accuracy": None, "admitted": 0, "used": 0, "done": False}
-            )
-            try:
-                with (plan.node_folder(node) / "events.jsonl").open("rb") as file:
-                    file.seek(self._offsets.get(node.name, 0))
-                    data = file.read()
-            except OSError:
-                continue
-            whole = data[: data.rfind(b"\n") + 1]
-            self._offsets[node.name] = self._offsets.get(node.name, 0) + len(whole)
-            for line in whole.splitlines():
-                _take(state, json.loads(line))
-
-    def _line(self, plan: Any, seconds: float) -> str:
-        states = self._state.values()
-        periods = -(-plan.trainer.max_steps // plan.trainer.period_steps)
-        known = [s["accuracy"] for s in states if s["accuracy"] is not None]
-        mean = f", validation {100 * sum(known) / len(known):.1f}" if known else ""
-        return (
-            f"qsynth: {seconds:5.0f} s: period {min(s['period'] for s in states)}-"
-            f"{max(s['period'] for s in states)} of {periods}, "
-            f"{sum(s['done'] for s in states)} of {len(plan.nodes)} nodes done, "
-            f"{sum(s['admitted'] for s in states)} packets admitted{mean}"
-        )
-
-    def _table(self, plan: Any, seconds: float) -> Table:
-        table = Table(title=f"{plan.name}, {seconds:.0f} s")
-        for column in ("node", "architecture", "period", "validation", "packets", "learns from"):
-            table.add_column(
-                column, justify="left" if column in ("node", "architecture") else "right"
-            )
-        shown = plan.nodes[: max(4, self.console.height - 8)]
-        for node in shown:
-            state = self._state[node.name]
-            accuracy = "-" if state["accuracy"] is None else f"{100 * state['accuracy']:.1f}"
-            table.add_row(
-                node.name, node.architecture, "done" if state["done"] else str(state["period"]),
-                accuracy, str(state["admitted"]), str(state["used"]),
-            )  # fmt: skip
-        if len(shown) < len(plan.nodes):
-            table.caption = f"and {len(plan.nodes) - len(shown)} more"
-        return table
+            print(plain(followed, periods, seconds), file=sys.stderr, flush=True)
 
 
-def _take(state: dict[str, Any], event: dict[str, Any]) -> None:
-    kind = event["event"]
-    if kind == "period":
-        state["period"], state["accuracy"] = event["period"], event["validation_accuracy"]
-    elif kind == "admit":
-        state["admitted"] += 1
-    elif kind == "synthesis":
-        state["used"] = len(event["used"])
-    elif kind == "finished":
-        state["done"] = True
+def plain(followed: Followed, periods: int, seconds: float) -> str:
+    """Return one line on how far all nodes are."""
+    told = followed.line()
+    mean = told["validation_mean"]
+    shown = "" if mean is None else f", validation {100 * mean:.1f}"
+    return (
+        f"qsynth: {seconds:5.0f} s: period {told['period_least']}-{told['period_most']} of "
+        f"{periods}, {told['done']} of {told['nodes']} nodes done, {told['admitted']} packets "
+        f"admitted{shown}"
+    )
+
+
+def table(followed: Followed, title: str, height: int) -> Table:
+    """Return a table of as many nodes as a terminal of this height has room for."""
+    made = Table(title=title)
+    for column in ("node", "period", "validation", "packets", "KiB of packets", "learns from"):
+        left = column in ("node", "learns from")
+        made.add_column(column, justify="left" if left else "right", overflow="ellipsis")
+    names = list(followed.nodes)
+    shown = names[: max(4, height - FRAME_ROWS)]
+    for name in shown:
+        state = followed.nodes[name]
+        accuracy = "-" if state.accuracy is None else f"{100 * state.accuracy:.1f}"
+        authors = [followed.names.get(a, a[:8]) for a in state.learns_from]
+        more = len(authors) - SHOWN_AUTHORS
+        told = ", ".join(authors[:SHOWN_AUTHORS]) + (f" and {more} more" if more > 0 else "")
+        made.add_row(
+            name, "done" if state.done else str(state.period), accuracy, str(state.admitted),
+            f"{state.sent_bytes / 1024:.0f}", told or "nobody yet",
+        )  # fmt: skip
+    if len(shown) < len(names):
+        made.caption = f"and {len(names) - len(shown)} more"
+    return made
 
 
 def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = None) -> None:
@@ -127,13 +115,13 @@ def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = 
 
     out = file or sys.stdout
     console = Console(file=out, width=None if out.isatty() else 100)
-    table = Table(title="own accuracy, percent: predictor (local, alone, mesh), then network")
+    made = Table(title="own accuracy, percent: predictor (local, alone, mesh), then network")
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "architecture" else "right")
+        made.add_column(column, justify="left" if column == "architecture" else "right")
     for row in table_rows(summary):
-        table.add_row(*row)
-    console.print(table)
+        made.add_row(*row)
+    console.print(made)
     print(routing_line(summary), file=out)
     for failure in summary["failures"]:
         print(f"failed: {failure['node']}: {failure['reason']}", file=out)
-    print(f"everything is in {folder}", file=out)
+    print(f"everything is in {folder}; its page is {folder / 'report.html'}", file=out)

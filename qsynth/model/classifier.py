@@ -50,7 +50,10 @@ class Classifier(pl.LightningModule):
         inputs, labels = batch
         if self.augment != "none":
             inputs = augmented(inputs, flip=self.augment == "shift_flip")
-        return task_loss(self.kind)(self(inputs), labels)
+        loss = task_loss(self.kind)(self(inputs), labels)
+        if self._trainer is not None and self._trainer.loggers:
+            self.log("train_loss", loss)
+        return loss
 
     def configure_optimizers(self) -> Any:
         """Return AdamW over all parameters, and the schedule of its learning rate.

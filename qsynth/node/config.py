@@ -19,6 +19,10 @@ class Trainer:
         30.0, "seconds of training that may be lost when a node or run is killed", low=1.0
     )
     gradient_clip_norm: float | None = setting(None, "largest norm of a gradient", low=0.0)
+    logger: str = setting(
+        "none", "none, csv, tensorboard, or package.Class of a Lightning logger (save_dir=); in "
+        "each node's folder",
+    )  # fmt: skip
     arguments: dict[str, Any] = setting({}, "further keyword arguments of Lightning's Trainer")
 
 

@@ -106,7 +106,7 @@ def warm(plan: Plan) -> None:
     synthesis, _ = study.synthesize({}, {})
     study.teaching(synthesis, {}, 0)
     del outcome, synthesis
-    short = replace(plan, trainer=replace(plan.trainer, max_steps=2, period_steps=2))
+    short = replace(plan, trainer=replace(plan.trainer, max_steps=2, period_steps=2, logger="none"))
     architectures = {node.architecture: node for node in plan.nodes}
     with tempfile.TemporaryDirectory() as folder:
         # Written and read once: what torch and Lightning import for it is shared, too.

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -31,6 +32,7 @@ from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
 from qsynth.packet import Payload
 from qsynth.placement.loader import ResumableLoader
+from qsynth.placement.loggers import make_logger
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint
 from qsynth.synthesis.teach import Teaching
@@ -148,14 +150,23 @@ def fit(
             tensors[1][:] = torch.from_numpy(after.train_y[: len(tensors[1])])
         return exchange(period, network)
 
-    learner = TrainerLearner(plan.trainer.period_steps, drifting, node.seed)
+    logger = make_logger(plan.trainer.logger, plan.node_folder(node))
+
+    def logged(period: int, network: nn.Module) -> Teaching | None:
+        teaching = drifting(period, network)
+        if isinstance(logger, Logger):
+            logger.log_metrics({"period": float(period)}, period * plan.trainer.period_steps)
+        return teaching
+
+    learner = TrainerLearner(plan.trainer.period_steps, logged, node.seed)
     saved = keeper.of(network) if keeper else None
-    trainer = make_trainer(plan, learner, *([keeper] if isinstance(keeper, pl.Callback) else []))
+    keepers: list[pl.Callback] = [keeper] if isinstance(keeper, pl.Callback) else []
+    trainer = make_trainer(plan, logger, learner, *keepers)
     trainer.fit(network, loader, ckpt_path=saved)
     return network.eval()
 
 
-def make_trainer(plan: Plan, *callbacks: pl.Callback) -> pl.Trainer:
+def make_trainer(plan: Plan, logger: Logger | bool, *callbacks: pl.Callback) -> pl.Trainer:
     """Return a stock Trainer with callbacks of ours."""
     settings = {
         "max_steps": plan.trainer.max_steps,
@@ -163,7 +174,7 @@ def make_trainer(plan: Plan, *callbacks: pl.Callback) -> pl.Trainer:
         "gradient_clip_val": plan.trainer.gradient_clip_norm,
         "accelerator": "cpu",
         "devices": 1,
-        "logger": False,
+        "logger": logger,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,6 +25,7 @@ from qsynth.recipe.installed import installed_options
 from qsynth.run.config import RunConfig
 
 OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
+KEY = re.compile(r"^[A-Za-z_][\w.]*(?==)")
 DEFAULT_RECIPE = "digits_mesh"
 
 
@@ -59,7 +61,27 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     values["recipe"] = recipe
     assigned = {name for _, key, value in assignments for name in _assigned(key, value)}
     _drop_other_options(values, choices, assigned)
-    return Composed(validate(values), values, tuple(arguments), path)
+    try:
+        config = validate(values)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_place(str(error), path, assigned)}") from None
+    return Composed(config, values, tuple(arguments), path)
+
+
+def _place(message: str, path: Path, assigned: set[str]) -> str:
+    """Return the file and line of the recipe that a message's key came from, if it did."""
+    key = KEY.match(message)
+    if key is None or any(name.startswith(key[0]) or key[0].startswith(name) for name in assigned):
+        return ""
+    node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    line = None
+    for part in key[0].split("."):
+        entries = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((k, v) for k, v in entries if k.value == part), None)
+        if found is None:
+            return ""
+        line, node = found[0].start_mark.line + 1, found[1]
+    return f" ({path}:{line})"
 
 
 def _sort(

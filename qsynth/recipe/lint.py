@@ -19,7 +19,8 @@ from qsynth.recipe.installed import installed_options, installed_targets
 
 MAX_BYTES = 64 * 1024
 FORBIDDEN_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_self_")
-CODE_KEYS = ("target",)  # options that import the user's own class
+CODE_KEYS = ("target", "logger")  # options that import the user's own class
+LOGGERS = ("none", "csv", "tensorboard")
 # What only the user's own command line may say.
 OWN_KEYS = frozenset({
     "folder", "mesh.host", "mesh.listen", "mesh.advertise", "mesh.join", "mesh.tls",
@@ -75,7 +76,7 @@ def needed_trust(text: str) -> list[str]:
     """Return the code that a recipe would import: what it takes to trust it."""
     found = []
     for _, key, value in _walk(yaml.safe_load(text), ""):
-        if key in CODE_KEYS and isinstance(value, str) and value:
+        if key in CODE_KEYS and isinstance(value, str) and value and value not in LOGGERS:
             found.append(value)
     return sorted(set(found))
 
@@ -108,7 +109,8 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
         raise RecipeError(f"{source}: {where} is not allowed in a recipe")
     if "${" in key or (isinstance(value, str) and "${" in value and ":" in value):
         raise RecipeError(f"{source}: {where}: resolvers are not allowed in a recipe")
-    if key in CODE_KEYS and isinstance(value, str) and value and value not in trusted:
+    code = key in CODE_KEYS and isinstance(value, str) and value and value not in LOGGERS
+    if code and value not in trusted:
         raise RecipeError(f"{source}: {where}={value} imports code; allow it with --trust {value}")
     if plain in OWN_KEYS and value not in (None, "", [], False):
         raise RecipeError(

@@ -49,7 +49,13 @@ def run_arm(plan: Plan, arm: str, features: Features | None = None) -> dict[str,
     `scores` holds the arm as configured; `settings` the same for every setting that is tried.
     features: of the test inputs, shared between plans of the same data.
     """
+    plan = unlogged(plan)
     return kept(f"{arm}-{arm_digest(plan, arm).hex()}", lambda: _run(plan, arm, features))
+
+
+def unlogged(plan: Plan) -> Plan:
+    """Return the plan without a logger: what it has written stays that of the mesh."""
+    return replace(plan, trainer=replace(plan.trainer, logger="none"))
 
 
 def kept(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from qsynth.node.outcome import Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
 from qsynth.partition import Share, deal, deal_further, held_by_nobody, newcomers
 from qsynth.placement.config import Simulate
+from qsynth.placement.loggers import check_logger
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
 from qsynth.synthesis.teach import check_teaching
@@ -79,6 +80,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
 
 
 def _check_trainer(config: RunConfig) -> None:
+    check_logger(config.trainer.logger)
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - OURS
     for name in config.trainer.arguments:
         if name not in known:

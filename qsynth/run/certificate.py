@@ -22,7 +22,7 @@ from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
-from qsynth.run.baselines import arm_digest, kept
+from qsynth.run.baselines import arm_digest, kept, unlogged
 from qsynth.synthesis import Predictor
 
 LEAST_SAMPLES = 200  # below them harm cannot be excluded
@@ -45,6 +45,7 @@ def certify(plan: Plan, recipe_sha256: str) -> list[dict[str, Any]]:
     done = [node for node in plan.nodes if (plan.node_folder(node) / "predictor.pt").exists()]
     if not done:
         raise DataError(f"{plan.folder}: no node has left a predictor")
+    plan = unlogged(plan)
     only = replace(plan, nodes=tuple(done))
     alone = kept(f"audit-{arm_digest(only, 'alone').hex()}", lambda: {"rights": _alone(plan, done)})
     made = []

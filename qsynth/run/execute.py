@@ -132,17 +132,6 @@ def _write_page(config: RunConfig, plan: Plan, summary: dict[str, Any]) -> None:
     write_report(plan.folder, summary, all_events(plan.folder), fedavg, recipe)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return the resolved config values of a run folder."""
-    try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{folder}: no run folder ({error})") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{folder}: config.yaml holds no config")
-    return values
-
-
 def _write_inputs(
     plan: Plan, values: dict[str, Any], overrides: tuple[str, ...], recipe: Path | None
 ) -> None:

@@ -20,7 +20,7 @@ def measured(plan: Plan) -> list[dict[str, Any]]:
     for node in {node.architecture: node for node in plan.nodes}.values():
         took, parameters = [], 0
         for steps in STEPS:
-            trainer = replace(plan.trainer, max_steps=steps, period_steps=steps)
+            trainer = replace(plan.trainer, max_steps=steps, period_steps=steps, logger="none")
             began = time.perf_counter()
             network = quietly(partial(fit, replace(plan, trainer=trainer), node, no_exchange))
             took.append(time.perf_counter() - began)
