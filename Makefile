@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench evidence clean
+.PHONY: run test lint bench docs evidence clean
 
 # Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -32,6 +32,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/kernels.py
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 # Hours of work the first time: it says so beforehand, and goes on where it was interrupted.
 evidence: $(VENV)/.test

@@ -59,6 +59,9 @@ class Arrays:
         None, "an .npz with x of further inputs and, optionally, node (teach.inputs=unlabelled)"
     )
     labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
+    label_map: dict[str, str] = setting(
+        {}, "the task's label for each of this site's own, where task=declared names them otherwise"
+    )
     kind: str = setting(
         "classes", "of y: a class index, 0 or 1 for each of several labels, or numbers",
         choices=KINDS,

@@ -22,6 +22,8 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
     data: DataSet = load(config)
     if getattr(config, "positives", ()):
         data = against_the_rest(data, tuple(config.positives))
+    if getattr(config, "label_map", {}):
+        data = renamed(data, config.label_map, task)
     if isinstance(task, FromData):
         named = replace(data.task, version=task.version, invariances=tuple(task.invariances))
     else:
@@ -66,6 +68,34 @@ def against_the_rest(data: DataSet, positives: tuple[str, ...]) -> DataSet:
     task = replace(data.task, name=f"{data.task.name}:{joined}", labels=("rest", joined))
     train, test = chosen[data.train_y].astype(np.int64), chosen[data.test_y].astype(np.int64)
     return replace(data, task=task, train_y=train, test_y=test)
+
+
+def renamed(data: DataSet, names: dict[str, str], task: FromData | Declared) -> DataSet:
+    """Return the data with a site's own labels as the declared task numbers them.
+
+    names: the task's label for each of the site's; several may be one.  A label of the site that
+    is not in it must be one of the task's.  Raises ConfigError.
+    """
+    if isinstance(task, FromData):
+        raise ConfigError(
+            "data.label_map: needs task=declared, which names the labels of all sites"
+        )
+    own, wanted = data.task.labels, tuple(task.labels)
+    for name in names:
+        if name not in own:
+            raise ConfigError(
+                f"data.label_map.{name}: not a label of the data{nearest_spelling(name, own)}"
+            )
+    places = []
+    for name in own:
+        target = names.get(name, name)
+        if target not in wanted:
+            known = nearest_spelling(target, wanted)
+            raise ConfigError(f"data.label_map: {name} -> {target}: no label of the task{known}")
+        places.append(wanted.index(target))
+    order = np.array(places, np.int64)
+    return replace(data, task=replace(data.task, labels=wanted), train_y=order[data.train_y],
+                   test_y=order[data.test_y])  # fmt: skip
 
 
 def declared(config: Declared, data: DataSet) -> Task:

@@ -287,3 +287,24 @@ def test_the_hash_of_a_task_tells_every_field() -> None:
     a, b = task.field_digests(), other.field_digests()
     assert [name for name in a if a[name] != b[name]] == ["labels"]
     assert set(a) == {f.name for f in fields(task)}
+
+
+def test_a_sites_own_labels_are_those_of_the_task(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 3
+    np.savez(tmp_path / "site.npz", x=rng.random((80, 4)), y=y)
+    task = Declared(title="t", labels=("sick", "well"), layout="vector", shape=(4,))
+    names = {"krank": "sick", "gesund": "well", "sehr krank": "sick"}
+    config = Arrays(path=str(tmp_path / "site.npz"), labels=("gesund", "krank", "sehr krank"),
+                    label_map=names)  # fmt: skip
+    data = load_data(config, task)
+    assert data.task.labels == ("sick", "well")
+    plain = load_data(replace(config, label_map={}), FromData())
+    assert np.array_equal(data.train_y, np.array([1, 0, 0])[plain.train_y])
+    assert np.array_equal(data.test_y, np.array([1, 0, 0])[plain.test_y])
+    for wrong, told in (({"krnak": "sick"}, "did you mean krank"),
+                        (names | {"krank": "sik"}, "did you mean sick")):  # fmt: skip
+        with pytest.raises(ConfigError, match=told):
+            load_data(replace(config, label_map=wrong), task)
+    with pytest.raises(ConfigError, match="needs task=declared"):
+        load_data(config, FromData())
