@@ -32,6 +32,7 @@ VERBS = {
 qsynth run [+recipe=NAME] [key=value ...]: train a fleet, and say what it has gained
 
   qsynth run +recipe=digits_mesh seed=1
+  qsynth run -m seed=0,1,2 peers.k=3,7 a run for each combination
   qsynth run --resume runs/NAME        go on with an interrupted run
   qsynth run --locked runs/NAME        the same again (or a recipe.lock, or a pack), or not at all
   --json --quiet --trust package.Class

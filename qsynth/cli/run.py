@@ -19,7 +19,14 @@ from qsynth.recipe.compose import compose
 
 def main(words: list[str]) -> int:
     """Run a fleet; return 0 if at least one node has finished and none has failed to be named."""
-    options = parse(words, ("--resume", "--locked"))
+    many = {"-m", "--multirun"} & set(words)
+    options = parse([w for w in words if w not in many], ("--resume", "--locked"))
+    if many:
+        if options.own:
+            raise ConfigError(f"run -m {next(iter(options.own))}: a sweep begins runs anew")
+        from qsynth.cli.sweep import sweep
+
+        return sweep(options)
     if "--resume" in options.own:
         return _resume(options)
     if "--locked" in options.own:
