@@ -155,6 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except QsynthError as error:
         print(f"qsynth: {error}", file=sys.stderr)
         return error.exit_code
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        print(f"qsynth: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("qsynth: interrupted", file=sys.stderr)
         return 130

@@ -129,7 +129,7 @@ def _given(words: list[str]) -> _Given:
             print(line, flush=True)
 
     rules = Rules(config.distill, config.similarity, config.synthesis)
-    settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh)
+    settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh, config.publish)
     made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
     return _Given(home, int(share), config, settings, made_from, tell)
 

@@ -102,7 +102,8 @@ def _log(words: list[str]) -> int:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["time"]))
         print(f"{at}  packet {line['version']} ({line['digest'][:16]}, {line['bytes']} bytes) "
               f"{line['how']} by {line['to'][:16]}")  # fmt: skip
-    print(f"{len(lines)} lines, the chain is whole")
+    last = lines[-1]["hash"][:16] if lines else "none"
+    print(f"{len(lines)} lines, the chain is whole; its last hash is {last}")
     return 0
 
 

@@ -110,8 +110,9 @@ def _add(options: Options) -> int:
         raise ConfigError(f"recipe add {source}: {name} is a recipe of qsynth's own; give --name")
     path = pin(name, data, source)
     chosen = [str(entry) for entry in values.get("defaults", [])]
-    for line in readme.splitlines()[:4] if readme else []:
-        print(f"  {line}")
+    for line in readme.splitlines()[:4]:
+        # Somebody's words, on a terminal: they cannot hide what follows.
+        print("  | " + "".join(c if c.isprintable() else "?" for c in line))
     print(f"{name}: {len(data)} bytes, SHA-256 {sha256(data)[:16]}, kept as {path}")
     print(f"  title: {title(path)}")
     print(f"  chooses: {', '.join(chosen) or 'nothing but defaults'}")
@@ -132,6 +133,8 @@ def _pack(options: Options) -> int:
     if folder.is_dir():
         import yaml
 
+        if not (folder / "recipe.lock").exists() or not (folder / "recipe.yaml").exists():
+            raise ConfigError(f"recipe pack {word}: no run folder (recipe.yaml, recipe.lock)")
         recipe = (folder / "recipe.yaml").read_bytes()
         lock = yaml.safe_load((folder / "recipe.lock").read_text(encoding="utf-8"))
         name = folder.resolve().name
@@ -170,8 +173,12 @@ def _lock(options: Options) -> int:
         print(text)
         return 0
     out = Path(options.own["--out"])
-    out.write_text(text + "\n", encoding="utf-8")
     beside = out.parent / "recipe.yaml"
+    if beside.exists() and beside.read_bytes() != recipe:
+        raise ConfigError(
+            f"{beside}: is there already, and another one; give --out in a new folder"
+        )
+    out.write_text(text + "\n", encoding="utf-8")
     beside.write_bytes(recipe)
     print(f"{out} and {beside}: qsynth run --locked {out}")
     return 0

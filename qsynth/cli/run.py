@@ -67,15 +67,20 @@ def _again(options: Options) -> int:
         if word.lstrip("+").split("=")[0] != "folder":
             raise ConfigError(f"run --locked {word}: takes folder=... alone; a lock names the rest")
     sys.path.insert(0, "")
+    from qsynth.recipe.lint import lint_overrides
     from qsynth.recipe.locked import read_locked
     from qsynth.run.execute import execute
-    from qsynth.run.lock import check_values
+    from qsynth.run.lock import ELSEWHERE, check_values
 
     locked = read_locked(Path(options.own["--locked"]).expanduser())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_bytes(locked.recipe)
-        words = [f"recipe={path}", *locked.lock.get("overrides", []), *options.overrides]
+        # What came with a lock is somebody's, not the user's own word.
+        trusted = frozenset(options.trusted)
+        sent = lint_overrides(locked.lock.get("overrides", []), locked.source, trusted)
+        kept = [w for w in sent if w.lstrip("+").split("=")[0] not in ELSEWHERE]
+        words = [f"recipe={path}", *kept, *options.overrides]
         composed = compose(words, options.trusted)
         check_values(locked, composed.values)
         display = Display(options.quiet)

@@ -44,6 +44,13 @@ class Chain:
         """Allow as many new sums again."""
         self._left = MADE_A_PERIOD
 
+    def forget(self, short: bytes) -> None:
+        """Drop what has been made of an author's evidence.  short: first bytes of its id."""
+        for key, (_, held) in list(self._made.items()):
+            if short in map(leaf_author, held.part.leaves):
+                del self._made[key]
+                self.store.drop(packet_digest(held.data))
+
     def own(self) -> Held | None:
         """Return one's own packet as a part, or None before the first."""
         if self.node.own_packet is None:

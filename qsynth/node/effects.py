@@ -35,6 +35,7 @@ class Errand:
     """Why a node was asked: who it is, and for which lookup, or which job of the sums.
 
     author: whose packet is fetched, where it is not the node's own.  ticket: of a store or get.
+    withdrawn: the sequence number up to which one's own packets are taken back.
     """
 
     contact: Contact
@@ -42,6 +43,7 @@ class Errand:
     job: Any = None
     author: Contact | None = None
     ticket: int | None = None
+    withdrawn: int | None = None
 
 
 class Asker(Protocol):

@@ -43,7 +43,7 @@ def fetched(node: Fetcher, answer: Answer, claimed: Contact, effects: Effects) -
         node.counts["empty_fetch"] += 1
         return
     held = node.held.get(claimed.id)
-    after = held.packet.sequence if held else 0
+    after = max(held.packet.sequence if held else 0, node.withdrawals.covers(claimed.id))
     if node.withdrawals.covers(claimed.id) >= claimed.version or claimed.id in node.forgotten:
         node.counts["rejected_withdrawn"] += 1
         return

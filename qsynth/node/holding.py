@@ -21,6 +21,7 @@ from qsynth.types import Fingerprint, NodeId
 
 MOST_KEPT = 64  # packets of others
 MOST_OFFERED = 64
+MOST_TOLD = 4096  # receivers that are known to have one's own packet
 PATIENCE_PERIODS = 2  # for peers to fetch a new packet of themselves, before it is pushed
 
 
@@ -34,6 +35,7 @@ class Holder(Asker, Protocol):
     entries: list[Entry]
     sent: list[dict[str, Any]]
     forgotten: set[NodeId]
+    shadow: bool
 
     @property
     def withdrawals(self) -> Covering:
@@ -65,6 +67,7 @@ class Holding:
         self._offers: OrderedDict[NodeId, tuple[Contact, Contact]] = OrderedDict()
         self._holders: set[NodeId] = set()  # of one's own newest packet
         self._since = 0
+        self._told: OrderedDict[tuple[NodeId, int, str], None] = OrderedDict()
 
     def published(self) -> None:
         """Note that one's own packet is new: nobody holds it yet."""
@@ -85,7 +88,7 @@ class Holding:
         """Return a packet newer than a sequence number, empty where there is none."""
         own = self.node.own_packet
         if author == self.node.me:
-            if own is None or own[0].sequence <= after:
+            if own is None or own[0].sequence <= after or self.node.shadow:
                 return b""
             self._holders.add(asker)
             self._tell(asker, "fetched")
@@ -99,6 +102,11 @@ class Holding:
         """Record that one's own packet leaves, and to whom."""
         own = self.node.own_packet
         assert own is not None
+        if (receiver, own[0].sequence, how) in self._told:
+            return  # who asks again gets the same again
+        self._told[receiver, own[0].sequence, how] = None
+        while len(self._told) > MOST_TOLD:
+            self._told.popitem(last=False)
         self.node.sent.append({
             "event": "sent", "to": receiver.hex(), "digest": packet_digest(own[1]).hex(),
             "version": own[0].sequence, "bytes": len(own[1]), "how": how,
@@ -153,7 +161,7 @@ class Holding:
         own = self.node.own_packet
         self._since += 1
         missing = self.node.dht.replication - len(self._holders)
-        if own is None or missing <= 0 or self._since <= PATIENCE_PERIODS:
+        if own is None or missing <= 0 or self._since <= PATIENCE_PERIODS or self.node.shadow:
             return
         contact = self.node.contact()
         for other in self.node.table.alike(contact.vector(), missing, self._holders):
@@ -189,6 +197,10 @@ class Holding:
         self.put(body.data, admitted, author)
         self.node.entries.append(Entry(KEPT, body.data, author))
         return wire.Notice(self.node.contact())
+
+    def knows(self, author: NodeId) -> bool:
+        """Return whether a packet of an author is kept here, or offered by somebody."""
+        return author in self.kept or author in self._offers
 
     def withdrawn(self, author: NodeId, sequence: int) -> None:
         """Drop what an author has taken back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ KEYS = ("time", "to", "digest", "version", "bytes", "how", "previous")
 
 
 class Ledger:
-    """Append lines; each holds the hash of the one before, so none can be changed or taken out.
+    """Append lines; each holds the hash of the one before, so none before the last can be changed.
+
+    Lines cut off at the end are missed by who has noted the last hash, which `packet log` prints.
 
     A line is written before the packet leaves.  Raises StateError where that cannot be done, or
     where the file's chain is broken.
@@ -28,7 +31,8 @@ class Ledger:
         self._last = lines[-1]["hash"] if lines else FIRST
         if path.exists():  # a line cut off when its writer was killed: nothing had left
             whole = path.read_bytes()
-            path.write_bytes(whole[: whole.rfind(b"\n") + 1])
+            if not whole.endswith(b"\n"):
+                os.truncate(path, whole.rfind(b"\n") + 1)
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, time_s: float, records: Iterable[dict[str, Any]]) -> None:

@@ -6,6 +6,8 @@ import ctypes
 import platform
 import resource
 
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of malloc.h
+
 
 def release() -> None:
     """Give freed memory back to the system: many nodes share one machine.
@@ -14,6 +16,17 @@ def release() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def lean() -> None:
+    """Keep small what the allocator of this process, and of those forked from it, holds back.
+
+    One arena for all threads, and blocks of a page or more mapped apart: with glibc alone.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 64 * 1024)):
+            libc.mallopt(option, value)
 
 
 def private_mib() -> float:

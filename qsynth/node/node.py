@@ -149,7 +149,8 @@ class Node:
         for author in [a for a, h in self.held.items() if h.packet.expired(self.wall_s())]:
             del self.held[author]
             effects.record("expired", author=author.hex())
-        self.shadow = outcome is not None and not outcome.shared
+        if outcome is not None:
+            self.shadow = not outcome.shared
         own = self.own_packet and self.own_packet[0]
         if outcome is not None and outcome.shared and is_new(outcome, own, self.wall_s()):
             self._publish(now, period, outcome, effects)
@@ -157,6 +158,7 @@ class Node:
             self.searches.period(now, effects)
             self.upkeep.period(now, effects)
             self.holding.period(now, effects)
+            self.withdrawals.period(now, effects)
             if self.tree is not None:
                 self.tree.period(now, effects)
         self.entries += budget_of(self)
@@ -183,16 +185,15 @@ class Node:
 
     def finish(self, now: float) -> Effects:
         """Tell those known who have not finished that we have; go on serving.  Can be repeated."""
-        effects = Effects()
+        effects, self._now = Effects(), now
         first, self.finished = not self.finished, True
         for contact in list(self.table.contacts.values()):
             if contact.finished and not first:
                 continue
             self.ask(now, contact, wire.NOTICE, wire.Notice(self.contact()), effects)
-        return effects
+        return self._done(effects)
 
     def _done(self, effects: Effects) -> Effects:
-        self.withdrawals.pass_on(self._now, effects)
         effects.entries, self.entries = self.entries, []
         effects.records += self.sent
         self.sent = []
@@ -231,6 +232,8 @@ class Node:
 
     def contact(self) -> Contact:
         """Return who I am now."""
+        if self.shadow:
+            return Contact(self.me, self.address, bytes(self.size), 0, self.finished)
         own = self.table.own.tobytes()
         density = self.table.density if self.table.crowded else 0
         return Contact(self.me, self.address, own, self.sequence, self.finished, density)
@@ -323,7 +326,8 @@ class Node:
         elif errand is not None and errand.job is not None:
             self._job_answered(now, answer, errand, effects)
         elif answer.kind == wire.WITHDRAW:
-            self.withdrawals.answered(answer.sender, answer.refused)
+            told = errand.withdrawn if errand is not None else None
+            self.withdrawals.answered(answer.sender, answer.refused, told)
         elif answer.kind == wire.RELAY and errand is not None:
             self.relays.answered(now, answer, errand.contact, effects)
         elif answer.refused:

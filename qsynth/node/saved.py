@@ -25,6 +25,7 @@ from qsynth.node.state import (
     WITHDRAWN,
     Entry,
 )
+from qsynth.node.sums import SumTree
 from qsynth.node.withdrawals import Withdrawals
 from qsynth.packet import OutcomePacket, decode_packet
 from qsynth.trust import Admission, Admitted
@@ -46,6 +47,7 @@ class Restored(Protocol):
     budget: Budget
     withdrawals: Withdrawals
     forgotten: set[NodeId]
+    tree: SumTree | None
 
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
@@ -78,6 +80,11 @@ def restore(node: Restored, entries: Iterable[Entry]) -> list[str]:
             node.records.kept.put(record, node.wall_s())
         elif entry.kind == CONTACT and entry.author is not None and entry.author.valid(node.size):
             addresses[entry.author.id] = entry.author.address
+    if node.own_packet and node.own_packet[0].sequence <= node.withdrawals.covers(node.me):
+        node.own_packet = None  # taken back, whatever the journal says of it
+    if node.tree is not None:
+        for author in [*node.withdrawals.known, *node.forgotten]:
+            node.tree.forget(author)
     return list(addresses.values())
 
 
@@ -110,6 +117,11 @@ def _own(node: Restored, data: bytes) -> None:
     same = packet.task == node.admission.task_digest
     if same and packet.encoder == node.admission.encoder_digest:
         node.own_packet = packet, data
+        try:
+            # What is announced must fit the number that it is announced under.
+            node.table.set_own(node.admission.opened(data, packet.created_s).fingerprint)
+        except PacketError:
+            node.own_packet = None  # of settings that are no longer
 
 
 def _packet(node: Restored, entry: Entry, author: Contact) -> None:

@@ -23,6 +23,10 @@ class Store:
             self._kept.popitem(last=False)
         return digest
 
+    def drop(self, digest: bytes) -> None:
+        """Keep a packet no longer."""
+        self._kept.pop(digest, None)
+
     def get(self, digest: bytes) -> bytes:
         """Return a packet's bytes, empty where it is not kept."""
         data = self._kept.get(digest, b"")

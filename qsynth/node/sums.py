@@ -142,6 +142,7 @@ class SumTree:
         """
         short = author[:AUTHOR_BYTES]
         self.forgotten.add(short)
+        self.chain.forget(short)
         lost = 0
         for depth, state in self._depths.items():
             if short in map(leaf_author, state.leaves):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from typing import Protocol
 
 import msgspec
@@ -10,9 +10,10 @@ import msgspec
 from qsynth.dht import Table
 from qsynth.identity import Identity, node_id, verify
 from qsynth.node import wire
-from qsynth.node.effects import Asker, Effects
+from qsynth.node.effects import Asker, Effects, Errand
 from qsynth.node.holding import Holding
-from qsynth.node.state import WITHDRAWN, Entry
+from qsynth.node.state import OWN, WITHDRAWN, Entry
+from qsynth.node.sums import SumTree
 from qsynth.packet import OutcomePacket
 from qsynth.trust import Admission, Admitted
 from qsynth.types import NodeId
@@ -20,6 +21,7 @@ from qsynth.types import NodeId
 SEAL = b"qsynth withdraw 1"
 MOST = 4096  # withdrawals kept, the newest
 TOLD = 64  # contacts told at once
+MOST_TO_TELL, TELL_A_PERIOD = 64, 2  # withdrawals of others, passed on
 
 
 class Withdrawing(Asker, Protocol):
@@ -34,6 +36,7 @@ class Withdrawing(Asker, Protocol):
     entries: list[Entry]
     sequence: int
     own_packet: tuple[OutcomePacket, bytes] | None
+    tree: SumTree | None
 
 
 class Withdrawals:
@@ -42,9 +45,9 @@ class Withdrawals:
     def __init__(self, node: Withdrawing) -> None:
         self.node = node
         self.known: OrderedDict[NodeId, wire.Withdrawal] = OrderedDict()
-        self.confirmed: set[NodeId] = set()
+        self.confirmed: set[NodeId] = set()  # of one's own newest
         self.asked: set[NodeId] = set()
-        self._tell: list[wire.Withdrawal] = []
+        self._tell: deque[wire.Withdrawal] = deque(maxlen=MOST_TO_TELL)
 
     def covers(self, author: NodeId) -> int:
         """Return the sequence number up to which an author has withdrawn its packets; -1: none."""
@@ -63,15 +66,23 @@ class Withdrawals:
                 node.identity.public_key, node.sequence, node.identity.sign(said)
             )
             self._keep(node.me, made)
+            self.asked, self.confirmed = set(), set()
             node.own_packet = None
-        for contact in list(node.table.contacts.values())[:TOLD]:
-            if contact.id not in self.confirmed:
-                self.asked.add(contact.id)
-                body = wire.Withdraw(node.contact(), self.known[node.me])
-                node.ask(now, contact, wire.WITHDRAW, body, effects)
+            node.entries.append(Entry(OWN, b"", None, node.sequence))
+        mine = self.known[node.me]
+        silent = [c for c in node.table.contacts.values() if c.id not in self.confirmed]
+        for contact in silent[:TOLD]:
+            self.asked.add(contact.id)
+            errand = Errand(contact, None, withdrawn=mine.sequence)
+            body = wire.Withdraw(node.contact(), mine)
+            node.ask(now, contact, wire.WITHDRAW, body, effects, errand)
 
     def take(self, body: wire.Withdraw) -> wire.Notice | wire.Refusal:
-        """Obey a withdrawal that its author has signed, once; confirm it each time."""
+        """Obey a withdrawal that its author has signed, once; confirm it each time.
+
+        Of an author of whom nothing is known here there is nothing to drop, and nothing is kept:
+        keys cost nothing to make.
+        """
         made, node = body.withdrawal, self.node
         author = node_id(made.author)
         if author == node.me and made.sequence > node.sequence:
@@ -81,20 +92,22 @@ class Withdrawals:
         ):
             node.counts["withdraw_signature"] += 1
             return wire.Refusal("withdraw: signature")
-        if self.covers(author) < made.sequence:
+        known = author in node.held or node.holding.knows(author) or author in self.known
+        known |= author in node.table.contacts or author == node.me
+        if known and self.covers(author) < made.sequence:
             self._keep(author, made)
             self._tell.append(made)
         return wire.Notice(node.contact())
 
-    def answered(self, sender: NodeId, refused: bool) -> None:
-        """Note who has confirmed."""
-        if not refused:
+    def answered(self, sender: NodeId, refused: bool, sequence: int | None) -> None:
+        """Note who has confirmed one's own newest withdrawal; sequence: that was told of."""
+        if not refused and sequence is not None and sequence == self.covers(self.node.me):
             self.confirmed.add(sender)
 
-    def pass_on(self, now: float, effects: Effects) -> None:
-        """Tell those known of what has just been withdrawn: each node does so once."""
-        told, self._tell = self._tell, []
-        for made in told:
+    def period(self, now: float, effects: Effects) -> None:
+        """Tell those known of what has been withdrawn: each node does so once, a few a period."""
+        for _ in range(min(TELL_A_PERIOD, len(self._tell))):
+            made = self._tell.popleft()
             author = node_id(made.author)
             for contact in list(self.node.table.contacts.values())[:TOLD]:
                 if contact.id != author:
@@ -117,9 +130,13 @@ class Withdrawals:
 
     def _keep(self, author: NodeId, made: wire.Withdrawal, remembered: bool = False) -> None:
         self.known[author] = made
+        self.known.move_to_end(author)
         while len(self.known) > MOST:
-            self.known.popitem(last=False)
+            oldest = next(known for known in self.known if known != self.node.me)
+            del self.known[oldest]
         node = self.node
+        if node.tree is not None:
+            node.tree.forget(author)  # sums do without it from now on
         held = node.held.get(author)
         if held is not None and held.packet.sequence <= made.sequence:
             del node.held[author]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, StateError
 from qsynth.node.state import FORGOTTEN, HELD, KEPT, Entry, State
 from qsynth.types import NodeId
 
 CHECKPOINT, BEFORE, SCRATCH = "checkpoint.ckpt", "before.ckpt", "before.scratch"
+USED = "ever_used"  # ids of authors that have counted, a line each, written before they teach
 ID_BYTES, LEAST_DIGITS = 32, 8
 
 
@@ -21,12 +23,18 @@ def forget(home: Path, author: str) -> dict[str, Any]:
     The head is summed anew from the packets that are left whenever the node goes on: what it has
     forgotten leaves no trace there.  Raises StateError where the node is running.
     """
+    if not home.is_dir():
+        raise ConfigError(f"--home={home}: no node has lived there")
     with State(home) as state:
         entries = state.load()
         node = _named(author, entries)
         kept = [e for e in entries if not _is_of(e, node)]
         state.replace([*kept, Entry(FORGOTTEN, node)])
-    used = any(node.hex() in result["ever_used"] for result in _results(home))
+    told = (home / USED).exists()
+    # Without a record of whose packets have taught the network any may have.
+    used = node.hex() in used_authors(home) if told else bool(
+        (home / BEFORE).exists() or (home / SCRATCH).exists() or (home / CHECKPOINT).exists()
+    )  # fmt: skip
     influenced = False
     if used:
         influenced = not _take_back(home)
@@ -57,14 +65,27 @@ def _named(author: str, entries: list[Entry]) -> NodeId:
     return bytes.fromhex(found[0])
 
 
-def _results(home: Path) -> list[dict[str, Any]]:
-    found = []
-    for path in home.glob("nodes/*/result.json"):
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue  # torn: the node was killed before its first result
-    return found
+def used_authors(home: Path) -> set[str]:
+    """Return the ids of all authors that have counted in any life of a home's node."""
+    try:
+        return set((home / USED).read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return set()
+
+
+def note_used(home: Path, authors: Iterable[NodeId]) -> None:
+    """Write down whose packets count now, before they teach anything."""
+    known = used_authors(home)
+    new = sorted({author.hex() for author in authors} - known)
+    if not new and (home / USED).exists():
+        return
+    try:
+        with (home / USED).open("a", encoding="ascii") as file:
+            file.write("".join(f"{author}\n" for author in new))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StateError(f"{home / USED}: cannot be written ({error})") from None
 
 
 def _take_back(home: Path) -> bool:

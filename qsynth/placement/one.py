@@ -13,7 +13,7 @@ from qsynth.errors import StateError
 from qsynth.node.memory import private_mib
 from qsynth.placement.checkpoint import Checkpoints, StoppedError
 from qsynth.placement.finish import write_predictor, write_result
-from qsynth.placement.forget import BEFORE, SCRATCH
+from qsynth.placement.forget import BEFORE, SCRATCH, note_used
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
@@ -69,6 +69,7 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
         teaching = participant.exchange(period, network)
         if clean and participant.used:
             _keep_before(plan.folder, checkpoints, period)
+        note_used(plan.folder, participant.used)
         return teaching
 
     network = quietly(partial(fit, plan, node, exchange, checkpoints))
@@ -78,6 +79,7 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
         host.check()
         if trained or participant.synthesis is None:
             participant.exchange(period, network)  # also where the fit had ended before
+            note_used(plan.folder, participant.used)
         if participant.synthesis is not shown:
             shown = participant.synthesis
             weight = write_predictor(plan, node, participant, network)

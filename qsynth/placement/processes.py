@@ -30,7 +30,7 @@ from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.node.host import MeshHost
 from qsynth.node.ledger import NAME as LEDGER
 from qsynth.node.ledger import Ledger
-from qsynth.node.memory import private_mib, release
+from qsynth.node.memory import lean, private_mib, release
 from qsynth.node.recorder import Recorder, write_json
 from qsynth.node.saved import entries_of, restore
 from qsynth.node.state import State, in_use
@@ -62,6 +62,7 @@ def run_processes(plan: Plan, progress: Progress) -> dict[str, Any]:
     if not hasattr(os, "fork"):
         raise MeshError("placement=processes needs fork; use placement=simulate")
     single_threaded()
+    lean()
     warm(plan)
     sockets = Path(tempfile.mkdtemp(prefix="qs-"))
     began = time.monotonic()

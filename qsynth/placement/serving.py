@@ -69,6 +69,7 @@ class Settings:
     peers: Any
     dht: Any
     mesh: Any
+    publish: str = "auto"
 
 
 class Serving:
@@ -93,6 +94,8 @@ class Serving:
             epoch_s=time.time() - time.monotonic(), seed=card.seed,
         )  # fmt: skip
         machine.clock(time.monotonic())
+        # Until the learner has asked whether its packet may leave: nothing does.
+        machine.shadow = settings.publish != "auto"
         known = restore(machine, self.state.load())
         self.state.replace(entries_of(machine))
         self.recorder = Recorder(identity.id.hex()[:8], folder / "events.jsonl", watched=True)

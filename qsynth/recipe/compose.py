@@ -22,9 +22,9 @@ from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 from qsynth.recipe import source
 from qsynth.recipe.finder import find_recipe, shipped
 from qsynth.recipe.installed import installed_options
+from qsynth.recipe.lint import OVERRIDE
 from qsynth.run.config import RunConfig
 
-OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
 KEY = re.compile(r"^[A-Za-z_][\w.]*(?==)")
 DEFAULT_RECIPE = "digits_mesh"
 

@@ -5,10 +5,10 @@ What comes is bytes, bounded in size and time, and is looked at as text alone.
 
 from __future__ import annotations
 
+import http.client
 import re
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,10 @@ def fetch(source: str) -> bytes:
         return _of_git(source)
     if "://" in source:
         return _of_url(source)
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        path = Path(source)
     if not path.is_file():
         raise ConfigError(f"recipe add {source}: no such file")
     if path.stat().st_size > MAX_BYTES:
@@ -55,12 +58,12 @@ def _check_scheme(url: str) -> None:
 
 
 def _of_url(url: str) -> bytes:
-    _check_scheme(url)
     opener = urllib.request.build_opener(_SecureRedirects)
     try:
+        _check_scheme(url)
         with opener.open(url, timeout=TIMEOUT_S) as answer:
             data: bytes = answer.read(MAX_BYTES + 1)
-    except (OSError, ValueError, urllib.error.URLError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ConfigError(f"recipe add {url}: cannot be fetched ({error})") from None
     if len(data) > MAX_BYTES:
         raise RecipeError(f"{url}: more than {MAX_BYTES} bytes")

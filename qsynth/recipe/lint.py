@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from qsynth.config import GROUPS
 from qsynth.errors import RecipeError
@@ -32,6 +34,8 @@ TRAINER_ARGUMENTS = frozenset({
     "accumulate_grad_batches", "benchmark", "detect_anomaly", "deterministic",
     "gradient_clip_algorithm", "limit_train_batches", "precision",
 })  # fmt: skip
+MOST_DEEP = 32
+OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 TOKENS = {
     yaml.AnchorToken: "an anchor",
@@ -65,11 +69,57 @@ def lint_text(
         raise RecipeError(f"{source}: not YAML ({first})") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{source}: a recipe must be a mapping")
+    if _depth(values) > MOST_DEEP:
+        raise RecipeError(f"{source}: nested more than {MOST_DEEP} deep")
     allowed = trusted | installed_targets()
     for where, key, value in _walk(values, ""):
         _check_key(source, where, key, value, allowed)
     _check_defaults(source, values.get("defaults", []))
     return values
+
+
+def lint_overrides(
+    overrides: Any, source: str, trusted: frozenset[str] = frozenset()
+) -> list[str]:  # fmt: skip
+    """Return overrides that came with a recipe, once they are as harmless as it must be.
+
+    Raises RecipeError: what somebody sends is not the user's own command line.
+    """
+    allowed = trusted | installed_targets()
+    if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+        raise RecipeError(f"{source}: overrides must be a list of key=value")
+    for word in overrides:
+        match = OVERRIDE.match(word)
+        if match is None or match["sign"] == "~":
+            raise RecipeError(f"{source}: {word}: must be key=value")
+        key, text = match["key"], match["value"]
+        group = key.partition("@")[0]
+        if group in GROUPS and not text.startswith("{"):
+            _check_default(source, f"/{key}", text)
+            continue
+        try:
+            value = OverridesParser.create().parse_override(f"{key}={text}").value()
+        except HydraException as error:
+            first = str(error).splitlines()[0]
+            raise RecipeError(f"{source}: {word}: {first}") from None
+        nested: Any = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        if isinstance(value, str) and "${" in text:
+            raise RecipeError(f"{source}: {word}: interpolation is not allowed in a recipe")
+        for where, name, inner in _walk(nested, ""):
+            _check_key(source, where, name, inner, allowed)
+    return list(overrides)
+
+
+def _depth(values: Any) -> int:
+    """Return how deep values are nested; at most one more than is allowed is looked at."""
+    level, deep = [values], 0
+    while level and deep <= MOST_DEEP:
+        level = [inner for value in level if isinstance(value, (dict, list))
+                 for inner in (value.values() if isinstance(value, dict) else value)]  # fmt: skip
+        deep += 1
+    return deep
 
 
 def needed_trust(text: str) -> list[str]:
@@ -107,8 +157,9 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
     plain = where.split("@")[0]
     if key in FORBIDDEN_KEYS or key == "hydra" or plain.split(".")[0] == "hydra":
         raise RecipeError(f"{source}: {where} is not allowed in a recipe")
-    if "${" in key or (isinstance(value, str) and "${" in value and ":" in value):
-        raise RecipeError(f"{source}: {where}: resolvers are not allowed in a recipe")
+    # Also plain ones: what they stand for would be looked up after this has been read.
+    if "${" in key or (isinstance(value, str) and "${" in value):
+        raise RecipeError(f"{source}: {where}: interpolation is not allowed in a recipe")
     code = key in CODE_KEYS and isinstance(value, str) and value and value not in LOGGERS
     if code and value not in trusted:
         raise RecipeError(f"{source}: {where}={value} imports code; allow it with --trust {value}")
@@ -122,7 +173,8 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
         )
     if plain == "name" and not (isinstance(value, str) and NAME.match(value)):
         raise RecipeError(f"{source}: name={value}: must be a plain word, it names a folder")
-    if plain.startswith("trainer.arguments.") and plain.split(".")[2] not in TRAINER_ARGUMENTS:
+    inside = plain.startswith("trainer.arguments.")
+    if inside and (plain.split(".")[2] not in TRAINER_ARGUMENTS or isinstance(value, (dict, list))):
         raise RecipeError(
             f"{source}: {where}: of the Trainer's arguments a recipe may set "
             f"{', '.join(sorted(TRAINER_ARGUMENTS))}"
@@ -164,8 +216,10 @@ def _check_default(source: str, named: str, option: Any) -> None:
         raise RecipeError(f"{source}: defaults: {shown}: must be group: option")
     if group not in GROUPS or group == "recipe":
         raise RecipeError(f"{source}: defaults: {shown}: {group} is no group of options")
-    options = [option] if isinstance(option, str) else [*(option or [])]
+    options = option if isinstance(option, list) else [option]
     for name in options:
+        if not isinstance(name, str):
+            raise RecipeError(f"{source}: defaults: {shown}: must be group: option")
         if name not in GROUPS[group] and name not in installed_options(group):
             raise RecipeError(f"{source}: defaults: {shown}: no such option of {group}")
     if not all(part.isidentifier() for part in package.split(".") if package):

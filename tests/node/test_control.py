@@ -23,7 +23,15 @@ from qsynth.node.consent import PENDING, Consent, approve, coarse, payload_diges
 from qsynth.node.ledger import FIRST, Ledger, read_ledger
 from qsynth.node.saved import entries_of, restore
 from qsynth.node.state import CONTACT, FORGOTTEN, HELD, OWN, Entry, State
-from qsynth.placement.forget import BEFORE, CHECKPOINT, SCRATCH, forget
+from qsynth.placement.forget import (
+    BEFORE,
+    CHECKPOINT,
+    SCRATCH,
+    USED,
+    forget,
+    note_used,
+    used_authors,
+)
 from tests.node.test_node import Peer, mesh, outcome, turn
 from tests.placement.test_one import Host
 
@@ -188,9 +196,7 @@ def home_of(folder: Path, *, used: bool) -> tuple[Path, str, list[Entry]]:
     (author,) = list(node.held)[:1]
     with State(folder) as state:
         state.replace(entries_of(node))
-    (folder / "nodes" / "n").mkdir(parents=True)
-    result = {"ever_used": [author.hex()] if used else []}
-    (folder / "nodes" / "n" / "result.json").write_text(json.dumps(result))
+    note_used(folder, [author] if used else [])
     (folder / CHECKPOINT).write_bytes(b"taught")
     return folder, author.hex(), entries_of(node)
 
@@ -218,6 +224,133 @@ def test_a_forgotten_author_leaves_no_packet_and_the_network_says_what_is_left(t
     restore(again.node, entries)
     assert bytes.fromhex(author) not in again.node.held
     assert bytes.fromhex(author) in again.node.forgotten
+
+
+def test_without_a_record_any_author_may_have_taught(tmp_path) -> None:
+    home, author, _ = home_of(tmp_path, used=False)
+    (home / USED).unlink()
+    made = forget(home, author)
+    assert made["had_counted"]
+    assert made["network_still_influenced"]
+    note_used(home, [b"a" * 32])
+    note_used(home, [b"a" * 32, b"b" * 32])
+    assert used_authors(home) == {"61" * 32, "62" * 32}
+    with pytest.raises(ConfigError, match="no node has lived there"):
+        forget(home / "nowhere", author)
+
+
+def test_a_withdrawal_survives_the_death_of_its_author() -> None:
+    network, peers = mesh(4)
+    turn(network, peers)
+    author = peers[0].node
+    disk = entries_of(author)
+    effects = author.withdraw(network.now)
+    again = Peer(MemoryNetwork(), 0).node
+    restore(again, disk + effects.entries)
+    assert again.own_packet is None
+    assert again.sequence == author.sequence
+    assert again.holding.fetch(again.me, 0, peers[1].node.me) == b""
+
+
+def test_a_node_that_may_no_longer_publish_does_not_go_on_with_the_old_packet() -> None:
+    network, peers = mesh(4)
+    turn(network, peers)
+    old = peers[0]
+    disk = entries_of(old.node)
+    old.transport.close()
+    again = Eavesdropped(network, 0)
+    restore(again.node, disk)
+    assert again.node.table.own.any()  # what it announces is that of its packet
+    again.node.shadow = True  # as a life with publish=never or ask begins
+    again.outcome = replace(old.outcome, shared=False)
+    again.join(*peers[1:])
+    for period in range(8):
+        again.period(period=period)
+        turn(network, peers[1:], 1)
+    assert not again.events("sent")
+    assert again.node.holding.fetch(again.node.me, 0, peers[1].node.me) == b""
+    assert not any(old.node.own_packet[1] in message for message in again.sent)
+    secret = old.outcome.fingerprint.tobytes()
+    assert not any(secret in message for message in again.sent)
+
+
+def test_a_node_that_was_restarted_announces_what_it_has_published() -> None:
+    network, peers = mesh(4)
+    turn(network, peers)
+    disk = entries_of(peers[0].node)
+    again = Peer(MemoryNetwork(), 0)
+    restore(again.node, disk)
+    told = again.node.contact()
+    assert told.version == peers[0].node.sequence
+    assert np.array_equal(told.vector(), peers[0].node.table.own)
+
+
+def test_strangers_withdrawals_fill_nothing() -> None:
+    network, peers = mesh(4)
+    turn(network, peers)
+    me = peers[0].node
+    me.withdraw(network.now)
+    mine = me.withdrawals.covers(me.me)
+    for number in range(300):
+        stranger = Identity.seeded("stranger", number)
+        said = b"qsynth withdraw 1" + me.admission.task_digest + (5).to_bytes(8, "big")
+        made = wire.Withdrawal(stranger.public_key, 5, stranger.sign(said))
+        answer = me.withdrawals.take(wire.Withdraw(peers[1].node.contact(), made))
+        assert isinstance(answer, wire.Notice)
+    assert list(me.withdrawals.known) == [me.me]
+    assert me.withdrawals.covers(me.me) == mine
+    assert not me.withdrawals._tell
+
+
+def test_only_answers_to_the_newest_withdrawal_confirm_it() -> None:
+    network, peers = mesh(4)
+    turn(network, peers)
+    author, other = peers[0], peers[1]
+    other.apply(other.node.withdraw(network.now))  # somebody else's is passed on
+    network.run_until(network.now + 2.0)
+    turn(network, peers[2:], 3)
+    assert not author.node.withdrawals.confirmed
+    for life in range(2):
+        author.apply(author.node.withdraw(network.now))
+        network.run_until(network.now + 2.0)
+        author.apply(author.node.withdraw(network.now))
+        network.run_until(network.now + 2.0)
+        assert author.node.withdrawals.confirmed == author.node.withdrawals.asked
+        assert len(author.node.withdrawals.asked) == 3
+        author.outcome = outcome(0, 50 + life)
+        author.period(period=9)
+        network.run_until(network.now + 2.0)
+    author.apply(author.node.withdraw(network.now))
+    assert not author.node.withdrawals.confirmed  # of the packet published since
+
+
+def test_an_old_packet_under_a_new_number_does_not_come_back() -> None:
+    from qsynth.mesh import Answer
+    from qsynth.node.effects import Effects
+    from qsynth.node.fetching import fetched
+
+    network, peers = mesh(4)
+    turn(network, peers)
+    author, holder = peers[0].node, peers[2].node
+    old, contact = author.own_packet[1], author.contact()
+    peers[0].apply(author.withdraw(network.now))
+    network.run_until(network.now + 2.0)
+    assert author.me not in holder.held
+    claimed = msgspec.structs.replace(contact, version=contact.version + 1)
+    answer = Answer(wire.FETCH, peers[1].node.me, wire.pack(wire.Packet(old)), None, False)
+    fetched(holder, answer, claimed, Effects())
+    assert author.me not in holder.held
+
+
+def test_whoever_asks_again_is_in_the_ledger_once() -> None:
+    network, peers = mesh(3)
+    turn(network, peers)
+    node = peers[0].node
+    before = len(peers[0].events("sent"))
+    for _ in range(50):
+        assert node.holding.fetch(node.me, 0, b"x" * 32)
+    assert len(node.sent) == 1
+    assert before >= 1
 
 
 def test_the_forgotten_are_not_fetched_again() -> None:

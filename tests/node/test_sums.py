@@ -310,3 +310,22 @@ def test_ever_other_questions_cost_a_bounded_number_of_sums() -> None:
         offers += tree.offer(query).leaves > 1
     assert offers <= MADE_A_PERIOD + 2
     assert all(tree.bytes_of(digest) for digest in held)
+
+
+def test_what_an_author_withdraws_is_in_no_sum_any_longer() -> None:
+    network, peers = sums_mesh(16)
+    turn(network, peers, 12)
+    author, forgetful = peers[0], peers[2]
+    short = author.node.me[:AUTHOR_BYTES]
+    assert sum(short in leaves_of(peer) for peer in peers) > 3
+    for _ in range(3):
+        author.apply(author.node.withdraw(network.now))
+        network.run_until(network.now + 2.0)
+    turn(network, peers[1:], 10)
+    for peer in peers[1:]:
+        assert short not in leaves_of(peer)
+        for _, held in peer.node.tree.chain._made.values():
+            assert short not in map(leaf_author, held.part.leaves)
+    others = [leaves_of(peer) for peer in group(peers, 0)[1:]]
+    assert np.mean([len(authors) for authors in others]) > 4  # the rest is summed anew
+    assert forgetful.node.withdrawals.covers(author.node.me) >= 0

@@ -141,3 +141,53 @@ def test_a_locked_run_is_the_same_in_another_folder_or_is_refused(tmp_path, caps
     (one / "recipe.yaml").write_text("name: other\n")
     assert main(["run", "--locked", str(one), "--quiet"]) == 2
     assert main(["run", "--locked", str(tmp_path / "nowhere")]) == 2
+
+
+HOSTILE = [
+    ["encoder=module", "encoder.target=os.system"],
+    ["+encoder.target=os.system"],
+    ["++model.target=os.system"],
+    ["mesh={name: tcp, insecure: true}"],
+    ["mesh.join=[tcp://evil.example:7700]"],
+    ["data={path: /etc/x.npz}"],
+    ["data.path=/etc/x.npz"],
+    ["data.path=${task.title}"],
+    ["trainer.logger=os.system"],
+    ["trainer.arguments={default_root_dir: /etc}"],
+    ["model@hydra.run=mlp"],
+    ["hydra.run.dir=/tmp"],
+    ["name=../../x"],
+    ["~data"],
+    [1],
+    "abc",
+    {"a": 1},
+]
+
+
+@pytest.mark.parametrize("overrides", HOSTILE, ids=str)
+def test_what_a_lock_overrides_is_not_the_users_own_word(tmp_path, overrides, capsys) -> None:
+    from qsynth.recipe.finder import recipe_files
+    from qsynth.recipe.pack import write_pack
+
+    recipe = recipe_files()["digits_mesh"].read_bytes()
+    path = tmp_path / "theirs.qpack"
+    path.write_bytes(write_pack(recipe, {"overrides": overrides}, ""))
+    assert main(["run", "--locked", str(path), f"folder={tmp_path}/runs"]) == 3
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_lock_does_not_say_where_runs_are_written(tmp_path, monkeypatch) -> None:
+    from qsynth.recipe.finder import recipe_files
+    from qsynth.recipe.pack import write_pack
+
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_files()["digits_mesh"].read_bytes()
+    lock = {"overrides": [*SMALL, "placement=simulate"]}
+    sent = {"overrides": [*lock["overrides"], f"folder={tmp_path}/elsewhere"]}
+    (tmp_path / "a.qpack").write_bytes(write_pack(recipe, sent, ""))
+    assert main(["run", "--locked", "a.qpack", "--quiet"]) == 3
+    (tmp_path / "a.qpack").write_bytes(write_pack(recipe, lock, ""))
+    assert main(["run", "--locked", "a.qpack", "--quiet"]) == 0
+    assert (tmp_path / "runs").exists()
+    assert not (tmp_path / "elsewhere").exists()

@@ -67,6 +67,12 @@ MALICIOUS = {
     "decoding": "name: ${oc.decode:x}\n",
     "resolver inside text": 'data:\n  path: "x${oc.env:HOME}y"\n',
     "nested resolver": "data:\n  path: ${oc.select:${oc.env:HOME},x}\n",
+    "plain interpolation": "task:\n  title: /etc/x.npz\ndata:\n  path: ${task.title}\n",
+    "a whole group by interpolation": "task:\n  x: {name: tcp}\nmesh: ${task.x}\n",
+    "a mapping as a Trainer argument": "trainer:\n  arguments:\n    precision: {a: 1}\n",
+    "an option that is a number": "defaults:\n  - {model: 5}\n",
+    "an option that is a list of lists": "defaults:\n  - {model: [[a]]}\n",
+    "nested a hundred deep": "a: " + "{b: " * 100 + "1" + "}" * 100 + "\n",
     "python tag": "name: !!python/object/apply:os.system [ls]\n",
     "python module tag": "name: !!python/name:os.system\n",
     "own tag": "name: !evil x\n",
@@ -310,3 +316,29 @@ def test_copies_and_differences(here, capsys) -> None:
     assert capsys.readouterr().out == "partition.alpha: 0.3 -> 0.7\n"
     assert main(["recipe", "diff", "digits_mesh", "mine.yaml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["key"] == "partition.alpha"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["pack", "sent"], ["add", "https://127.0.0.1:1/my recipe.yaml"], ["add", "https://["],
+     ["add", "~nobody-of-this-name/x.yaml"], ["copy", "digits_mesh", "nowhere/x.yaml"],
+     ["lock", "--out", "nowhere/x", "encoder.fit_images=300", "encoder.dimensions=48"]],
+    ids=str,
+)  # fmt: skip
+def test_mistakes_are_one_line(here, words, capsys) -> None:
+    assert main(["recipe", *words]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_readme_cannot_hide_what_follows(here, capsys) -> None:
+    pack = write_pack(GOOD.encode(), {}, "\x1b[2J\x1b[8mreadme")
+    (here / "a.qpack").write_bytes(pack)
+    assert main(["recipe", "add", "a.qpack"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_lock_does_not_write_over_a_recipe(here, capsys) -> None:
+    (here / "recipe.yaml").write_text("precious: 1\n")
+    words = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8"]
+    assert main(["recipe", "lock", *words, "--out", "mine.lock"]) == 2
+    assert (here / "recipe.yaml").read_text() == "precious: 1\n"
