@@ -65,7 +65,7 @@ def node(number: int, folder: Path) -> None:
     )
     samples = TensorDataset(torch.from_numpy(x[mine]), torch.from_numpy(y[mine]))
     pl.Trainer(
-        max_steps=800,
+        max_steps=2000,
         callbacks=[mesh],
         accelerator="cpu",
         logger=False,
