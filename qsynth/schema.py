@@ -99,6 +99,7 @@ def load_target(key: str, target: str, what: str = "package.Class") -> Any:
     except Exception as error:  # the user's own code may raise anything
         raise ConfigError(
             f"{key}={target}: cannot be imported ({error}); give {what}, importable from here"
+            + (" (qsynth uses pytorch_lightning)" if "'lightning" in str(error) else "")
         ) from None
 
 

@@ -79,6 +79,15 @@ class Task:
         values = asdict(self)
         return _canonical({k: v for k, v in values.items() if defaults.get(k, ...) != v})
 
+    def __post_init__(self) -> None:
+        """Take whole numbers for numbers: -5 and -5.0 must give one task, on every node."""
+        for name in ("low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name in ("location", "scale", "target_location", "target_scale"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
     def digest(self) -> bytes:
         """Return the 16 bytes that stand for this task in every packet."""
         return hashlib.sha256(self.canonical()).digest()[:16]

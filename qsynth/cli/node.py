@@ -169,9 +169,9 @@ def _withdraw(words: list[str]) -> int:
     given = _given(words)
     from qsynth.placement.serving import Card, Serving
 
-    card = Card.load(given.home, given.made_from)
+    card = Card.load(given.home, None)
     if card is None:
-        raise ConfigError(f"--home={given.home}: no node of these settings has lived there")
+        raise ConfigError(f"--home={given.home}: no node has lived there")
     serving = Serving(card, given.settings, given.home, given.tell)
     try:
         end, told, confirmed = time.monotonic() + WITHDRAW_S, 0, 0
@@ -183,6 +183,9 @@ def _withdraw(words: list[str]) -> int:
             serving.stop.wait(1.0)
     finally:
         serving.close()
+    told_of = serving.host.node.withdrawals
+    for silent in sorted(told_of.asked - told_of.confirmed):
+        given.tell(f"not confirmed by {silent.hex()[:16]}")
     given.tell(f"withdrawn; {confirmed} of {told} nodes have confirmed; those who were away are "
                "told by the others; publish=never keeps a node that goes on silent")  # fmt: skip
     return 0 if told and confirmed == told else MeshError.exit_code

@@ -100,7 +100,8 @@ def _log(words: list[str]) -> int:
         return 0
     for line in lines:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["time"]))
-        print(f"{at}  packet {line['version']} ({line['digest'][:16]}, {line['bytes']} bytes) "
+        numbers = line.get("payload", "")[:16]
+        print(f"{at}  packet {line['version']} ({line['bytes']} bytes, numbers {numbers}) "
               f"{line['how']} by {line['to'][:16]}")  # fmt: skip
     last = lines[-1]["hash"][:16] if lines else "none"
     print(f"{len(lines)} lines, the chain is whole; its last hash is {last}")

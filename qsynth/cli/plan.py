@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
         from qsynth.run.build import build
         from qsynth.run.measured import measured
 
-        made["measured"] = measured(build(composed.config, Path()))
+        made = forecast(composed.config, measured(build(composed.config, Path())))
     if options.json:
         print(json.dumps(made))
         return 0
@@ -43,16 +43,14 @@ def lines(made: dict[str, Any]) -> list[str]:
             f"{_count(group['parameters']):>10} {_bytes(group['bytes']):>10}"
         )
     for row in made.get("measured", []):
-        shown.append(f"measured: {row['group']}: {row['parameters']} parameters, "
-                     f"{1000 * row['step_s']:.1f} ms a step")  # fmt: skip
+        shown.append(f"measured: {row['group']}: {1000 * row['step_s']:.1f} ms a step")
     packet, traffic = made["packet"], made["traffic"]
     shown += ["", "What leaves each node"]
     shown += [f"  - {said}" for said in made["leaves"]["said"]]
     shown.append(f"  never: {made['leaves']['never']}")
     if packet:
         shown.append(f"  a packet: {packet['features']} features, {_bytes(packet['bytes'])}")
-    audit = made["leaves"]["audit"]
-    if audit:
+    for audit in made["leaves"]["audit"] or []:
         shown.append(
             f"  not anonymous: of packets with {audit['features']} features from "
             f"{audit['samples']} samples an attack told members with an AUC of "

@@ -110,14 +110,16 @@ def _add(options: Options) -> int:
         raise ConfigError(f"recipe add {source}: {name} is a recipe of qsynth's own; give --name")
     path = pin(name, data, source)
     chosen = [str(entry) for entry in values.get("defaults", [])]
-    for line in readme.splitlines()[:4]:
-        # Somebody's words, on a terminal: they cannot hide what follows.
-        print("  | " + "".join(c if c.isprintable() else "?" for c in line))
     print(f"{name}: {len(data)} bytes, SHA-256 {sha256(data)[:16]}, kept as {path}")
     print(f"  title: {title(path)}")
     print(f"  chooses: {', '.join(chosen) or 'nothing but defaults'}")
     code = needed_trust(text)
     print(f"  imports: {', '.join(code) if code else 'no code'}")
+    if readme:
+        print("what its sender says of it:")
+    for line in readme.splitlines()[:4]:
+        # Somebody's words, on a terminal: they cannot hide what follows.
+        print("  | " + "".join(c if c.isprintable() else "?" for c in line))
     print(f"look at it: qsynth recipe show {name}; what it costs: qsynth plan +recipe={name}")
     return 0
 

@@ -43,7 +43,8 @@ def load(config: Arrays) -> DataSet:
 def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
     path = Path(name).expanduser()
     if not name or not path.is_file():
-        raise DataError(f"data.{key}={name or 'null'}: no such .npz file")
+        asked = "no such .npz file" if name else f"needs an .npz file: data.{key}=mine.npz"
+        raise DataError(f"data.{key}={name or 'null'}: {asked}")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {stored_name: stored[stored_name] for stored_name in stored.files}

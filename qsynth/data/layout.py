@@ -47,7 +47,8 @@ def layout_of(config: Any) -> Layout | None:
 def _of_arrays(config: Arrays) -> Layout:
     path = Path(config.path).expanduser()
     if not config.path or not path.is_file():
-        raise DataError(f"data.path={config.path or 'null'}: no such .npz file")
+        asked = "no such .npz file" if config.path else "needs an .npz file: data.path=mine.npz"
+        raise DataError(f"data.path={config.path or 'null'}: {asked}")
     try:
         with zipfile.ZipFile(path) as stored:
             shapes = {n.removesuffix(ARRAY_SUFFIX): _shape(stored, n) for n in stored.namelist()}

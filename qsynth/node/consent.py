@@ -11,6 +11,7 @@ import numpy as np
 
 from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import write_json
+from qsynth.packet import Payload
 from qsynth.types import Fingerprint
 
 AUTO, ASK, NEVER = "auto", "ask", "never"
@@ -19,9 +20,14 @@ PENDING, APPROVED = "pending.json", "approved"
 
 def payload_digest(outcome: Outcome) -> str:
     """Return the SHA-256 of an outcome's arrays: what an owner consents to."""
+    return digest_of(outcome.payload)
+
+
+def digest_of(payload: Payload) -> str:
+    """Return the SHA-256 of a payload's arrays."""
     hashed = hashlib.sha256()
-    for key in sorted(outcome.payload):
-        array = outcome.payload[key]
+    for key in sorted(payload):
+        array = payload[key]
         hashed.update(f"{key}{array.dtype}{array.shape}".encode() + array.tobytes())
     return hashed.hexdigest()
 

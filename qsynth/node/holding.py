@@ -12,6 +12,7 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.errors import PacketError
 from qsynth.node import wire
+from qsynth.node.consent import digest_of
 from qsynth.node.effects import Asker, Effects
 from qsynth.node.state import KEPT, Entry
 from qsynth.packet import OutcomePacket, packet_digest
@@ -109,7 +110,8 @@ class Holding:
             self._told.popitem(last=False)
         self.node.sent.append({
             "event": "sent", "to": receiver.hex(), "digest": packet_digest(own[1]).hex(),
-            "version": own[0].sequence, "bytes": len(own[1]), "how": how,
+            "payload": digest_of(own[0].payload), "version": own[0].sequence,
+            "bytes": len(own[1]), "how": how,
         })  # fmt: skip
 
     def orphans(self, wanted: Fingerprint, most: int) -> list[Contact]:

@@ -13,7 +13,7 @@ from qsynth.errors import StateError
 
 NAME = "sent.jsonl"
 FIRST = "0" * 64  # what the first line names as the one before it
-KEYS = ("time", "to", "digest", "version", "bytes", "how", "previous")
+KEYS = ("time", "to", "digest", "payload", "version", "bytes", "how", "previous")
 
 
 class Ledger:

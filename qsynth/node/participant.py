@@ -92,6 +92,7 @@ class Participant:
         self.usefulness: dict[NodeId, Usefulness] = {}
         self.fell_back = False  # the newest predictor is that of own evidence alone
         self._outcome: Outcome | None = None
+        self._unshared = False
         self._same = 0.0
 
     def exchange(self, period: int, network: nn.Module) -> Teaching | None:
@@ -110,6 +111,9 @@ class Participant:
         told = None if self.silent else told
         if told is not None and not self.permits(told):
             told = replace(told, shared=False)
+            if not self._unshared:
+                self.port.note([{"event": "unshared", "period": period}])
+        self._unshared = told is not None and not told.shared
         admitted = self.port.end_period(period, told, self._same)
         self.packets = {author: entry.evidence for author, entry in admitted.items()}
         versions = {author: entry.packet.sequence for author, entry in admitted.items()}

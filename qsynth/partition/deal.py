@@ -365,7 +365,8 @@ def _natural(
     sites = np.unique(site)
     if len(sites) != nodes:
         raise ConfigError(
-            f"partition.name=natural: the data have {len(sites)} sites, the fleet {nodes} nodes"
+            f"partition.name=natural: the data have {len(sites)} sites, the fleet {nodes} nodes; "
+            f"give its groups {len(sites)} in all, e.g. fleet.mlp.count={len(sites)}, the others 0"
         )
     shares = []
     for value in sites:

@@ -51,13 +51,16 @@ class Card:
             raise StateError(f"{home}/card: cannot be written ({error})") from None
 
     @classmethod
-    def load(cls, home: Path, made_from: bytes) -> Card | None:
-        """Return the card of an earlier life, None where there is none of these settings."""
+    def load(cls, home: Path, made_from: bytes | None) -> Card | None:
+        """Return the card of an earlier life, None where there is none of these settings.
+
+        made_from: None for whichever settings it was made from.
+        """
         try:
             card = msgspec.msgpack.decode((home / "card").read_bytes(), type=cls)
         except (OSError, ValueError):
             return None  # it will be made again
-        return card if card.made_from == made_from else None
+        return card if made_from in (None, card.made_from) else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ class Serving:
         self.host.note([{"event": "started", "id": machine.me.hex()}])
         self.host.start()
         labels = label_check(self.host, settings.rules.similarity, card.task.labels)
-        self._watcher = Watcher(self.host, mesh.join, tell, labels)
+        self._watcher = Watcher(self.host, mesh.join, tell, labels, settings.publish)
+        if machine.withdrawals.covers(machine.me) >= 0 and settings.publish == "auto":
+            tell("its earlier packets were withdrawn; it publishes anew (publish=never: nothing)")
         self._watcher.start()
         self.stop = threading.Event()
         _stop_on_signals(self.stop)

@@ -18,11 +18,17 @@ from qsynth.similarity.permuted import permuted
 Tell = Callable[[str], None]
 ALONE_S = 5.0  # without an answer: say so
 WATCH_S = 0.5
+STRANGE_S = 30.0  # until somebody alike should have been found
 LABELS_S = 5.0  # between two looks at labels
 MOST_LINES = 256  # different ones; the rest stand in events.jsonl
 RECENT_S = 60.0  # in which nodes must have been lost for the mesh to look cut
 LEAST_LOST = 3
 CUT, WHOLE = 0.3, 0.1  # shares of the nodes known that are lost: from which, and until when
+UNSHARED = {
+    "auto": "publishes nothing",
+    "ask": "a packet waits for consent: qsynth packet show, then approve, with this --home",
+    "never": "publishes nothing: publish=never",
+}
 # By what is counted: each line once.
 WARNINGS = {
     "protocol": "a peer speaks another version of the protocol: run the same qsynth everywhere",
@@ -38,15 +44,16 @@ class Watcher(threading.Thread):
     """Look at a node's records and counts, and tell each thing once.
 
     join: the addresses that it was told to join through.  labels: gives what its labels look like
-    beside the others', a line, or nothing.
+    beside the others', a line, or nothing.  publish: whether packets leave.
     """
 
     def __init__(
         self, host: MeshHost, join: tuple[str, ...], tell: Tell,
-        labels: Callable[[], str | None] = lambda: None,
+        labels: Callable[[], str | None] = lambda: None, publish: str = "auto",
     ) -> None:  # fmt: skip
         super().__init__(name="watcher", daemon=True)
         self.host, self.join_through, self.tell, self.labels = host, join, tell, labels
+        self.publish = publish
         self._stopped = threading.Event()
         self._seen: set[str] = set()
         self._began = time.monotonic()
@@ -75,6 +82,8 @@ class Watcher(threading.Thread):
                 self._labels_at = now + LABELS_S
                 if line := self.labels():
                     self._once(line)
+                if now - self._began > STRANGE_S:
+                    self._strangers()
 
     def partial(self, now: float, known: Sequence[str]) -> None:
         """Tell when many nodes have been lost in a short time, and when they are back."""
@@ -98,6 +107,10 @@ class Watcher(threading.Thread):
             self._dead.append((now, record["node"]))
         elif event == "joined":
             self._once(f"joined through {record['through'][:16]}, knows {record['known']}")
+        elif event == "unshared":
+            self._once(UNSHARED[self.publish])
+        elif event == "publish" and self.publish == "ask":
+            self._once(f"approved: packet {record['version']} may leave")
         elif event == "relayed":
             self._once(f"reached through {record['through'][:16]}, which relays")
         elif event == "unreachable":
@@ -106,6 +119,14 @@ class Watcher(threading.Thread):
             # A peer's words, on somebody's terminal.
             shown = "".join(c if c.isprintable() else "?" for c in record["reason"])
             self._once(f"refused by a peer: {shown}")
+
+    def _strangers(self) -> None:
+        """Tell where others are known, and none of them is alike enough to learn from."""
+        node = self.host.node
+        told = [contact for contact in list(node.table.contacts.values()) if contact.version > 0]
+        if told and not node.held and node.peers.k > 0:
+            self._once("knows others that have published, and none is alike enough to learn from "
+                       "(peers.min_similarity)")  # fmt: skip
 
     def _counted(self) -> None:
         """Tell what has happened that only counts show."""

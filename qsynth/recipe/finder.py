@@ -39,7 +39,11 @@ def find_recipe(name: str) -> Path:
         path = Path(name).expanduser()
         if not path.is_file():
             raise ConfigError(f"recipe={name}: no such file")
-        return path.resolve()
+        stored = path.resolve()
+        for pinned_name, pinned in pinned_files().items():
+            if pinned.resolve() == stored:
+                return check_pin(pinned_name)
+        return stored
     files = recipe_files()
     if name not in files:
         raise ConfigError(f"recipe={name}: no such recipe{nearest_spelling(name, files)}")

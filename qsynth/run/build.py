@@ -39,6 +39,7 @@ from qsynth.types import Floats32
 OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val", "callbacks",
         "accelerator", "devices", "logger", "enable_checkpointing", "enable_progress_bar",
         "enable_model_summary"}  # fmt: skip
+LEAST_AUDITED = 200  # samples of a do-no-harm certificate
 MIN_TRAINING = 4  # samples of a node: two folds of two
 
 
@@ -74,9 +75,17 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         nodes=nodes,
         drift_period=getattr(config.partition, "drift_period", None),
         reference=reference,
-        notes=notes,
+        notes=(*notes, *_audit_notes(config, nodes)),
         publish=config.publish,
     )
+
+
+def _audit_notes(config: RunConfig, nodes: Sequence[NodePlan]) -> list[str]:
+    most = max((len(node.share.audit) for node in nodes), default=0)
+    if not config.partition.audit_share or most >= LEAST_AUDITED:
+        return []
+    return [f"audit samples: {most} a node at most; below {LEAST_AUDITED} a certificate cannot "
+            "exclude harm"]  # fmt: skip
 
 
 def _check_trainer(config: RunConfig) -> None:

@@ -23,9 +23,9 @@ from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
 from qsynth.run.baselines import arm_digest, kept, unlogged
+from qsynth.run.build import LEAST_AUDITED
 from qsynth.synthesis import Predictor
 
-LEAST_SAMPLES = 200  # below them harm cannot be excluded
 Z = 1.959963984540054  # of a 95 % interval
 _shared: list[Plan] = []  # what forked workers inherit
 Rights = npt.NDArray[np.bool_]
@@ -98,7 +98,7 @@ def _certificate(
     gain, low, high = paired_interval(mesh, alone)
     counts = len(mesh)
     verdict = "cannot be excluded: too few audit samples"
-    if counts >= LEAST_SAMPLES:
+    if counts >= LEAST_AUDITED:
         verdict = "excluded" if low >= 0.0 else "found" if high < 0.0 else "not excluded"
     return {
         "node": result["name"], "identity": result["id"], "recipe_sha256": recipe_sha256,

@@ -46,8 +46,11 @@ AUDITED = (
 )  # fmt: skip
 
 
-def forecast(config: RunConfig) -> dict[str, Any]:
-    """Return what a plan shows, as plain values; what is unknown is None."""
+def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return what a plan shows, as plain values; what is unknown is None.
+
+    measured: parameters and seconds a step of each group's network, where they were looked at.
+    """
     layout = layout_of(config.data)
     nodes = sum(group.count for group in config.fleet.values())
     if not config.fleet and isinstance(config.partition, Natural) and layout is not None:
@@ -55,13 +58,20 @@ def forecast(config: RunConfig) -> dict[str, Any]:
     samples = _samples(config, layout, nodes)
     fleet = {name: group for name, group in config.fleet.items() if group.count}
     groups = [_group(name, group, config, layout) for name, group in fleet.items()]
+    for row in measured or []:
+        for group in groups:
+            if group["parameters"] is None and group["group"] == row["group"]:
+                group["parameters"] = row["parameters"]
+                group["bytes"] = WEIGHT_BYTES * row["parameters"]
     packet = None if layout is None or samples is None else _packet(config, layout, samples)
     traffic = _traffic(config, layout, nodes, packet)
     made = {
         "name": config.name, "nodes": nodes, "samples_per_node": samples, "groups": groups,
-        "packet": packet, "traffic": traffic, "leaves": _leaves(config, packet, samples),
+        "packet": packet, "traffic": traffic, "leaves": _leaves(config, packet),
         "memory_mib": _memory(groups, nodes), "cpu_s": _seconds(config, groups),
     }  # fmt: skip
+    if measured:
+        made["measured"] = measured
     return made | {"instead": _instead(groups, nodes), "advice": _advice(config, made)}
 
 
@@ -135,9 +145,7 @@ def _lookups(periods: int, quiet: int) -> int:
     return count
 
 
-def _leaves(
-    config: RunConfig, packet: dict[str, Any] | None, samples: int | None
-) -> dict[str, Any]:
+def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     """Return what a node sends of its data, and what an attack on the like made of it."""
     rule = config.distill
     said = [f"for each class of at least {rule.min_support} samples: how many there are"]
@@ -152,12 +160,9 @@ def _leaves(
         said.append(FURTHER[rule.name])
     said.append("a fingerprint of these means, to whoever is asked on the way")
     audit = None
-    if packet is not None and samples is not None and isinstance(rule, Analytic):
-        many, features, auc = min(
-            AUDITED, key=lambda row: abs(math.log(row[0] / max(samples, 1)))
-            + abs(math.log(row[1] / packet["features"])),
-        )  # fmt: skip
-        audit = {"samples": many, "features": features, "auc": auc}
+    if packet is not None and isinstance(rule, Analytic):
+        near = sorted(AUDITED, key=lambda row: abs(math.log(row[1] / packet["features"])))[:2]
+        audit = [{"samples": n, "features": d, "auc": auc} for n, d, auc in near]
     return {"said": said, "never": "weights, gradients, records", "audit": audit}
 
 
@@ -214,6 +219,8 @@ def _advice(config: RunConfig, made: dict[str, Any]) -> str:
             "Nodes with so many samples gain little from packets: run `qsynth compare` before you "
             "decide (cifar_native gained .4 points)."
         )
+    if fedavg is None and instead["architectures"] < 2:
+        return "Networks of your own: `qsynth plan --measure` tells how large they are."
     if fedavg is None:
         return "Networks differ, so weights cannot be averaged: a mesh is the choice, or none."
     return (

@@ -17,7 +17,8 @@ def measured(plan: Plan) -> list[dict[str, Any]]:
     """Return parameters and seconds of a training step of each node group's network."""
     single_threaded()
     rows = []
-    for node in {node.architecture: node for node in plan.nodes}.values():
+    groups = {node.name.rpartition("-")[0]: node for node in plan.nodes}
+    for group, node in groups.items():
         took, parameters = [], 0
         for steps in STEPS:
             trainer = replace(plan.trainer, max_steps=steps, period_steps=steps, logger="none")
@@ -26,5 +27,5 @@ def measured(plan: Plan) -> list[dict[str, Any]]:
             took.append(time.perf_counter() - began)
             parameters = sum(p.numel() for p in network.parameters())
         step = max(took[2] - took[1], 0.0) / (STEPS[2] - STEPS[1])
-        rows.append({"group": node.name, "parameters": parameters, "step_s": step})
+        rows.append({"group": group, "parameters": parameters, "step_s": step})
     return rows

@@ -172,11 +172,14 @@ def _page(name: str, summary: dict[str, Any], data: dict[str, Any], recipe: str)
 def _cards(summary: dict[str, Any]) -> str:
     accuracy, gain = summary.get("accuracy"), summary["gain"]["over_alone"]
     own = gain and gain["own"]
+    local = summary["gain"].get("over_local")
+    plain = local and local["own"]
     packets, nodes = summary["packets"], max(summary["nodes"], 1)
     kib = summary["traffic"]["bytes_total"] / nodes / 1024
     cards = [
         (percent(accuracy and accuracy["own"]["mean"]), "own accuracy, percent"),
         ("-" if not own else f"{100 * own['mean']:+.1f}", "points over the same nodes alone"),
+        ("-" if not plain else f"{100 * plain['mean']:+.1f}", "points over their plain networks"),
         (percent(accuracy and accuracy["own"]["worst"]), "the worst node"),
         (f"{summary['nodes'] - len(summary['failures'])} of {summary['nodes']}", "nodes finished"),
         (f"{kib:,.0f} KiB", "sent by a node, all told"),

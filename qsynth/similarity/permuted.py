@@ -13,7 +13,7 @@ from qsynth.similarity.class_sketch import cosine
 from qsynth.similarity.config import ClassSketch
 from qsynth.types import Fingerprint
 
-LEAST_OTHERS = 3
+LEAST_OTHERS = 2
 MOST = 2.0 / 3.0  # of the others
 ALIKE, BETTER = 0.7, 0.1  # of how alike the same data would look
 

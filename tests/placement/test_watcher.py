@@ -62,3 +62,20 @@ def test_permuted_labels_are_told_by_name() -> None:
     assert "a here looks like c there" in line
     right = MeshHost(peers[0].node, Silent(), Recorder("n", None), lambda: [])
     assert labels_beside(right, ClassSketch(), ("a", "b", "c")) is None
+
+
+def test_what_waits_for_consent_and_who_is_unlike_is_told() -> None:
+    told: list[str] = []
+    watcher = Watcher(None, (), told.append, publish="ask")
+    watcher.record(0.0, {"event": "unshared", "period": 0})
+    watcher.record(1.0, {"event": "publish", "version": 7})
+    assert "qsynth packet show" in told[0]
+    assert told[1] == "approved: packet 7 may leave"
+    network, peers = mesh(4)
+    network.run_until(10.0)
+    node = peers[0].node
+    node.held.clear()
+    host = MeshHost(node, Silent(), Recorder("n", None), lambda: [])
+    watcher = Watcher(host, (), told.append)
+    watcher._strangers()
+    assert "none is alike enough" in told[-1]

@@ -172,6 +172,7 @@ def test_an_added_recipe_is_pinned_and_a_changed_one_is_refused(here, capsys) ->
     capsys.readouterr()
     assert main(["config", "+recipe=theirs"]) == 3
     assert "has been changed" in capsys.readouterr().err
+    assert main(["config", "recipe=qsynth-recipes/theirs.yaml"]) == 3  # nor by its path
     stored.unlink()
     assert main(["config", "+recipe=theirs"]) == 3
     assert main(["recipe", "add", "sent/theirs.yaml"]) == 0  # the same source may be added again

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from qsynth.run.certificate import LEAST_SAMPLES, paired_interval
+from qsynth.run.build import LEAST_AUDITED
+from qsynth.run.certificate import paired_interval
 
 SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8", "baselines=[]",
          "trainer.period_steps=20", "trainer.max_steps=60", "placement=simulate"]  # fmt: skip
@@ -40,7 +41,7 @@ def test_a_certificate_names_who_what_and_how_sure(tmp_path, capsys) -> None:
     made = [json.loads(p.read_text()) for p in folder.glob("nodes/*/certificate.json")]
     assert len(made) == 8
     for certificate in made:
-        assert certificate["audit_samples"] < LEAST_SAMPLES
+        assert certificate["audit_samples"] < LEAST_AUDITED
         assert "cannot be excluded" in certificate["harm"]
         low, high = certificate["interval_95"]
         assert low <= certificate["gain"] <= high

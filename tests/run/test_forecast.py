@@ -124,7 +124,18 @@ def test_a_plan_can_measure(capsys) -> None:
     assert main(["plan", "--measure", "--json", *small]) == 0
     made = json.loads(capsys.readouterr().out)
     rows = {row["group"]: row for row in made["measured"]}
-    assert {row["parameters"] for row in rows.values()} == {
-        group["parameters"] for group in made["groups"]
-    }
+    for group in made["groups"]:
+        assert rows[group["group"]]["parameters"] == group["parameters"]
     assert all(row["step_s"] >= 0.0 for row in rows.values())
+
+
+def test_a_network_of_ones_own_is_known_once_it_is_measured() -> None:
+    words = ["model=module", "model.target=a.B", "fleet.mlp.count=0", "fleet.cnn.count=0",
+             "fleet.linear.count=0", "+fleet.own.count=3"]  # fmt: skip
+    config = compose(words, ["a.B"]).config
+    unknown = forecast(config)
+    assert "--measure" in unknown["advice"]
+    assert "differ" not in unknown["advice"]
+    known = forecast(config, [{"group": "own", "parameters": 1000, "step_s": 0.01}])
+    assert known["instead"]["fedavg_bytes"] == 2 * 20 * 4000
+    assert known["memory_mib"] is not None

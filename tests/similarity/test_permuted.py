@@ -51,7 +51,7 @@ def test_nothing_is_said_without_need(case: str) -> None:
         strange = np.random.default_rng(7).standard_normal((CLASSES, D)) * 3.0
         others = [sketch(RIGHT, s, strange) for s in range(1, 6)]
     elif case == "few":
-        others = others[:2]
+        others = others[:1]
     elif case == "each another":
         rng = np.random.default_rng(3)
         others = [sketch(list(rng.permutation(CLASSES)), s) for s in range(1, 6)]
