@@ -13,7 +13,7 @@ from qsynth.errors import StateError
 from qsynth.node.memory import private_mib
 from qsynth.placement.checkpoint import Checkpoints, StoppedError
 from qsynth.placement.finish import write_predictor, write_result
-from qsynth.placement.forget import BEFORE, SCRATCH, note_used
+from qsynth.placement.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
@@ -46,8 +46,8 @@ def run_one(plan: Plan, node: NodePlan, serving: Serving) -> None:
 
 def _keep_before(home: Path, checkpoints: Checkpoints, period: int) -> None:
     """Keep the training as it was before any author counted, to go back to (`node forget`)."""
-    if (home / BEFORE).exists() or (home / SCRATCH).exists():
-        return
+    if (home / BEFORE).exists() or (home / SCRATCH).exists() or used_authors(home):
+        return  # kept before, or too late: an earlier life has been taught
     if period == 0:
         (home / SCRATCH).touch()  # nothing had been trained
     else:

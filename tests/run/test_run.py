@@ -244,11 +244,11 @@ ERRORS = [
     (["+trainer.arguments.max_tim=1"], "did you mean max_time"),
     (["+trainer.arguments.callbacks=1"], "that is free"),
     (["distill.max_bytes=1024", "distill.d=128"], "would fit"),
-    (["data=arrays"], "no such .npz"),
+    (["data=arrays"], "needs an .npz"),
     (["data=fmnist", "data.root=/nowhere"], "digits_mesh"),
     (["partition=rotations", "partition.samples_per_node=5000"], "samples_per_node=5000"),
     (["fleet.mlp.count=900"], "partition"),
-    (["encoder=seeded_fourier", "data=arrays", "data.path=x"], "no such .npz"),
+    (["encoder=seeded_fourier", "data=arrays", "data.path=x"], "needs an .npz"),
 ]
 
 
