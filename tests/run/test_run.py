@@ -248,7 +248,7 @@ ERRORS = [
     (["data=fmnist", "data.root=/nowhere"], "digits_mesh"),
     (["partition=rotations", "partition.samples_per_node=5000"], "samples_per_node=5000"),
     (["fleet.mlp.count=900"], "partition"),
-    (["encoder=seeded_fourier", "data=arrays", "data.path=x"], "needs an .npz"),
+    (["encoder=seeded_fourier", "data=arrays", "data.path=x"], "no such .npz"),
 ]
 
 
