@@ -1,6 +1,6 @@
 """What a run will cost, and what leaves each node: from the composed config alone, without torch.
 
-Traffic and time are estimates; `docs/explanation/plan.md` says how far off they were.
+Traffic and time are estimates; `docs/reference/commands.md` says how far off they were.
 """
 
 from __future__ import annotations
