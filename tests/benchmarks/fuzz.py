@@ -6,12 +6,14 @@
 Valid inputs are mutated: bits, bytes, numbers at their ends, cuts, repeats, splices; half of those
 of deep decoders are signed or summed again, so that they get past the first checks.  What a decoder
 may answer is its result, nothing, or its own refusal; anything else ends the run with the input.
-Every fiftieth execution is measured for what it allocates.  One JSON object a decoder.
+Every fiftieth execution is measured for what it allocates; an execution that takes too much CPU
+time, or fifty that do not end, fail the run.  One JSON object a decoder.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import random
 import sys
@@ -47,7 +49,8 @@ from qsynth.trust.config import Checks
 from qsynth.types import Task
 
 ME, OTHER = Identity.seeded("fuzz", 1), Identity.seeded("fuzz", 2)
-SLOWEST_S = 1.0  # of one execution
+SLOWEST_S = 1.0  # CPU time of one execution: other jobs may hold the core meanwhile
+HUNG_S = 60.0  # within which the next MEASURED executions end, or the run shows where it hangs
 MEASURED = 50  # executions of which one is measured
 ENDS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 TASK = Task("fuzz", 1, ("a", "b", "c", "d"), "image", (1, 4, 4), "", 0.0, 1.0)
@@ -210,8 +213,9 @@ def fuzz(
             data = target.sealed(data)
         measured = done % MEASURED == 0
         if measured:
+            faulthandler.dump_traceback_later(HUNG_S, exit=True)
             tracemalloc.start()
-        start = time.perf_counter()
+        start = time.thread_time()
         try:
             target.decode(data)
         except target.refusals:
@@ -223,10 +227,11 @@ def fuzz(
             most = max(most, tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
         else:
-            slowest = max(slowest, time.perf_counter() - start)
+            slowest = max(slowest, time.thread_time() - start)
         if slowest > SLOWEST_S:
             raise SystemExit(f"{name}: {slowest:.1f} s for {data.hex()}")
         done += 1
+    faulthandler.cancel_dump_traceback_later()
     return {
         "decoder": name, "executions": done, "refused": refused, "most_bytes": most,
         "slowest_ms": round(1000 * slowest, 1), "per_s": round(done / (time.monotonic() - began)),
