@@ -16,6 +16,7 @@ import argparse
 import faulthandler
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -50,7 +51,7 @@ from qsynth.types import Task
 
 ME, OTHER = Identity.seeded("fuzz", 1), Identity.seeded("fuzz", 2)
 SLOWEST_S = 1.0  # CPU time of one execution: other jobs may hold the core meanwhile
-HUNG_S = 60.0  # within which the next MEASURED executions end, or the run shows where it hangs
+HUNG_S = 60  # within which the next MEASURED executions end, or the run shows where it hangs
 MEASURED = 50  # executions of which one is measured
 ENDS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 TASK = Task("fuzz", 1, ("a", "b", "c", "d"), "image", (1, 4, 4), "", 0.0, 1.0)
@@ -207,13 +208,15 @@ def fuzz(
     slowest, began = 0.0, time.monotonic()
     tracemalloc.start()
     tracemalloc.stop()
+    # Shows where, then ends.  No watchdog thread: its memory is freed while tracemalloc stops.
+    faulthandler.register(signal.SIGALRM, chain=True)
     while done < executions and time.monotonic() - began < seconds:
         data = mutated(rng, target.seeds)
         if target.sealed is not None and done % 2:
             data = target.sealed(data)
         measured = done % MEASURED == 0
         if measured:
-            faulthandler.dump_traceback_later(HUNG_S, exit=True)
+            signal.alarm(HUNG_S)
             tracemalloc.start()
         start = time.thread_time()
         try:
@@ -231,7 +234,7 @@ def fuzz(
         if slowest > SLOWEST_S:
             raise SystemExit(f"{name}: {slowest:.1f} s for {data.hex()}")
         done += 1
-    faulthandler.cancel_dump_traceback_later()
+    signal.alarm(0)
     return {
         "decoder": name, "executions": done, "refused": refused, "most_bytes": most,
         "slowest_ms": round(1000 * slowest, 1), "per_s": round(done / (time.monotonic() - began)),
