@@ -19,6 +19,9 @@ class Trainer:
         30.0, "seconds of training that may be lost when a node or run is killed", low=1.0
     )
     gradient_clip_norm: float | None = setting(None, "largest norm of a gradient", low=0.0)
+    curve_points: int = setting(
+        8, "periods of a run whose predictors are kept and measured for its report; 0: none", low=0
+    )
     logger: str = setting(
         "none", "none, csv, tensorboard, or package.Class of a Lightning logger (save_dir=); in "
         "each node's folder",

@@ -15,6 +15,7 @@ from qsynth.placement.checkpoint import Checkpoints, StoppedError
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.placement.points import last_period
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
 from qsynth.synthesis.teach import Teaching
@@ -73,7 +74,7 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
         return teaching
 
     network = quietly(partial(fit, plan, node, exchange, checkpoints))
-    period = -(-plan.trainer.max_steps // plan.trainer.period_steps)
+    period = last_period(plan.trainer)
     shown, trained = None, False
     while not serving.stop.is_set():
         host.check()

@@ -37,6 +37,7 @@ from qsynth.node.state import State, in_use
 from qsynth.placement.checkpoint import Checkpoints
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.placement.points import keeping, last_period
 from qsynth.placement.scheduling import ask_long_slices
 from qsynth.placement.train import (
     fit,
@@ -179,9 +180,9 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     participant = make_participant(plan, node, host)
     ask_long_slices()
     checkpoints = Checkpoints(folder / "fit.ckpt", plan.trainer.checkpoint_s, _NEVER)
-    network = quietly(partial(fit, plan, node, participant.exchange, checkpoints))
+    network = quietly(partial(fit, plan, node, keeping(plan, node, participant), checkpoints))
     if participant.synthesis is None:  # the fit had ended in an earlier life
-        participant.exchange(-(-plan.trainer.max_steps // plan.trainer.period_steps), network)
+        participant.exchange(last_period(plan.trainer), network)
     weight = write_predictor(plan, node, participant, network)
     host.note([{"event": "finished"}])
 

@@ -28,6 +28,7 @@ from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.placement.points import keeping
 from qsynth.placement.train import fit, make_node, make_participant
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.teach import Teaching
@@ -225,7 +226,7 @@ class SimulatedNode:
         self._schedule(now)
 
     def _exchange(self, period: int, network: nn.Module) -> Teaching | None:
-        teaching = self.participant.exchange(period, network)
+        teaching = keeping(self.plan, self.node, self.participant)(period, network)
         if self.watch is not None:
             self.watch(self.node, period, self.participant.predictor(network))
         return teaching

@@ -94,6 +94,7 @@ def mesh_config(config: RunConfig, name: str) -> RunConfig:
     """Return the config of a mesh arm: all of them run in `simulate`, with the real packets."""
     change = CHANGES[name.removesuffix(UNGATED)]
     changed = replace(change(config), placement=Simulate(), baselines=())
+    changed = replace(changed, trainer=replace(changed.trainer, curve_points=0))
     if name.endswith(UNGATED):
         changed = replace(changed, synthesis=replace(changed.synthesis, gate="none"))
     return changed

@@ -32,12 +32,13 @@ from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import fit, make_participant, no_exchange, quietly, single_threaded
+from qsynth.run.curves import Curve, Point
 from qsynth.run.evaluate import Evaluator, Score, is_balanced
 from qsynth.schema import changes
 from qsynth.synthesis.config import AnalyticHead, Teach
 from qsynth.types import Floats32, config_digest
 
-RULES_VERSION = 5  # raise it when training, synthesis or evaluation changes: kept arms expire
+RULES_VERSION = 6  # raise it when training, synthesis or evaluation changes: kept arms expire
 HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried for the best setting alone
 Features = dict[int, Floats32]
 _shared: list[tuple[Plan, Evaluator]] = []  # what forked workers inherit
@@ -50,12 +51,19 @@ def run_arm(plan: Plan, arm: str, features: Features | None = None) -> dict[str,
     features: of the test inputs, shared between plans of the same data.
     """
     plan = unlogged(plan)
+    if arm != "alone":
+        plan = unwatched(plan)
     return kept(f"{arm}-{arm_digest(plan, arm).hex()}", lambda: _run(plan, arm, features))
 
 
 def unlogged(plan: Plan) -> Plan:
     """Return the plan without a logger: what it has written stays that of the mesh."""
     return replace(plan, trainer=replace(plan.trainer, logger="none"))
+
+
+def unwatched(plan: Plan) -> Plan:
+    """Return the plan without predictors kept on the way."""
+    return replace(plan, trainer=replace(plan.trainer, curve_points=0))
 
 
 def kept(name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -103,52 +111,55 @@ def _run(plan: Plan, arm: str, features: Features | None) -> dict[str, Any]:
     finally:
         _shared.clear()
     settings: dict[str, dict[str, Any]] = {}
-    for node, (scores, _) in zip(plan.nodes, results, strict=True):
+    for node, (scores, *_) in zip(plan.nodes, results, strict=True):
         for label, score in scores.items():
             settings.setdefault(label, {})[node.name] = asdict(score)
     return {
         "scores": next(iter(settings.values()), {}),
         "settings": settings,
         "cpu_s": sum(r[1] for r in results),
+        "curves": {node.name: r[2] for node, r in zip(plan.nodes, results, strict=True)},
     }
 
 
-def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float]:
-    """Return a node's scores by setting, the arm as configured first, and CPU seconds."""
+def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float, list[Point]]:
+    """Return a node's scores by setting, the arm as configured first, CPU seconds, and a curve."""
     plan, evaluator = _shared[0]
     node, arm = plan.nodes[task[0]], task[1]
     began = time.process_time()
     if arm == "local":
         network = quietly(lambda: fit(plan, node, no_exchange))
         cpu = time.process_time() - began
-        return {"local": evaluator.score(node.final, network, None)}, cpu
+        return {"local": evaluator.score(node.final, network, None)}, cpu, []
     if arm == "untaught":
         plan = untaught(plan)
     if arm == "boosted":
         if not plan.data.task.classified:
-            return {}, 0.0  # what a map lacks is no offset of log-probabilities
+            return {}, 0.0, []  # what a map lacks is no offset of log-probabilities
         plan = boosted(plan)
     if arm == "pooled":
         plan = pooled(plan, node)
     learner = plan.nodes[node.index]
     participant = make_participant(plan, learner, Lonely())
+    curve = Curve(plan, learner, evaluator, participant)
     try:
-        network = quietly(lambda: fit(plan, learner, participant.exchange))
+        network = quietly(lambda: fit(plan, learner, curve.exchange))
     except ConfigError:
         if arm != "boosted":
             raise
-        return {}, time.process_time() - began  # a module that cannot be boosted
+        return {}, time.process_time() - began, []  # a module that cannot be boosted
     predictor = participant.predictor(network)
-    cpu = time.process_time() - began
+    cpu = time.process_time() - began - curve.cpu_s
     if arm in ("alone", "pooled"):
-        return {arm: evaluator.scores(node.final, network, [predictor], arm == "pooled")[0]}, cpu
+        score = evaluator.scores(node.final, network, [predictor], arm == "pooled")[0]
+        return {arm: score}, cpu, curve.ended(predictor)
     synthesis = participant.synthesized()
     tried = [predictor, *(participant.study.predictor(network, synthesis, w) for w in HEAD_WEIGHTS)]
     labels = [arm, *(f"{arm} w={w:g}" for w in HEAD_WEIGHTS)]
     scores = dict(zip(labels, evaluator.scores(node.final, network, tried), strict=True))
     if arm == "untaught":
         scores["local"] = evaluator.score(node.final, network, None)
-    return scores, cpu
+    return scores, cpu, []
 
 
 def untaught(plan: Plan) -> Plan:

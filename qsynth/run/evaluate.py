@@ -49,13 +49,20 @@ class Evaluator:
     Test features are computed once for each way of seeing them.
 
     features: of the test inputs by quarter turns, to share between plans of the same data.
+    most: test rows of a node, a drawn part of them where it has more; None: all.
     """
 
-    def __init__(self, plan: Plan, features: dict[int, Floats32] | None = None) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, features: dict[int, Floats32] | None = None, most: int | None = None
+    ) -> None:
+        self.plan, self.most = plan, most
         self._features = {} if features is None else features
         self._group_labels = _group_labels(plan)
         self.balanced = is_balanced(plan.rules.synthesis)
+
+    def sampled(self, most: int) -> Evaluator:
+        """Return one that measures on `most` test rows of a node, with the same features."""
+        return Evaluator(self.plan, self._features, most)
 
     def score(self, node: NodePlan, network: nn.Module, predictor: Predictor | None) -> Score:
         """Return the accuracies of a node's network and predictor (None: the network alone)."""
@@ -152,9 +159,12 @@ class Evaluator:
 
     def _rows(self, node: NodePlan) -> Ints:
         data, site = self.plan.data, node.share.site
+        rows: Ints = np.arange(len(data.test_y))
         if site is not None and data.test_node is not None:
-            return np.flatnonzero(data.test_node == site)
-        return np.arange(len(data.test_y))
+            rows = np.flatnonzero(data.test_node == site)
+        if self.most is not None and len(rows) > self.most:
+            rows = np.sort(np.random.default_rng(0).permutation(rows)[: self.most])
+        return rows
 
     def _head_scores(self, node: NodePlan, predictor: Predictor) -> Floats:
         weights: Any = predictor.head_weights

@@ -44,16 +44,24 @@ def plot_rows(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
 def plot_figures(folder: Path) -> None:
     """Write `figures/curves.png` and `figures/similarity.png` from the CSV files beside them."""
     figures = folder / "figures"
-    curves: dict[str, list[tuple[float, float]]] = {}
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with (figures / "curves.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            point = float(row["period"]), 100.0 * float(row["validation_accuracy"])
-            curves.setdefault(row["node"], []).append(point)
-    figure, axes = _drawn(f"{folder.name}: networks on their own validation samples")
-    for points in curves.values():
-        axes.plot(*zip(*points, strict=True), color="0.6", linewidth=0.8)
+            point = float(row["period"]), 100.0 * float(row["own"])
+            curves.setdefault((row["arm"], row["node"]), []).append(point)
+    figure, axes = _drawn(f"{folder.name}: predictors on their own label shares")
+    for arm, colour in (("alone", "C1"), ("mesh", "C0")):
+        members = [points for (of, _), points in curves.items() if of == arm]
+        for points in members:
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.6, alpha=0.4)
+        periods = sorted({period for points in members for period, _ in points})
+        means = [np.mean([dict(m)[p] for m in members if p in dict(m)]) for p in periods]
+        if members:
+            axes.plot(periods, means, color=colour, linewidth=2.5, label=f"{arm}, mean")
+    if curves:
+        axes.legend(fontsize="small")
     axes.set_xlabel("period")
-    axes.set_ylabel("accuracy, percent")
+    axes.set_ylabel("own accuracy, percent")
     figure.savefig(figures / "curves.png", metadata={"Software": None})
     with (figures / "similarity.csv").open(newline="", encoding="utf-8") as file:
         rows = [[float(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]]

@@ -7,14 +7,16 @@ import importlib.resources
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qsynth.run.curves import MEASURES, Curves, read_curves
+
 COLUMNS = ("architecture", "nodes", "local", "alone", "mesh", "network alone", "network mesh",
            "worst node")  # fmt: skip
-MOST_POINTS = 120  # of a node's curve in the page
 PAGE = importlib.resources.files("qsynth.run") / "page"
 
 
@@ -27,7 +29,7 @@ def write_report(
     events: of all nodes.  fedavg_bytes: that a node would send of its weights; None where models
     differ.  recipe: the resolved config as text.
     """
-    data = page_data(summary, events, fedavg_bytes)
+    data = page_data(summary, events, fedavg_bytes, read_curves(folder)[0])
     page = _page(folder.name, summary, data, recipe)
     (folder / "report.html").write_text(page, encoding="utf-8")
     figures = folder / "figures"
@@ -38,13 +40,16 @@ def write_report(
 
 
 def page_data(
-    summary: dict[str, Any], events: list[dict[str, Any]], fedavg_bytes: int | None
-) -> dict[str, Any]:
-    """Return what the page's script draws."""
+    summary: dict[str, Any], events: list[dict[str, Any]], fedavg_bytes: int | None,
+    curves: Mapping[str, Curves],
+) -> dict[str, Any]:  # fmt: skip
+    """Return what the page's script draws.
+
+    curves: points of each node in the mesh and alone.
+    """
     rows = summary["per_node"]
     number = {row["id"]: at for at, row in enumerate(rows)}
     named = {row["name"]: at for at, row in enumerate(rows)}
-    curves: list[list[list[float]]] = [[] for _ in rows]
     newest: dict[int, dict[str, Any]] = {}
     prints: dict[int, bytes] = {}
     lookups: list[int] = []
@@ -54,9 +59,7 @@ def page_data(
             lookups.append(event["rpcs"])
         if at is None:
             continue
-        if event["event"] == "period" and event["validation_accuracy"] is not None:
-            curves[at].append([event["period"], round(event["validation_accuracy"], 4)])
-        elif event["event"] == "synthesis":
+        if event["event"] == "synthesis":
             newest[at] = event
         elif event["event"] == "publish":
             prints[at] = bytes.fromhex(event["fingerprint"])
@@ -65,7 +68,9 @@ def page_data(
         for at, event in sorted(newest.items()) for author in event["used"] if author in number
     ]  # fmt: skip
     nodes = [
-        row | {"curve": _thinned(curves[at]), "learns": sum(e[1] == at for e in edges),
+        row | {"curve": curves["mesh"].get(row["name"], []),
+               "curve_alone": curves["alone"].get(row["name"], []),
+               "learns": sum(e[1] == at for e in edges),
                "teaches": sum(e[0] == at for e in edges)}
         for at, row in enumerate(rows)
     ]  # fmt: skip
@@ -75,11 +80,6 @@ def page_data(
         "order": order, "pairs": _pairs(summary), "bytes": _bytes(summary, fedavg_bytes),
         "requests": _requests(lookups, len(rows)),
     }  # fmt: skip
-
-
-def _thinned(points: list[list[float]]) -> list[list[float]]:
-    step = -(-len(points) // MOST_POINTS)
-    return points[::step] if step > 1 else points
 
 
 def _similarity(prints: dict[int, bytes], count: int) -> list[list[int]]:
@@ -126,10 +126,13 @@ def _tables(data: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]
     keys = ["name", "architecture", "group", "local", "alone", "own", "network", "group_accuracy",
             "bytes"]  # fmt: skip
     names = [node["name"] for node in data["nodes"]]
-    curves = [[node["name"], *point] for node in data["nodes"] for point in node["curve"]]
+    curves = [
+        [node["name"], arm, *point] for node in data["nodes"]
+        for arm, key in (("mesh", "curve"), ("alone", "curve_alone")) for point in node[key]
+    ]  # fmt: skip
     return [
         ("nodes", keys, [[node[key] for key in keys] for node in data["nodes"]]),
-        ("curves", ["node", "period", "validation_accuracy"], curves),
+        ("curves", ["node", "arm", "period", *MEASURES], curves),
         ("synthesis", ["author", "learner", "gain"],
          [[names[a], names[b], gain] for a, b, gain in data["edges"]]),
         ("similarity", ["node", *names],

@@ -15,6 +15,7 @@ from qsynth.node.recorder import write_json
 from qsynth.peers.config import Sums, first_k
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
+from qsynth.run.curves import write_curves
 from qsynth.run.evaluate import Evaluator, Score, summarise
 from qsynth.run.events import all_events, ends, merge_events, node_ids, pairs, routing
 
@@ -42,8 +43,13 @@ def summarise_run(
     merge_events(plan.folder, events)
     finished = [n for n in plan.nodes if n.name in results and _is_whole(plan, n)]
     finished = [n for n in finished if n.share.honest]
-    scores = mesh_scores(plan, finished, Evaluator(plan))
+    evaluator = Evaluator(plan)
+    scores = mesh_scores(plan, finished, evaluator)
     baselines = {arm: run_arm(plan, arm) for arm in arms if arm in ("local", "alone")}
+    # A runner that has died leaves no times; its nodes may be training still.
+    ended = "wall_s" in times or len(results) == len(plan.nodes)
+    alone = baselines.get("alone", {}).get("curves", {})
+    write_curves(plan, finished, evaluator, alone, ended)
     summary = {
         "name": plan.name,
         "recipe": recipe,

@@ -53,9 +53,18 @@ def made_up(count: int, periods: int = 20) -> tuple[dict, list[dict]]:
     return summary, events
 
 
+def points(count: int, periods: int = 9) -> dict[str, list]:
+    """Points of as many nodes: a period and four measures, no group in the mesh."""
+    rng = np.random.default_rng(1)
+    return {f"mlp-{n}": [[p, v, None, v / 2, v / 3] for p, v in enumerate(rng.random(periods))]
+            for n in range(count)}  # fmt: skip
+
+
 def write(folder: Path, count: int = 8, **more) -> str:
     summary, events = made_up(count)
     folder.mkdir(exist_ok=True)
+    curves = {"mesh": points(count), "alone": points(count), "whole": True}
+    (folder / "curves.json").write_text(json.dumps(curves))
     write_report(folder, summary | more, events, 123_456, "name: x # </pre><script>bad()</script>")
     return (folder / "report.html").read_text()
 
@@ -78,7 +87,7 @@ def test_a_page_needs_nothing_else_and_nothing_in_it_runs(tmp_path) -> None:
 
 def test_what_is_drawn_is_what_happened() -> None:
     summary, events = made_up(8)
-    data = page_data(summary, events, None)
+    data = page_data(summary, events, None, {"mesh": points(8), "alone": points(2)})
     assert len(data["edges"]) == 24
     assert all(0 <= a < 8 and 0 <= b < 8 for a, b, _ in data["edges"])
     assert [n["learns"] for n in data["nodes"]] == [3] * 8
@@ -86,10 +95,10 @@ def test_what_is_drawn_is_what_happened() -> None:
     assert np.diag(data["similarity"]).tolist() == [100] * 8
     assert [data["nodes"][at]["group"] for at in data["order"]] == sorted(n % 4 for n in range(8))
     assert data["pairs"][0][1] == 56
-    empty = page_data(summary | {"per_node": []}, [], None)
+    assert [len(n["curve"]) for n in data["nodes"]] == [9] * 8
+    assert [len(n["curve_alone"]) for n in data["nodes"]] == [9] * 2 + [0] * 6
+    empty = page_data(summary | {"per_node": []}, [], None, {"mesh": {}, "alone": {}})
     assert empty["similarity"] == []
-    long = page_data(*made_up(2, periods=5000), None)
-    assert all(len(n["curve"]) <= 130 for n in long["nodes"])
 
 
 def test_figures_are_csv_too(tmp_path) -> None:
@@ -99,6 +108,10 @@ def test_figures_are_csv_too(tmp_path) -> None:
     assert len(nodes) == 9
     edges = (tmp_path / "run" / "figures" / "synthesis.csv").read_text().splitlines()
     assert len(edges) == 25
+    curves = (tmp_path / "run" / "figures" / "curves.csv").read_text().splitlines()
+    assert curves[0] == "node,arm,period,own,group,network_own,network_group"
+    assert len(curves) == 1 + 8 * 2 * 9
+    assert sum(line.split(",")[1] == "alone" for line in curves) == 8 * 9
 
 
 def test_a_page_of_sixty_four_nodes_is_small(tmp_path) -> None:
@@ -136,3 +149,39 @@ def test_a_browser_draws_it_and_a_node_can_be_chosen(tmp_path, width) -> None:
     assert "<title>3 3 true</title>" in page
     assert "mlp-5 learns from" in page
     assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])["edges"]
+
+
+@pytest.mark.slow
+def test_it_is_readable_on_a_phone(tmp_path) -> None:
+    """A browser's own window is wider: the page stands in a frame, and tells how wide it is."""
+    write(tmp_path / "run", 16)
+    page = tmp_path / "run" / "report.html"
+    told = "<script>parent.postMessage(document.documentElement.scrollWidth, '*')</script></body>"
+    page.write_text(page.read_text().replace("</body>", told))
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        "<script>onmessage = e => { document.title = 'wide ' + e.data; }</script><body>"
+        f"<iframe src='file://{page}' style='width:390px;height:800px;border:0'></iframe></body>"
+    )
+    made, said = opened(outer, 500)
+    assert said == ""
+    # With or without a scroll bar: nothing sticks out to the right.
+    assert int(re.search(r"<title>wide (\d+)</title>", made)[1]) <= 390
+
+
+@pytest.mark.slow
+def test_accuracy_over_time_is_chosen_and_a_chosen_node_stands_out(tmp_path) -> None:
+    write(tmp_path / "run", 16)
+    choosing = (
+        "const lines = () => document.querySelectorAll('#curves path').length;"
+        "const pick = document.getElementById('measure'); const before = lines();"
+        "pick.value = 2; pick.dispatchEvent(new Event('change')); const none = lines();"
+        "pick.value = 3; pick.dispatchEvent(new Event('change')); choose(4);"
+        "const canvas = document.getElementById('matrix');"
+        "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));"
+        "document.title = [before, none, lines(), document.querySelectorAll('#rows span').length,"
+        "document.getElementById('cell').textContent].join(' ');"
+    )
+    page, said = opened(tmp_path / "run" / "report.html", 1440, choosing)
+    assert said == ""
+    assert "<title>34 0 36 16 mlp-0 and mlp-4: " in page

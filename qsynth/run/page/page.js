@@ -20,11 +20,17 @@ const kinds = [...new Set(nodes.map(n => n.group === null ? n.architecture : "gr
 const kindOf = n => kinds.indexOf(n.group === null ? n.architecture : "group " + n.group);
 const colour = n => `hsl(${Math.round(360 * kindOf(n) / kinds.length + 215) % 360} 60% 50%)`;
 
+function ticks(last) {
+  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find(s => last / s <= 8) || Math.ceil(last / 8);
+  return Array.from({ length: Math.floor(last / step) + 1 }, (_, i) => i * step);
+}
+
 function chart(id, label, series, y) {
-  const place = document.getElementById(id), wide = 720, high = 300, left = 46, low = 270;
+  const place = document.getElementById(id), wide = 720, high = 310, left = 46, low = 262;
+  place.replaceChildren();
   const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": label }, place);
   const all = series.flatMap(s => s.points);
-  if (!all.length) { make("text", { x: left, y: 40 }, svg, "nothing was measured"); return; }
+  if (!all.length) { make("text", { x: left, y: 40 }, svg, "nothing was measured (trainer.curve_points, or no true groups)"); return; }
   const last = Math.max(1, ...all.map(p => p[0])), values = all.map(p => p[1]);
   const from = Math.min(...values), to = Math.max(...values), span = Math.max(to - from, 1e-6);
   const px = v => left + (wide - left - 12) * v / last, py = v => low - (low - 14) * (v - from) / span;
@@ -33,7 +39,8 @@ function chart(id, label, series, y) {
     make("line", { x1: left, x2: wide - 12, y1: py(value), y2: py(value), class: "axis" }, svg);
     make("text", { x: 4, y: py(value) + 4 }, svg, y(value));
   }
-  make("text", { x: left, y: high - 8 }, svg, "0"); make("text", { x: wide - 70, y: high - 8 }, svg, `period ${last}`);
+  for (const t of ticks(last)) make("text", { x: px(t), y: low + 18, "text-anchor": "middle" }, svg, t);
+  make("text", { x: wide - 12, y: high - 6, "text-anchor": "end" }, svg, "period");
   for (const s of series) {
     const path = s.points.map((p, i) => (i ? "L" : "M") + px(p[0]).toFixed(1) + " " + py(p[1]).toFixed(1)).join("");
     const line = make("path", { d: path, class: s.kind }, svg);
@@ -41,14 +48,21 @@ function chart(id, label, series, y) {
   }
 }
 
-function accuracy() {
-  const lines = nodes.map(n => ({ name: n.name, kind: "thin", points: n.curve }));
+function mean(lines) {
   const sums = new Map();
-  for (const n of nodes) for (const [p, v] of n.curve) { const s = sums.get(p) || [0, 0]; sums.set(p, [s[0] + v, s[1] + 1]); }
+  for (const points of lines) for (const [p, v] of points) { const s = sums.get(p) || [0, 0]; sums.set(p, [s[0] + v, s[1] + 1]); }
   const most = Math.max(0, ...[...sums.values()].map(s => s[1]));
-  const mean = [...sums].filter(([, s]) => s[1] === most).sort((a, b) => a[0] - b[0]).map(([p, s]) => [p, s[0] / s[1]]);
-  chart("curves", "Accuracy of each node's network on its own validation samples, by period; the mean is bold",
-        [...lines, { name: "mean", kind: "bold", points: mean }], percent);
+  return [...sums].filter(([, s]) => s[1] === most).sort((a, b) => a[0] - b[0]).map(([p, s]) => [p, s[0] / s[1]]);
+}
+
+function accuracy() {
+  const pick = document.getElementById("measure"), which = +pick.value;
+  const of = curve => curve.filter(p => p[which] !== null).map(p => [p[0], p[which]]);
+  const mesh = nodes.map(n => of(n.curve)), alone = nodes.map(n => of(n.curve_alone));
+  const thin = (lines, kind) => lines.map((points, i) => ({ name: nodes[i].name, kind, points }));
+  const series = [...thin(alone, "thin alone"), ...thin(mesh, "thin"), { name: "mean alone", kind: "bold alone", points: mean(alone) }, { name: "mean in the mesh", kind: "bold", points: mean(mesh) }];
+  if (chosen >= 0) series.push({ name: nodes[chosen].name + " alone", kind: "one alone", points: alone[chosen] }, { name: nodes[chosen].name, kind: "one", points: mesh[chosen] });
+  chart("curves", `Accuracy of ${pick.selectedOptions[0].text} by period, in the mesh and alone; means are bold`, series.filter(s => s.points.length), percent);
 }
 
 const columns = [["node", n => n.name], ["architecture", n => n.architecture], ["local", n => n.local], ["alone", n => n.alone],
@@ -78,7 +92,7 @@ function table() {
 }
 
 function graph() {
-  const place = document.getElementById("graph"), size = 640, middle = size / 2, ring = middle - 70;
+  const place = document.getElementById("graph"), size = 640, middle = size / 2, ring = middle - 95;
   const svg = make("svg", { viewBox: `0 0 ${size} ${size}`, role: "group", "aria-label": "Who learns from whom" }, place);
   const seats = nodes.map((n, i) => i).sort((a, b) => kindOf(nodes[a]) - kindOf(nodes[b]) || a - b);
   const at = []; seats.forEach((i, s) => { const t = 2 * Math.PI * s / nodes.length - Math.PI / 2; at[i] = [middle + ring * Math.cos(t), middle + ring * Math.sin(t), t]; });
@@ -109,14 +123,14 @@ function choose(i) {
     edge.classList.toggle("in", +edge.dataset.to === chosen); edge.classList.toggle("out", +edge.dataset.from === chosen);
   }
   document.getElementById("pick").value = chosen;
-  table();
+  table(); accuracy();
   if (chosen < 0) { said.textContent = "Choose a node to see whom it learns from."; return; }
   const n = nodes[chosen], from = data.edges.filter(e => e[1] === chosen), to = data.edges.filter(e => e[0] === chosen);
   said.textContent = `${n.name} learns from ${from.length ? from.map(e => nodes[e[0]].name + (e[2] === null ? "" : ` (${e[2] >= 0 ? "+" : ""}${e[2].toFixed(3)})`)).join(", ") : "nobody"}; teaches ${to.length ? to.map(e => nodes[e[1]].name).join(", ") : "nobody"}.`;
 }
 
 function matrix() {
-  const canvas = document.getElementById("matrix"), n = data.similarity.length;
+  const canvas = document.getElementById("matrix"), n = data.similarity.length, said = document.getElementById("cell");
   if (!n) { canvas.replaceWith("no fingerprints"); return; }
   canvas.width = canvas.height = n;
   const image = canvas.getContext("2d"), seats = data.order;
@@ -125,6 +139,23 @@ function matrix() {
     image.fillStyle = v >= 0 ? `rgb(${Math.round(245 - 210 * v)},${Math.round(245 - 160 * v)},${Math.round(248 - 34 * v)})` : `rgb(${Math.round(245 + 10 * v)},${Math.round(245 + 150 * v)},${Math.round(245 + 150 * v)})`;
     image.fillRect(x, y, 1, 1);
   }));
+  let at = [0, 0];
+  const tell = () => {
+    const [a, b] = at.map(s => seats[s]), v = data.similarity[a][b] / 100;
+    said.textContent = `${nodes[a].name} and ${nodes[b].name}: ${v.toFixed(2)}`;
+  };
+  const within = v => Math.max(0, Math.min(n - 1, v));
+  canvas.onpointermove = canvas.onclick = e => {
+    const box = canvas.getBoundingClientRect();
+    at = [within(Math.floor(n * (e.clientY - box.top) / box.height)), within(Math.floor(n * (e.clientX - box.left) / box.width))];
+    tell();
+  };
+  canvas.onkeydown = e => {
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key];
+    if (!move) return;
+    e.preventDefault(); at = [within(at[0] + move[0]), within(at[1] + move[1])]; tell();
+  };
+  if (n <= 32) for (const id of ["rows", "heads"]) for (const i of seats) make("span", {}, document.getElementById(id), nodes[i].name);
 }
 
 function bars(id, label, rows) {
@@ -144,5 +175,6 @@ function picker() {
   pick.onchange = () => { chosen = -2; choose(+pick.value); };
 }
 
-picker(); accuracy(); table(); graph(); matrix(); choose(-1);
+document.getElementById("measure").onchange = accuracy;
+picker(); table(); graph(); matrix(); choose(-1);
 bars("pairs", "Pairs", data.pairs); bars("bytes", "Bytes a node sends", data.bytes); bars("requests", "Requests of a lookup", data.requests);

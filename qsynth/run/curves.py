@@ -1,0 +1,117 @@
+"""Accuracy over time: of the predictors that nodes had in the middle of a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from qsynth.errors import DataError
+from qsynth.model import make_network
+from qsynth.model.config import Module
+from qsynth.node.export import load_predictor
+from qsynth.node.participant import Participant
+from qsynth.node.recorder import write_json
+from qsynth.placement.plan import NodePlan, Plan
+from qsynth.placement.points import FOLDER, last_period, shown_periods
+from qsynth.run.evaluate import Evaluator
+from qsynth.synthesis import Predictor
+from qsynth.synthesis.teach import Teaching
+
+ROWS = 1000  # test samples that a point is measured on, at most
+MEASURES = ("own", "group", "network_own", "network_group")
+# A period and the measures of it, fractions of 1; None where there is none.
+Point = list[float | None]
+Curves = dict[str, list[Point]]  # by the names of nodes
+NAME = "curves.json"
+
+
+class Curve:
+    """Measure a node of a lonely arm as its training goes on, outside of the arm's CPU seconds."""
+
+    def __init__(
+        self, plan: Plan, node: NodePlan, evaluator: Evaluator, participant: Participant
+    ) -> None:
+        self.plan, self.node, self.participant = plan, node, participant
+        self.evaluator = evaluator.sampled(ROWS)
+        self.shown = set(shown_periods(plan.trainer))
+        self.points: list[Point] = []
+        self.cpu_s = 0.0
+
+    def exchange(self, period: int, network: nn.Module) -> Teaching | None:
+        """Do the participant's exchange; then measure, where the period is shown."""
+        teaching = self.participant.exchange(period, network)
+        if period in self.shown:
+            began = time.process_time()
+            predictor = self.participant.predictor(network)
+            self.points.append(point(self.plan, self.node, self.evaluator, period, predictor))
+            self.cpu_s += time.process_time() - began
+        return teaching
+
+    def ended(self, predictor: Predictor) -> list[Point]:
+        """Return all points, the predictor in the end as the last of them."""
+        if not self.shown:
+            return []
+        end = last_period(self.plan.trainer)
+        return [*self.points, point(self.plan, self.node, self.evaluator, end, predictor)]
+
+
+def point(
+    plan: Plan, node: NodePlan, evaluator: Evaluator, period: int, predictor: Predictor
+) -> Point:
+    """Return a period's measures of a predictor, on the node's data as they were then."""
+    before = plan.drift_period is not None and period < plan.drift_period
+    score = evaluator.score(node if before else node.final, predictor.network, predictor)
+    values = [getattr(score, measure) for measure in MEASURES]
+    return [float(period), *(None if v is None else round(float(v), 4) for v in values)]
+
+
+def write_curves(
+    plan: Plan, nodes: list[NodePlan], evaluator: Evaluator, alone: Curves, ended: bool
+) -> None:
+    """Write `curves.json`; once the run has ended, the predictors on the way are let go.
+
+    nodes: that have finished.  alone: the curves of the arm of that name.
+    """
+    curves, whole = read_curves(plan.folder)
+    mesh = curves["mesh"]
+    if not whole:
+        few = evaluator.sampled(ROWS)
+        mesh = {node.name: _points(plan, node, few) for node in nodes}
+    write_json(
+        plan.folder / NAME, {"mesh": mesh, "alone": alone or curves["alone"], "whole": ended}
+    )
+    if ended:
+        for node in plan.nodes:
+            shutil.rmtree(plan.node_folder(node) / FOLDER, ignore_errors=True)
+
+
+def read_curves(folder: Path) -> tuple[dict[str, Curves], bool]:
+    """Return the curves of a run by arm, mesh and alone, and whether the run had ended."""
+    try:
+        kept = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"mesh": {}, "alone": {}}, False
+    return {arm: kept[arm] for arm in ("mesh", "alone")}, kept["whole"]
+
+
+def _points(plan: Plan, node: NodePlan, evaluator: Evaluator) -> list[Point]:
+    folder = plan.node_folder(node)
+    found = {int(path.stem): path for path in (folder / FOLDER).glob("*.pt")}
+    if not found:
+        return []
+    found[last_period(plan.trainer)] = folder / "predictor.pt"
+    made = []
+    for period, path in sorted(found.items()):
+        own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
+        try:
+            predictor = load_predictor(path, own)
+        except DataError:
+            continue  # torn by a kill: the curve does without
+        with torch.no_grad():
+            made.append(point(plan, node, evaluator, period, predictor))
+    return made
