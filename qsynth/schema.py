@@ -117,9 +117,12 @@ def _place(path: str) -> str:
 
 
 def _error(key: str, value: Any, rule: str, word: str, known: typing.Iterable[str]) -> ConfigError:
+    outer = key
     while isinstance(value, Mapping) and len(value) == 1:
         part, value = next(iter(value.items()))
         key = f"{key}.{part}"
+    # What stood below a mistyped key stands below the right one, too.
+    word, known = word + key[len(outer) :], [name + key[len(outer) :] for name in known]
     shown = "{...}" if isinstance(value, Mapping) else _shown(value)
     return ConfigError(f"{key}={shown}: {rule}{nearest_spelling(word, known)}")
 
@@ -163,7 +166,7 @@ def _spoken(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(str(a) for a in args)
     if origin is tuple:
-        return f"a list of {_spoken(args[0])}"
+        return f"a list of {_spoken(args[0])} ([] for none)"
     if origin is dict:
         return "a mapping"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

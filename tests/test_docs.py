@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from qsynth.cli.explain import GROUPS, explained, known_settings
-from qsynth.cli.main import VERBS
+from qsynth.cli.help import VERBS
 from qsynth.cli.options import parse
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qsynth.cli.explain import known_settings
-from qsynth.cli.main import VERBS
+from qsynth.cli.help import VERBS
 from qsynth.config import GROUPS
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.recipe.finder import recipe_files

@@ -21,7 +21,7 @@ from qsynth.types import config_digest
 if TYPE_CHECKING:
     from qsynth.placement.serving import Settings
 
-VERBS = ("up", "id", "keys", "withdraw", "forget")
+VERBS = ("up", "id", "keys", "withdraw", "forget", "certificate")
 KEY_VERBS = ("init", "issue", "revoke")
 DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
 DEFAULT_HOME = "node"
@@ -36,7 +36,8 @@ def main(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
-    each = {"id": _id, "keys": _keys, "up": _up, "withdraw": _withdraw, "forget": _forget}
+    each = {"id": _id, "keys": _keys, "up": _up, "withdraw": _withdraw, "forget": _forget,
+            "certificate": _certificate}  # fmt: skip
     return each[verb](words[1:])
 
 
@@ -109,6 +110,8 @@ class _Given:
     settings: Settings
     made_from: bytes
     tell: Callable[[str], None]
+    recipe: bytes
+    json: bool
 
 
 def _given(words: list[str]) -> _Given:
@@ -131,7 +134,29 @@ def _given(words: list[str]) -> _Given:
     rules = Rules(config.distill, config.similarity, config.synthesis)
     settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh, config.publish)
     made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
-    return _Given(home, int(share), config, settings, made_from, tell)
+    recipe = composed.recipe_path.read_bytes() if composed.recipe_path else b""
+    return _Given(home, int(share), config, settings, made_from, tell, recipe, options.json)
+
+
+def _certificate(words: list[str]) -> int:
+    """Tell and write what the node in --home has gained, on its audit samples."""
+    given = _given(words)
+    sys.path.insert(0, "")
+    from qsynth.recipe.pinned import sha256
+    from qsynth.run.build import build
+    from qsynth.run.certificate import certify, told
+
+    plan = replace(build(given.config, given.home), publish="auto")  # it asks and sends nothing
+    if given.share >= len(plan.nodes):
+        raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
+    node = plan.nodes[given.share]
+    made = next(m for m in certify(plan, sha256(given.recipe)) if m["node"] == node.name)
+    if given.json:
+        print(json.dumps(made))
+    else:
+        given.tell(told(made))
+        given.tell(f"its page is {plan.node_folder(node) / 'certificate.html'}")
+    return 0
 
 
 def _up(words: list[str]) -> int:

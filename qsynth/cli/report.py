@@ -52,17 +52,14 @@ def _certify(folder: Path, quiet: bool) -> None:
     """Write and tell what each node of a run gained on its audit samples."""
     from qsynth.recipe.locked import read_locked
     from qsynth.run.build import build
-    from qsynth.run.certificate import certify
+    from qsynth.run.certificate import certify, told
     from qsynth.run.folder import read_config
 
     recipe = str(read_locked(folder).lock["recipe_sha256"])
     for made in certify(build(validate(read_config(folder)), folder), recipe):
-        low, high = made["interval_95"]
         if not quiet:
             page = folder / "nodes" / made["node"] / "certificate.html"
-            print(f"{made['node']}: {100 * made['gain']:+.1f} points on {made['audit_samples']} "
-                  f"audit samples ({100 * low:+.1f} to {100 * high:+.1f}); harm: {made['harm']}; "
-                  f"{page}", file=sys.stderr)  # fmt: skip
+            print(f"{told(made)}; {page}", file=sys.stderr)
 
 
 def _print_beside(summaries: dict[str, dict[str, Any]]) -> None:

@@ -18,10 +18,13 @@ MOST_NEWS = 256  # records kept for who watches
 class Recorder:
     """Append events to a file, and count messages by kind.
 
-    path: None keeps nothing but the counts.  watched: whether `news` is asked for.
+    path: None keeps nothing but the counts.  watched: whether `news` is asked for.  most_bytes: of
+    the file, before it becomes `events.jsonl.1`, in the place of an older one; its counts go on.
     """
 
-    def __init__(self, node: str, path: Path | None, watched: bool = False) -> None:
+    def __init__(
+        self, node: str, path: Path | None, watched: bool = False, most_bytes: int | None = None
+    ) -> None:
         self.node = node
         self.messages: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
@@ -30,6 +33,7 @@ class Recorder:
         self._lock = threading.Lock()
         if path is not None and path.exists():
             self.events.update(_events_of(path))  # of the lives before this one
+        self._path, self._most = path, most_bytes
         self._file = path.open("a", encoding="utf-8", buffering=1) if path else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -48,6 +52,7 @@ class Recorder:
     def reopen(self, path: Path) -> None:
         """Go on in a file: what came after the snapshot is cut off, to be written again."""
         os.truncate(path, vars(self).pop("_size"))
+        self._path = path
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, time_s: float, records: Sequence[dict[str, Any]]) -> None:
@@ -59,6 +64,21 @@ class Recorder:
                 if self._file is not None:
                     line = {"time": round(time_s, 6), "node": self.node, **record}
                     self._file.write(json.dumps(line) + "\n")
+            if self._most is not None and self._file is not None:
+                self._rotate(time_s)
+
+    def _rotate(self, time_s: float) -> None:
+        """Begin a new file where this one has grown too large."""
+        assert self._file is not None
+        assert self._path is not None
+        assert self._most is not None
+        if self._file.tell() < self._most:
+            return
+        self._file.close()
+        os.replace(self._path, self._path.with_name(self._path.name + ".1"))
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        counts = {"event": "rotated", "counts": dict(self.events)}
+        self._file.write(json.dumps({"time": time_s, "node": self.node, **counts}) + "\n")
 
     def news(self) -> list[dict[str, Any]]:
         """Return the newest records that have not been returned before."""
@@ -88,7 +108,11 @@ def _events_of(path: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     for line in path.read_bytes().splitlines():
         try:
-            counts[json.loads(line)["event"]] += 1
+            event = json.loads(line)
+            if event["event"] == "rotated":
+                counts.update(event["counts"])
+            else:
+                counts[event["event"]] += 1
         except (ValueError, KeyError, TypeError):
             continue  # torn when its writer was killed
     return counts

@@ -27,6 +27,8 @@ from qsynth.node.state import State
 from qsynth.placement.watcher import Tell, Watcher, label_check
 from qsynth.types import Task
 
+MOST_EVENTS = 16 * 2**20  # bytes of a node's record, before an older part is let go
+
 
 @dataclass(frozen=True)
 class Card:
@@ -101,7 +103,9 @@ class Serving:
         machine.shadow = settings.publish != "auto"
         known = restore(machine, self.state.load())
         self.state.replace(entries_of(machine))
-        self.recorder = Recorder(identity.id.hex()[:8], folder / "events.jsonl", watched=True)
+        self.recorder = Recorder(
+            identity.id.hex()[:8], folder / "events.jsonl", watched=True, most_bytes=MOST_EVENTS
+        )
         self.host = MeshHost(
             machine, transport, self.recorder, lambda: [*mesh.join, *known], self.state,
             Ledger(home / LEDGER),

@@ -21,6 +21,8 @@ WATCH_S = 0.5
 STRANGE_S = 30.0  # until somebody alike should have been found
 LABELS_S = 5.0  # between two looks at labels
 MOST_LINES = 256  # different ones; the rest stand in events.jsonl
+AGAIN_S = 60.0  # between two lines on whom it learns from
+MOST_NAMED = 4
 RECENT_S = 60.0  # in which nodes must have been lost for the mesh to look cut
 LEAST_LOST = 3
 CUT, WHOLE = 0.3, 0.1  # shares of the nodes known that are lost: from which, and until when
@@ -60,6 +62,8 @@ class Watcher(threading.Thread):
         self._labels_at = self._began + LABELS_S
         self._dead: deque[tuple[float, str]] = deque(maxlen=4096)
         self._cut = False
+        self._used: list[str] = []
+        self._told_at = 0.0
 
     def stop(self) -> None:
         """End the thread."""
@@ -107,6 +111,8 @@ class Watcher(threading.Thread):
             self._dead.append((now, record["node"]))
         elif event == "joined":
             self._once(f"joined through {record['through'][:16]}, knows {record['known']}")
+        elif event == "synthesis":
+            self._learned(now, record)
         elif event == "unshared":
             self._once(UNSHARED[self.publish])
         elif event == "publish" and self.publish == "ask":
@@ -119,6 +125,21 @@ class Watcher(threading.Thread):
             # A peer's words, on somebody's terminal.
             shown = "".join(c if c.isprintable() else "?" for c in record["reason"])
             self._once(f"refused by a peer: {shown}")
+
+    def _learned(self, now: float, record: dict[str, Any]) -> None:
+        """Tell whom it learns from and what that brings, where it is others than before."""
+        used = sorted(record["used"])
+        if used == self._used or (self._used and now - self._told_at < AGAIN_S):
+            return
+        self._used, self._told_at = used, now
+        gain = sum(record["gains"].get(author, 0.0) for author in used)
+        names = ", ".join(author[:16] for author in used[:MOST_NAMED])
+        more = f" and {len(used) - MOST_NAMED} more" if len(used) > MOST_NAMED else ""
+        self.tell(
+            f"learns from {len(used)} of {record['held']} it holds packets of ({names}{more}): "
+            f"{gain:+.2f} nats a sample of its own" if used
+            else f"learns from none of {record['held']} it holds packets of"
+        )  # fmt: skip
 
     def _strangers(self) -> None:
         """Tell where others are known, and none of them is alike enough to learn from."""

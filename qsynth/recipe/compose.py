@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from qsynth.config import GROUPS, validate
 from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 from qsynth.recipe import source
-from qsynth.recipe.finder import find_recipe, shipped
+from qsynth.recipe.finder import find_recipe, recipe_files, shipped
 from qsynth.recipe.installed import installed_options
 from qsynth.recipe.lint import OVERRIDE
 from qsynth.run.config import RunConfig
@@ -93,8 +93,8 @@ def _sort(
     recipe = None
     for argument in arguments:
         match = OVERRIDE.match(argument)
-        if match is None:
-            raise ConfigError(f"{argument}: must be key=value, e.g. +recipe=digits_mesh")
+        if match is None or argument.startswith("-"):
+            raise ConfigError(f"{argument}: must be key=value{_meant(argument)}")
         sign, key, value = match["sign"] or "", match["key"], match["value"]
         group = key.split("@")[0]
         if key == "recipe":
@@ -116,9 +116,28 @@ def _sort(
 
 def _check_syntax(argument: str) -> None:
     try:
-        OverridesParser.create().parse_override(argument)
+        parsed = OverridesParser.create().parse_override(argument)
     except HydraException as error:
-        raise ConfigError(f"{argument}: {_first_line(error)}") from None
+        value = argument.partition("=")[2]
+        rule = _first_line(error)
+        if any(value.count(a) != value.count(b) for a, b in ("[]", "{}", "()")):
+            rule = "a bracket is not closed; a list is [a,b], in quotes where a shell reads it"
+        elif any(value.count(quote) % 2 for quote in "'\""):
+            rule = "a quotation mark is not closed"
+        elif value.endswith(","):
+            rule = "ends with a comma; a list is [a,b], a sweep is -m key=a,b"
+        raise ConfigError(f"{argument}: {rule}") from None
+    if parsed.is_sweep_override():
+        raise ConfigError(f"{argument}: several values; a list is [a,b], a sweep is -m {argument}")
+
+
+def _meant(argument: str) -> str:
+    """Return what was meant by a word that is no override: a recipe's name, perhaps."""
+    if argument.startswith("-"):
+        return f"; options begin with --: did you mean -{argument}?"
+    if argument in recipe_files():
+        return f"; did you mean +recipe={argument}?"
+    return ", e.g. +recipe=digits_mesh"
 
 
 def _assigned(key: str, value: str) -> list[str]:

@@ -63,14 +63,13 @@ def _alone(plan: Plan, nodes: list[NodePlan]) -> list[list[bool]]:
     _shared[:] = [plan]
     try:
         with ProcessPoolExecutor(2, get_context("fork"), initializer=single_threaded) as pool:
-            return list(pool.map(_one, [node.index for node in nodes]))
+            return list(pool.map(_one, nodes))
     finally:
         _shared.clear()
 
 
-def _one(index: int) -> list[bool]:
+def _one(node: NodePlan) -> list[bool]:
     plan = _shared[0]
-    node = plan.nodes[index]
     participant = make_participant(plan, node, Lonely())
     network = quietly(lambda: fit(plan, node, participant.exchange))
     rights: list[bool] = _rights(plan, node, participant.predictor(network)).tolist()
@@ -122,6 +121,13 @@ def paired_interval(mesh: Rights, alone: Rights) -> tuple[float, float, float]:
     spread = Z * math.sqrt(max(gained + lost - (gained - lost) ** 2 / total, 0.0)) / total
     gain = float(mesh.mean() - alone.mean()) if len(mesh) else 0.0
     return gain, max(middle - spread, -1.0), min(middle + spread, 1.0)
+
+
+def told(made: dict[str, Any]) -> str:
+    """Return a certificate in one line."""
+    low, high = made["interval_95"]
+    return (f"{made['node']}: {100 * made['gain']:+.1f} points on {made['audit_samples']} audit "
+            f"samples ({100 * low:+.1f} to {100 * high:+.1f}); harm: {made['harm']}")  # fmt: skip
 
 
 def _page(made: dict[str, Any]) -> str:

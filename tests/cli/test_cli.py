@@ -66,6 +66,15 @@ MISTAKES = [
     (["--jsn"], "did you mean --json"),
     (["--recipe"], "needs a value"),
     (["recipe=none/such.yaml"], "no such file"),
+    (["digits_mesh"], "did you mean [+]recipe=digits_mesh"),
+    (["-recipe=digits_mesh"], "did you mean --recipe=digits_mesh"),
+    (["baselines=none"], "list of text .* for none"),
+    (["seed=0,1"], "a sweep is -m seed=0,1"),
+    (["seed=0,"], "ends with a comma"),
+    (["mesh=tcp", "mesh.join=[tcp://x:1"], "bracket is not closed"),
+    (["name='x"], "quotation mark is not closed"),
+    (["peer.k=3"], "did you mean peers.k"),
+    (["trainer.steps=3"], "did you mean max_steps"),
 ]
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from qsynth.cli.explain import explained, known_settings
 from qsynth.cli.follow import Followed
-from qsynth.cli.main import VERBS, main
+from qsynth.cli.help import VERBS
+from qsynth.cli.main import main
 from qsynth.cli.show import plain, table
 from qsynth.config import GROUPS
 from qsynth.errors import ConfigError
@@ -35,6 +36,15 @@ def test_every_verb_tells_of_itself(capsys) -> None:
         assert f" {verb}" in first
 
 
+def test_every_verb_of_a_verb_tells_of_itself(capsys) -> None:
+    from qsynth.cli import node, packet, recipe
+
+    for verb, module in (("node", node), ("recipe", recipe), ("packet", packet)):
+        for inner in module.VERBS:
+            assert main([verb, inner, "--help"]) == 0
+            assert capsys.readouterr().out.startswith(f"qsynth {verb} {inner}")
+
+
 def test_every_setting_option_reason_and_code_is_explained() -> None:
     settings = known_settings()
     assert len(settings) > 150
@@ -48,6 +58,7 @@ def test_every_setting_option_reason_and_code_is_explained() -> None:
     assert ">= 1" in explained("dht.ring_size")[0]
     assert "signed" in explained("signature")[0]
     assert "untrusted" not in explained("3")[0]
+    assert [line.split()[0] for line in explained("exit")] == ["0", "1", "2", "3", "4", "130"]
     with pytest.raises(ConfigError, match=r"did you mean dht\.ring_size"):
         explained("dht.ringsize")
 

@@ -107,6 +107,8 @@ def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
         said = again.text()
         assert said.index("listens at") < said.index("training goes on")
         again.said("joined through")
+        again.said("packets of")
+        assert "learns from" in again.said("learns from")
         twice = Host(tmp_path, 1)
         hosts.append(twice)
         assert twice.process.wait(timeout=PATIENCE_S) == 1
@@ -120,6 +122,28 @@ def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
     finally:
         for host in hosts:
             host.end(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_node_on_duty_gets_a_certificate_too(tmp_path: Path, capsys) -> None:
+    own = ["trainer.max_steps=40", "partition.audit_share=.25", "publish=ask"]
+    host = Host(tmp_path, 2, *own)
+    try:
+        host.said("trained; its predictor is")
+        assert host.end(signal.SIGTERM) == 0
+    finally:
+        host.end(signal.SIGKILL)
+    words = ["node", "certificate", "--home", str(host.home), "--share", "2", *SMALL, *own]
+    assert main([*words, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["identity"] == host.events("started")[0]["id"]
+    assert made["gain"] == 0.0, "it knew nobody"
+    assert made["authors"] == []
+    assert "cannot be excluded" in made["harm"]
+    (page,) = host.home.glob("nodes/*/certificate.html")
+    assert made["identity"] in page.read_text()
+    assert main([*words[:4], "--share", "99", *SMALL, *own]) == 2
+    assert "the fleet has 8 shares" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -79,3 +79,33 @@ def test_what_waits_for_consent_and_who_is_unlike_is_told() -> None:
     watcher = Watcher(host, (), told.append)
     watcher._strangers()
     assert "none is alike enough" in told[-1]
+
+
+def test_whom_it_learns_from_is_told_when_that_changes() -> None:
+    told: list[str] = []
+    watcher = Watcher(None, (), told.append)
+    event = {"event": "synthesis", "period": 1, "held": 3, "likelihood": -1.0}
+    watcher.record(100.0, event | {"used": ["b" * 64, "a" * 64],
+                                   "gains": {"a" * 64: 0.2, "b" * 64: 0.055}})  # fmt: skip
+    first = f"learns from 2 of 3 it holds packets of ({'a' * 16}, {'b' * 16}): +0.26 nats a sample"
+    assert told == [first + " of its own"]
+    watcher.record(500.0, event | {"used": ["a" * 64, "b" * 64], "gains": {}})
+    assert len(told) == 1, "the same as before"
+    watcher.record(101.0, event | {"used": [], "gains": {}})
+    assert len(told) == 1, "too soon"
+    watcher.record(200.0, event | {"used": [], "gains": {}})
+    assert told[1] == "learns from none of 3 it holds packets of"
+
+
+def test_a_record_does_not_grow_for_ever_and_its_counts_go_on(tmp_path) -> None:
+    path = tmp_path / "events.jsonl"
+    recorder = Recorder("n", path, most_bytes=2000)
+    for period in range(200):
+        recorder.write(float(period), [{"event": "period", "period": period}])
+    recorder.close()
+    assert path.stat().st_size < 2200
+    assert path.with_name("events.jsonl.1").stat().st_size < 2200
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1"]
+    again = Recorder("n", path, most_bytes=2000)
+    assert again.events["period"] == 200
+    again.close()
