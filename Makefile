@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench docs evidence clean
+.PHONY: run test lint commands bench docs evidence clean
 
 # Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -29,6 +29,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy qsynth
+
+# Every command of the docs, the long comparisons too, each with little work.
+commands: $(VENV)/.test
+	QSYNTH_ALL_COMMANDS=1 $(BIN)/python -m pytest -n 2 tests/test_docs_run.py
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/kernels.py

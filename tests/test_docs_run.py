@@ -1,0 +1,180 @@
+"""Every command in README and docs is run: as it stands there, with less work to do.
+
+Each runs in a folder that holds what its reader would have by then: a run, a recipe, a pack, own
+data, a node's home.  The long comparisons of the pages of evidence run where QSYNTH_ALL_COMMANDS is
+set (`make commands`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qsynth.cli.main import main
+from tests.run.test_recipes import EXAMPLES, MADE, small
+from tests.test_docs import commands
+
+SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8", "baselines=[]",
+         "trainer.period_steps=10", "trainer.max_steps=20", "placement=simulate"]  # fmt: skip
+ALL = bool(os.environ.get("QSYNTH_ALL_COMMANDS"))
+LONG = ("docs/explanation", "docs/decisions")
+IDENTITY = "00" * 32
+# What only other hosts can answer, or what is no command but the shape of one; each with its test.
+ELSEWHERE = {
+    "qsynth recipe add https://": "tests/recipe/test_trust.py",
+    "qsynth recipe add git+https://": "tests/recipe/test_trust.py",
+    "qsynth node up --home": "tests/placement/test_one.py, tests/mesh/test_tls.py",
+    "qsynth node up recipe=lungs.yaml": "tests/data/test_data.py",
+    "qsynth node withdraw --home": "tests/node/test_control.py",
+    "qsynth node forget": "tests/node/test_control.py",
+    "qsynth packet show --home": "tests/node/test_control.py",
+    "qsynth packet approve --home": "tests/node/test_control.py",
+    "qsynth packet log --home": "tests/node/test_control.py",
+    "qsynth node certificate --home": "tests/placement/test_one.py",
+    "qsynth watch": "tests/cli/test_verbs.py",
+    "qsynth bench route --data": "tests/bench/test_route.py",
+    "qsynth bench lookup --nodes 1000,10000 --data": "tests/bench/test_route.py",
+    "qsynth bench route --nodes N": "tests/bench/test_route.py",
+}
+# Verbs that a sentence names.
+BARE = (
+    "qsynth VERB --help", "qsynth compare", "qsynth plan", "qsynth recipe copy",
+    "qsynth packet audit", "qsynth packet approve", "qsynth node up", "qsynth node keys",
+    "qsynth bench", "qsynth run --json", "qsynth bench lookup", "qsynth bench mesh",
+    "qsynth bench route", "qsynth explain KEY", "qsynth explain WORD",
+)  # fmt: skip
+
+
+def runnable() -> list[str]:
+    """The commands that this module runs, each once."""
+    kept = []
+    for page, command in commands():
+        if command in BARE or any(command.startswith(start) for start in ELSEWHERE):
+            continue
+        if command.startswith("qsynth compare") and page.startswith(LONG) and not ALL:
+            continue
+        kept.append(command)
+    return list(dict.fromkeys(kept))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with what a reader has by then."""
+    folder = tmp_path_factory.mktemp("place")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["recipe", "copy", "digits_mesh", "mine.yaml"]) == 0
+        mine = Path("mine.yaml")
+        mine.write_text(mine.read_text().replace("name: digits_mesh", "name: mine") + "seed: 5\n")
+        words = ["recipe=mine.yaml", *SMALL, "partition.audit_share=.2", "--quiet"]
+        assert main(["run", *words]) == 0
+        (made,) = Path("runs").iterdir()
+        made.rename("runs/NAME")
+        for other in ("ONE", "OTHER", "RUN"):
+            shutil.copytree("runs/NAME", f"runs/{other}")
+        assert main(["recipe", "pack", "runs/NAME", "--out", "mine.qpack"]) == 0
+        assert main(["node", "id", "--home", "home"]) == 0
+        assert main(["node", "keys", "init", "--authority", "authority"]) == 0
+        issue = ["node", "keys", "issue", "--authority", "authority", "--id", IDENTITY]
+        assert main([*issue, "--host", "localhost", "--out", "before"]) == 0
+        rng = np.random.default_rng(0)
+        y = np.arange(300) % 3
+        x = (rng.standard_normal((300, 6)) + y[:, None]).astype(np.float32)
+        np.savez("mine.npz", x=x, y=y, node=np.arange(300) // 100)
+    finally:
+        os.chdir(here)
+    return folder
+
+
+def words_of(command: str, data: str | None) -> list[str]:
+    """The words of a command, with what stands for a reader's own put in."""
+    filled = {"DIR": "home", "FILE": "mine.yaml", "RECIPE": "digits_mesh", "RUN": "runs/RUN",
+              "ID": IDENTITY, "FOLDER": data or ""}  # fmt: skip
+    filled["NAME"] = "digits_mesh" if "recipe=NAME" in command else "NAME"
+    command = command.replace("seeds=[...]", "seeds=[0]").replace(" data.root=FOLDER", "" if
+              "recipe=NAME" in command else " data.root=FOLDER")  # fmt: skip
+    names = "|".join(filled)
+    return shlex.split(re.sub(rf"\b({names})\b", lambda m: filled[m[0]], command))[1:]
+
+
+def lighter(words: list[str]) -> list[str]:
+    """The words, and overrides that leave little of their work."""
+    verb = words[0]
+    if verb in ("run", "compare") or words[:2] == ["packet", "audit"]:
+        recipe = next((w.split("=")[1] for w in words if "recipe=" in w), "digits_mesh")
+        recipe = "digits_mesh" if recipe == "mine.yaml" else recipe
+        given = {word.partition("=")[0] for word in words}
+        less = [w for w in small(recipe)[1:] if w.partition("=")[0] not in given]
+        if "--locked" in words:
+            less = []
+        if "encoder=seeded_fourier" in words:
+            less = [w for w in less if "fit_images" not in w and "filters" not in w]
+        if any(w.startswith("synthesis=") and w != "synthesis=replay" for w in words):
+            less = [w for w in less if not w.startswith("synthesis.d=")]
+        if verb == "compare":
+            less = [w for w in less if not w.startswith(("placement", "baselines"))]
+            less += [] if "arms" in given or ALL else ["arms=[alone,semantic]"]
+            words = [re.sub(r"seeds=\[.*\]", "seeds=[0]", w) for w in words]
+        elif verb == "packet":
+            less = [w for w in less if not w.startswith(("placement", "baselines"))]
+        if any("fleet." in w for w in words) and "mine.npz" not in " ".join(words):
+            words = [re.sub(r"(fleet\.\w+\.count)=(8|12|16)$", r"\1=4", w) for w in words]
+        words = [*words, *less]
+    if verb == "bench":
+        words = [re.sub(r"^10{3,}(,10+)*$", "300", w) for w in words]
+    return words
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("command", runnable(), ids=lambda c: c[7:70])
+def test_a_command_in_the_docs_does_what_it_says(
+    command, place, tmp_path, monkeypatch, capsys
+) -> None:
+    data = os.environ.get("QSYNTH_DATA_DIR")
+    fleet = re.search(r"recipe=(\w+)", command)
+    name = fleet[1] if fleet else ""
+    if not data and re.search(r"FOLDER|cifar|fmnist", command):
+        pytest.skip("QSYNTH_DATA_DIR is not set: no real CIFAR-10 and Fashion-MNIST here")
+    if name == "text" and importlib.util.find_spec("wordllama") is None:
+        pytest.skip("needs the extra `text`")
+    if command.startswith("qsynth bench") and importlib.util.find_spec("faiss") is None:
+        pytest.skip("needs the extra `bench`")
+    folder = tmp_path / "place"
+    shutil.copytree(place, folder)
+    monkeypatch.chdir(folder)
+    made = re.search(r"data\.path=(\w+\.npz)", command)
+    if made and name in MADE:
+        script = [sys.executable, str(EXAMPLES / MADE[name]), made[1]]
+        subprocess.run([*script, data] if name == "series" else script, check=True, timeout=120)
+        monkeypatch.syspath_prepend(str(EXAMPLES))
+    if command.startswith("qsynth recipe copy"):
+        (folder / "mine.yaml").unlink()
+    if command.startswith("qsynth node keys init"):
+        shutil.rmtree(folder / "authority")
+    words = lighter(words_of(command, data))
+    code = main(words)
+    said = capsys.readouterr()
+    allowed = {0, 1} if words[0] == "doctor" else {0}
+    assert code in allowed, f"{' '.join(words)}: {said.err[-800:]}"
+    assert said.out or said.err or "--quiet" in words
+
+
+def test_what_is_tested_elsewhere_is_in_the_docs_and_its_test_is_there() -> None:
+    every = [command for _, command in commands()]
+    for start, tests in ELSEWHERE.items():
+        assert any(command.startswith(start) for command in every), start
+        for test in tests.split(", "):
+            assert (Path(__file__).parents[1] / test).exists()
+    assert set(BARE) <= set(every)
+    assert len(runnable()) > 35
