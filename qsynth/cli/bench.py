@@ -1,4 +1,4 @@
-"""`qsynth bench route|lookup|kernels|mesh`: measure the routing and the mesh."""
+"""`qsynth bench route|lookup|kernels|mesh|learner`: measure routing, mesh and learners."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from qsynth.errors import ConfigError, nearest_spelling
 
-VERBS = ("route", "lookup", "kernels", "mesh")
+VERBS = ("route", "lookup", "kernels", "mesh", "learner")
 STRATEGIES = ("rings", "simhash", "full_view", "random_walk", "exact")
 STARTS = ("cold", "warm")
 MADE = ("clustered", "uniform")
@@ -19,7 +19,7 @@ RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels")
 DEFAULTS = {
     "--nodes": "1000", "--data": "clustered", "--strategy": "rings", "--start": "cold",
     "--dead": "0", "--queries": "1000", "--seed": "0", "--root": "", "--rows": "1000000",
-    "--messages": "20000",
+    "--messages": "20000", "--steps": "200", "--samples": "60", "--model": "mlp",
 }  # fmt: skip
 OPTIONS = {
     "route": ("--nodes", "--data", "--strategy", "--start", "--dead", "--queries", "--seed",
@@ -27,7 +27,10 @@ OPTIONS = {
     "lookup": ("--nodes", "--data", "--queries", "--seed", "--root"),
     "kernels": ("--rows", "--seed"),
     "mesh": ("--messages",),
+    "learner": ("--nodes", "--steps", "--samples", "--model", "--seed"),
 }  # fmt: skip
+OF_LEARNERS = {"--nodes": "128"}  # one by one, a thousand take minutes
+MODELS = ("linear", "mlp", "cnn", "resnet")
 MOST_NODES, MOST_QUERIES = 4_000_000, 1_000_000
 COLUMNS = ("nodes", "data", "strategy", "start", "dead", "recall", "rpcs_mean", "rpcs_p95",
            "contacts_mean", "bytes_mean", "in_degree_median", "in_degree_max", "busiest_share",
@@ -44,12 +47,15 @@ def main(words: list[str]) -> int:
         return _mesh(values, as_json)
     if verb == "kernels":
         return _kernels(values, as_json)
+    if verb == "learner":
+        return _learner(values, as_json)
     return _lookup(values, as_json) if verb == "lookup" else _route(values, as_json)
 
 
 def parse(verb: str, words: list[str]) -> tuple[dict[str, str], bool]:
     """Return the options of a verb by name, and whether --json was among them."""
     values, as_json, rest = dict(DEFAULTS), False, list(words)
+    values |= OF_LEARNERS if verb == "learner" else {}
     while rest:
         name, given, value = rest.pop(0).partition("=")
         if name == "--json" and not given:
@@ -185,4 +191,16 @@ def _kernels(values: dict[str, str], as_json: bool) -> int:
 
     for row in compare_kernels(rows, seed):
         _print_pairs(row, as_json)
+    return 0
+
+
+def _learner(values: dict[str, str], as_json: bool) -> int:
+    nodes = number("--nodes", values["--nodes"], 1, 100_000)
+    steps = number("--steps", values["--steps"], 1, 1_000_000)
+    samples = number("--samples", values["--samples"], 1, 1_000_000)
+    seed = number("--seed", values["--seed"], 0, 2**31)
+    (model,) = _words("--model", values["--model"].split(",")[0], MODELS)
+    from qsynth.bench.learner import measure
+
+    _print_pairs(measure(nodes, steps, samples, model, seed), as_json)
     return 0

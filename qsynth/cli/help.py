@@ -119,9 +119,10 @@ qsynth doctor [key=value ...]: check ports, clock, files, certificates and data 
   qsynth doctor --home DIR mesh=tcp mesh.listen=tcp://0.0.0.0:7700
 """,
     "bench": """\
-qsynth bench route|kernels|lookup|mesh: measure the routing, the kernels and the mesh
+qsynth bench route|kernels|lookup|mesh|learner: measure routing, kernels, mesh and learners
 
   qsynth bench route --nodes 1000,10000 --strategy rings,exact --dead 0,0.3
+  qsynth bench learner --nodes 128 --steps 200 --model mlp
 """,
     "warmup": """\
 qsynth warmup: compile the routing kernels beforehand

@@ -20,6 +20,10 @@ class Simulate:
     """All nodes in one process, on a virtual clock: the same seed gives the same bytes."""
 
     name: str = setting("simulate", "the option's name", choices=("simulate",))
+    learner: str = setting(
+        "single", "single: a Trainer for each node; batched: nodes of one architecture train in "
+        "one computation, those that cannot one by one", choices=("single", "batched"),
+    )  # fmt: skip
 
 
 OPTIONS: dict[str, type] = {"processes": Processes, "simulate": Simulate}

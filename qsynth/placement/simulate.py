@@ -17,6 +17,7 @@ from qsynth.errors import RunError
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.peers.config import Central, Oracle
+from qsynth.placement.batched import BatchedNode, learners_of
 from qsynth.placement.plan import Plan
 from qsynth.placement.simulated import SimulatedNode, Watch
 from qsynth.placement.snapshot import Snapshots
@@ -33,11 +34,15 @@ class Simulation:
         self.plan = plan
         self.network = MemoryNetwork(plan.mesh.latency_s, plan.seed)
         self.cpu_s = self.wall_s = 0.0  # of the parts before a snapshot
-        wanted = wanted_authors(plan)
+        wanted, learners = wanted_authors(plan), learners_of(plan)
         self.nodes = [
-            SimulatedNode(plan, node, self.network, wanted.get(node.name)) for node in plan.nodes
+            BatchedNode(plan, node, self.network, wanted.get(node.name), learners[node.index])
+            if node.index in learners
+            else SimulatedNode(plan, node, self.network, wanted.get(node.name))
+            for node in plan.nodes
         ]
         self._addresses: list[str] = []
+        self._unfinished = list(self.nodes)
 
     def start(self) -> None:
         """Begin every fit, newcomers' at their time."""
@@ -51,23 +56,18 @@ class Simulation:
     def _begin(self, index: int, now: float) -> None:
         node = self.nodes[index]
         node.start(now)
-        self._raise_errors()
         node.join(self._addresses[-JOIN_ADDRESSES:], now)
         self._addresses.append(node.transport.address)
 
     def step(self) -> bool:
         """Let the next thing happen; return False once all nodes have finished."""
-        if all(node.done for node in self.nodes):
+        while self._unfinished and self._unfinished[-1].done:
+            self._unfinished.pop()
+        if not self._unfinished:
             return False
         if not self.network.step():
             raise RunError("the virtual clock has stopped before all nodes have finished")
-        self._raise_errors()
         return True
-
-    def _raise_errors(self) -> None:
-        for node in self.nodes:
-            if node.error is not None:
-                raise node.error
 
 
 def simulate(
@@ -100,11 +100,14 @@ def simulate(
             if snapshots is not None and (snapshots.due or not more):
                 snapshots.save(simulation)
 
-    quietly(run)
-    assert simulation is not None
-    for node in simulation.nodes:
-        node.write_result()
-        node.recorder.close()
+    try:
+        quietly(run)
+        assert simulation is not None
+        for node in simulation.nodes:
+            node.write_result()
+    finally:
+        for node in simulation.nodes if simulation is not None else []:
+            node.recorder.close()
     return {"wall_s": simulation.wall_s, "cpu_s": simulation.cpu_s}
 
 

@@ -144,6 +144,7 @@ class SimulatedNode:
         self.note([{"event": "started", "id": self.machine.me.hex()}])
         self.started = True
         self._begin(self._fit)
+        self._raise_error()
         self._schedule(now)
 
     def go_on(self, saved: Path) -> None:
@@ -223,7 +224,12 @@ class SimulatedNode:
 
     def _turn(self, now: float) -> None:
         self.baton.give()
+        self._raise_error()
         self._schedule(now)
+
+    def _raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
 
     def _exchange(self, period: int, network: nn.Module) -> Teaching | None:
         teaching = keeping(self.plan, self.node, self.participant)(period, network)

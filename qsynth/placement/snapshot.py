@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 # Made again from the config, so not kept: what is shared, and what is large.
 SHARED = ("data", "encoder", "rules", "trainer", "peers", "trust", "dht", "mesh", "reference")
+MOST_SHARE = 0.05  # of the time that goes into snapshots: those of large fleets come more seldom
 MADE_WITH = ("qsynth", "torch", "pytorch-lightning", "numpy")
 
 
 class Snapshots:
     """Keep the newest snapshot of a simulation in a folder.
 
-    every_s: seconds of wall time between two.  digest: of the config that it is a run of.
+    every_s: seconds of wall time between two, more where one takes long.  digest: of the config that it is a run of.
     """
 
     def __init__(self, folder: Path, every_s: float, digest: bytes) -> None:
@@ -44,6 +45,7 @@ class Snapshots:
 
     def save(self, simulation: Simulation) -> None:
         """Write a snapshot.  Raises StateError; the one before stays then."""
+        began = time.monotonic()
         part = self.folder.with_name(self.folder.name + ".part")
         before = self.folder.with_name(self.folder.name + ".before")
         try:
@@ -66,7 +68,8 @@ class Snapshots:
             raise StateError(f"{self.folder}: cannot be written ({error})") from None
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise StateError(f"{self.folder}: a part cannot be kept ({error})") from None
-        self._next = time.monotonic() + self.every_s
+        took = time.monotonic() - began
+        self._next = time.monotonic() + max(self.every_s, took / MOST_SHARE)
 
     def load(self, plan: Plan) -> Simulation | None:
         """Return the newest snapshot, its fits under way again; None where there is none.

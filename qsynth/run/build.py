@@ -28,6 +28,7 @@ from qsynth.model import check_network, make_network
 from qsynth.node.outcome import Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
 from qsynth.partition import Share, deal, deal_further, held_by_nobody, newcomers
+from qsynth.placement.batched import learner_notes
 from qsynth.placement.config import Simulate
 from qsynth.placement.loggers import check_logger
 from qsynth.placement.plan import NodePlan, Plan
@@ -57,7 +58,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
     if isinstance(config.distill, ReferenceLogits):
         reference = public_set(config.distill, data, nodes, config.seed)
     notes = _check_packets(config, data, encoder.dimensions, nodes, reference)
-    return Plan(
+    plan = Plan(
         name=config.name,
         seed=config.seed,
         folder=folder,
@@ -78,6 +79,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         notes=(*notes, *_audit_notes(config, nodes)),
         publish=config.publish,
     )
+    return replace(plan, notes=(*plan.notes, *learner_notes(plan)))
 
 
 def _audit_notes(config: RunConfig, nodes: Sequence[NodePlan]) -> list[str]:

@@ -1,0 +1,262 @@
+"""Learners of one architecture that train in one computation: stacked parameters, one forward pass.
+
+The same steps as `TrainerLearner` on a stock Trainer, with the same batches and the same teaching;
+sums are taken in another order, so weights are equal to float tolerance, and bit for bit only with
+themselves.  Functional calls over stacked parameters: `torch.func` (Horace & Zou 2021).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+from torch.nn import functional as F
+
+from qsynth.model.classifier import Classifier
+from qsynth.synthesis.teach import Teaching
+from qsynth.types import CLASSES, LABELS
+
+CHUNK_FLOATS = 2**19  # of parameters that train at once: with their moments they stay in a cache
+
+
+@dataclass
+class Slot:
+    """One node's place: its samples, what it draws from, how far it is.
+
+    inputs: (n, *shape).  targets: (n,) or (n, K).  steps: that it has done.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int
+    loader: torch.Generator
+    teacher: torch.Generator
+    steps: int = 0
+    goal: int = 0
+    teaching: Teaching | None = None
+    order: list[Tensor] = field(default_factory=list)  # batches of this epoch that are left
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a snapshot keeps: generators by their state."""
+        states = {name: vars(self)[name].get_state() for name in ("loader", "teacher")}
+        return vars(self) | states
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a snapshot has kept."""
+        for name in ("loader", "teacher"):
+            made = torch.Generator()
+            made.set_state(state.pop(name))
+            state[name] = made
+        vars(self).update(state)
+
+    def batches(self, steps: int) -> Tensor:
+        """Return (steps, batch) rows, those that `ResumableLoader` would give."""
+        rows = []
+        for _ in range(steps):
+            if not self.order:
+                torch.empty((), dtype=torch.int64).random_(generator=self.loader)  # as an iterator
+                drawn = torch.randperm(len(self.inputs), generator=self.loader)
+                whole = len(drawn) // self.batch_size * self.batch_size
+                self.order = list(drawn[:whole].view(-1, self.batch_size))
+            rows.append(self.order.pop(0))
+        return torch.stack(rows)
+
+
+class BatchedLearners:
+    """Learners of one architecture, task and batch size.
+
+    template: a network of that architecture.  count: of nodes.  max_steps: of a schedule.
+    gradient_clip_norm: None for no clipping.
+    """
+
+    def __init__(
+        self, template: Classifier, count: int, max_steps: int,
+        gradient_clip_norm: float | None = None,
+    ) -> None:  # fmt: skip
+        self.slots: list[Slot] = []
+        self.clip, self.max_steps = gradient_clip_norm, max_steps
+        self._template = copy.deepcopy(template)
+        parameters = dict(template.named_parameters())
+        # Of all nodes, by name: (count, *shape); then the two moments of AdamW.
+        self.parameters = {k: torch.zeros(count, *p.shape) for k, p in parameters.items()}
+        self.moments = [
+            {k: torch.zeros(count, *p.shape) for k, p in parameters.items()} for _ in range(2)
+        ]
+        size = sum(p.numel() for p in parameters.values())
+        self.chunk = max(1, min(count, CHUNK_FLOATS // max(size, 1)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a snapshot keeps; the template's parameters are views of the others."""
+        kept = {k: v for k, v in vars(self).items() if k != "_template"}
+        template = copy.deepcopy(self._template)
+        for name, parameter in template.named_parameters():
+            parameter.data = torch.zeros(self.parameters[name].shape[1:])
+        return kept | {"_template": template}
+
+    def add(self, network: Classifier, slot: Slot) -> int:
+        """Take a node's network over; return its number.  Buffers are those of the template."""
+        number = len(self.slots)
+        self.slots.append(slot)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                self.parameters[name][number] = parameter
+        return number
+
+    def network(self, number: int) -> Classifier:
+        """Return a module with a node's parameters; it is theirs until the next call."""
+        for name, parameter in self._template.named_parameters():
+            parameter.data = self.parameters[name][number]
+        return self._template
+
+    def ask(self, number: int, steps: int, teaching: Teaching | None) -> None:
+        """Let a node train so many steps more, before `ready` is called."""
+        slot = self.slots[number]
+        slot.teaching, slot.goal = teaching, slot.steps + steps
+
+    def ready(self, number: int) -> None:
+        """See to it that a node has trained as asked; who waits as well trains with it."""
+        if self.slots[number].steps == self.slots[number].goal:
+            return
+        waiting = [n for n, slot in enumerate(self.slots) if slot.steps < slot.goal]
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for n in waiting:
+            alike.setdefault(_kind(self.slots[n]), []).append(n)
+        for members in alike.values():
+            for begin in range(0, len(members), self.chunk):
+                self._train(members[begin : begin + self.chunk])
+
+    def _train(self, numbers: list[int]) -> None:
+        """Do the steps that nodes of one kind wait for."""
+        slots = [self.slots[n] for n in numbers]
+        first = slots[0]
+        steps, teaching = first.goal - first.steps, first.teaching
+        rows = torch.tensor(numbers)
+        work = {k: p[rows].requires_grad_() for k, p in self.parameters.items()}
+        moments = [{k: m[rows] for k, m in each.items()} for each in self.moments]
+        optimizer = self._optimizer(work, moments, first.steps)
+        batches = self._batches(slots, steps)
+        lessons: Iterator[tuple[Tensor, Tensor]] = iter(())
+        weights = torch.zeros(len(slots))
+        if teaching is not None and teaching.weight:
+            lessons = _lessons(slots, steps)
+            weights = torch.tensor([s.teaching.weight * s.teaching.every_steps for s in slots])  # type: ignore[union-attr]
+        for at, (inputs, targets) in enumerate(batches):
+            losses = self._losses(work, inputs, targets)
+            done = first.steps + at
+            if teaching is not None and teaching.weight and done % teaching.every_steps == 0:
+                losses = losses + weights * self._losses(work, *next(lessons))
+            gradients = torch.autograd.grad(losses.sum(), list(work.values()))
+            self._step(optimizer, list(work.values()), list(gradients), done)
+        for name in work:
+            self.parameters[name][rows] = work[name].detach()
+            for kept, each in zip(self.moments, moments, strict=True):
+                kept[name][rows] = each[name]
+        for slot in slots:
+            slot.steps = slot.goal
+
+    def _batches(self, slots: Sequence[Slot], steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = torch.stack([slot.batches(steps) for slot in slots])  # (nodes, steps, batch)
+        inputs = _padded([slot.inputs for slot in slots])
+        targets = _padded([slot.targets for slot in slots])
+        node = torch.arange(len(slots))[:, None]
+        for step in range(steps):
+            yield inputs[node, rows[:, step]], targets[node, rows[:, step]]
+
+    def _losses(self, work: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return (nodes,) losses of (nodes, batch, ...) inputs and targets."""
+        template = self._template
+
+        def forward(parameters: dict[str, Tensor], batch: Tensor) -> Tensor:
+            logits: Tensor = functional_call(template, parameters, (batch,))
+            return logits
+
+        logits = vmap(forward)(work, inputs)
+        kind = template.kind
+        flat, wanted = logits.flatten(0, 1), targets.flatten(0, 1)
+        if kind == CLASSES:
+            each = F.cross_entropy(flat, wanted, reduction="none")
+        elif kind == LABELS:
+            each = F.binary_cross_entropy_with_logits(flat, wanted, reduction="none")
+        else:
+            each = F.mse_loss(flat, wanted, reduction="none")
+        losses: Tensor = each.reshape(len(logits), -1).mean(dim=1)
+        return losses
+
+    def _optimizer(
+        self, work: dict[str, Tensor], moments: list[dict[str, Tensor]], done: int
+    ) -> torch.optim.AdamW:
+        """Return torch's AdamW (Loshchilov & Hutter 2019) over all nodes, where they had been."""
+        template = self._template
+        optimizer = torch.optim.AdamW(
+            work.values(), template.learning_rate, weight_decay=template.weight_decay, fused=True
+        )
+        for name, weight in work.items():
+            optimizer.state[weight] = {
+                "step": torch.tensor(float(done)), "exp_avg": moments[0][name],
+                "exp_avg_sq": moments[1][name],
+            }  # fmt: skip
+        return optimizer
+
+    def _step(
+        self, optimizer: torch.optim.AdamW, weights: list[Tensor], gradients: list[Tensor],
+        done: int,
+    ) -> None:  # fmt: skip
+        """Do an optimizer step, after each node's clipping."""
+        if self.clip is not None:
+            norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+            scale = (self.clip / (norms + 1e-6)).clamp(max=1.0)
+            gradients = [g * scale.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
+        if self._template.schedule == "cosine":
+            share = (1.0 + math.cos(math.pi * done / self.max_steps)) / 2.0
+            optimizer.param_groups[0]["lr"] = self._template.learning_rate * share
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient.contiguous()  # the fused kernel goes by memory, not by strides
+        optimizer.step()
+
+
+def _kind(slot: Slot) -> tuple[Any, ...]:
+    """Return what slots must have in common to take their steps together."""
+    teaching = slot.teaching
+    taught: tuple[Any, ...] = ()
+    if teaching is not None and teaching.weight:
+        size = min(teaching.batch_size, len(teaching.inputs))
+        taught = size, teaching.every_steps, teaching.offsets is not None
+    return slot.steps, slot.goal, slot.batch_size, taught
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    """Return (nodes, most rows, ...); rows that a node does not have are never asked for."""
+    most = max(len(part) for part in parts)
+    made = parts[0].new_zeros(len(parts), most, *parts[0].shape[1:])
+    for at, part in enumerate(parts):
+        made[at, : len(part)] = part
+    return made
+
+
+def _lessons(slots: Sequence[Slot], steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what teaches the nodes, at each step that has a lesson."""
+    pools = [slot.teaching for slot in slots if slot.teaching is not None]
+    first = slots[0]
+    every = pools[0].every_steps
+    lessons = sum((first.steps + at) % every == 0 for at in range(steps))
+    drawn = [
+        torch.stack([
+            torch.randint(
+                len(pool.inputs), (min(pool.batch_size, len(pool.inputs)),), generator=slot.teacher
+            )
+            for _ in range(lessons)
+        ])
+        for slot, pool in zip(slots, pools, strict=True)
+    ]  # fmt: skip
+    rows = torch.stack(drawn)
+    inputs = _padded([pool.inputs for pool in pools])
+    targets = _padded([pool.targets for pool in pools])
+    node = torch.arange(len(slots))[:, None]
+    for at in range(lessons):
+        yield inputs[node, rows[:, at]], targets[node, rows[:, at]]
