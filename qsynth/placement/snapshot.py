@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 # Made again from the config, so not kept: what is shared, and what is large.
 SHARED = ("data", "encoder", "rules", "trainer", "peers", "trust", "dht", "mesh", "reference")
-MOST_SHARE = 0.05  # of the time that goes into snapshots: those of large fleets come more seldom
+# Of the time that goes into snapshots: those of large fleets come more seldom.
+MOST_SHARE = 0.05
 MADE_WITH = ("qsynth", "torch", "pytorch-lightning", "numpy")
 
 
 class Snapshots:
     """Keep the newest snapshot of a simulation in a folder.
 
-    every_s: seconds of wall time between two, more where one takes long.  digest: of the config that it is a run of.
+    every_s: seconds of wall time between two, more where one takes long.  digest: of the config
+    that it is a run of.
     """
 
     def __init__(self, folder: Path, every_s: float, digest: bytes) -> None:
