@@ -30,6 +30,7 @@ from qsynth.similarity.config import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
 from qsynth.synthesis.config import check_rules
 from qsynth.trust.config import OPTIONS as TRUST
+from qsynth.trust.config import check_ids
 
 GROUPS: dict[str, dict[str, type]] = {
     "task": TASK,
@@ -50,7 +51,7 @@ GROUPS: dict[str, dict[str, type]] = {
 }
 
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
 
 
@@ -113,6 +114,7 @@ def _check_together(config: RunConfig) -> None:
             "partition.unlabelled_per_node=1200, or data.unlabelled with data=arrays"
         )
     check_peers(config.peers, config.distill)
+    check_ids(config.trust)
     _check_sizes(config)
     if config.placement.name == "processes" and config.mesh.name == "memory":
         raise ConfigError(

@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
 def explained(word: str) -> list[str]:
     """Return lines on a word.  Raises ConfigError where nothing is known of it."""
     settings = known_settings()
-    if word in ("exit", "exit_code", "exit_codes"):
+    if word in ("exit", "exits", "exit_code", "exit_codes"):
         return [f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items()]
     if word in EXIT_CODES:
         return [f"exit code {word}: {EXIT_CODES[word]}"]

@@ -142,6 +142,7 @@ def _certificate(words: list[str]) -> int:
     """Tell and write what the node in --home has gained, on its audit samples."""
     given = _given(words)
     sys.path.insert(0, "")
+    from qsynth.placement.serving import Card
     from qsynth.recipe.pinned import sha256
     from qsynth.run.build import build
     from qsynth.run.certificate import certify, told
@@ -150,6 +151,10 @@ def _certificate(words: list[str]) -> int:
     if given.share >= len(plan.nodes):
         raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
     node = plan.nodes[given.share]
+    if not (plan.node_folder(node) / "predictor.pt").exists():
+        card = Card.load(given.home, None)
+        whose = f"it holds {card.name}: give its --share" if card else "no node has trained there"
+        raise ConfigError(f"--share={given.share}: {given.home} has no {node.name}; {whose}")
     made = next(m for m in certify(plan, sha256(given.recipe)) if m["node"] == node.name)
     if given.json:
         print(json.dumps(made))

@@ -18,6 +18,8 @@ def main(words: list[str]) -> int:
     if len(options.overrides) > 1:
         raise ConfigError("runs: takes one folder, e.g. qsynth runs runs")
     folder = Path(options.overrides[0] if options.overrides else DEFAULT).expanduser()
+    if options.overrides and not folder.is_dir():
+        raise ConfigError(f"runs {folder}: no such folder")
     rows = [_row(path) for path in sorted(folder.glob("*")) if (path / "config.yaml").exists()]
     if options.json:
         print(json.dumps(rows))

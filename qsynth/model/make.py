@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,5 +75,9 @@ def _own(config: Module, task: Task, path: str) -> pl.LightningModule:
         network = made(**config.arguments)
     except TypeError as error:
         raise ConfigError(f"{path}.arguments: {error}") from None
+    except Exception as error:  # the user's own code may raise anything
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename}:{last.lineno}"
+        raise ConfigError(f"{path}.target={config.target}: {error!r} ({where})") from None
     check_network(network, task, path)
     return network

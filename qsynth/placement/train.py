@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import random
+import signal
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,6 +42,7 @@ from qsynth.synthesis.teach import Teaching
 from qsynth.types import Fingerprint, NodeId
 
 Result = TypeVar("Result")
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 # Lightning's advice that does not apply to nodes that share two cores.
 ADVICE: tuple[str, ...] = (
@@ -52,6 +56,14 @@ def single_threaded() -> None:
     """Give this process one compute thread: nodes share cores, and bits stay the same."""
     torch.set_num_threads(1)
     threadpool_limits(limits=1)
+
+
+def begin_worker() -> None:
+    """Begin a forked worker: one compute thread, and no life of its own after its parent's."""
+    single_threaded()
+    if sys.platform == "linux":
+        # Nobody reads what it would go on for.  Lightning would catch a SIGTERM.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def make_study(plan: Plan, node: NodePlan) -> Study | TargetStudy:

@@ -117,7 +117,8 @@ def _sort(
 def _check_syntax(argument: str) -> None:
     try:
         parsed = OverridesParser.create().parse_override(argument)
-    except HydraException as error:
+        parsed.value()
+    except (HydraException, ValueError) as error:
         value = argument.partition("=")[2]
         rule = _first_line(error)
         if any(value.count(a) != value.count(b) for a, b in ("[]", "{}", "()")):

@@ -35,8 +35,9 @@ TRAINER_ARGUMENTS = frozenset({
     "gradient_clip_algorithm", "limit_train_batches", "precision",
 })  # fmt: skip
 MOST_DEEP = 32
+MOST_DEFAULTS = 128  # each is composed: many take minutes
 OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 TOKENS = {
     yaml.AnchorToken: "an anchor",
     yaml.AliasToken: "an alias",
@@ -57,6 +58,8 @@ def lint_text(
     text: str, source: str, trusted: frozenset[str] = frozenset()
 ) -> dict[str, Any]:  # fmt: skip
     """Return the values of a recipe's text; `source` is named where it is refused."""
+    if len(text.encode()) > MAX_BYTES:
+        raise RecipeError(f"{source}: a recipe has at most {MAX_BYTES} bytes")
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             for kind, what in TOKENS.items():
@@ -99,7 +102,7 @@ def lint_overrides(
             continue
         try:
             value = OverridesParser.create().parse_override(f"{key}={text}").value()
-        except HydraException as error:
+        except (HydraException, ValueError) as error:
             first = str(error).splitlines()[0]
             raise RecipeError(f"{source}: {word}: {first}") from None
         nested: Any = value
@@ -190,6 +193,8 @@ def _leaves(name: str) -> bool:
 def _check_defaults(source: str, defaults: Any) -> None:
     if not isinstance(defaults, list):
         raise RecipeError(f"{source}: defaults must be a list")
+    if len(defaults) > MOST_DEFAULTS:
+        raise RecipeError(f"{source}: {len(defaults)} defaults, at most {MOST_DEFAULTS}")
     for entry in defaults:
         if not isinstance(entry, (str, dict)):
             raise RecipeError(f"{source}: defaults: {entry}: must be group: option")

@@ -15,7 +15,7 @@ from typing import Any
 from qsynth.errors import ConfigError, RecipeError
 
 LOCK, FOLDER = Path("qsynth.lock"), Path("qsynth-recipes")
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
 def sha256(data: bytes) -> str:

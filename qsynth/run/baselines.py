@@ -31,7 +31,7 @@ from qsynth.errors import ConfigError
 from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.train import fit, make_participant, no_exchange, quietly, single_threaded
+from qsynth.placement.train import begin_worker, fit, make_participant, no_exchange, quietly
 from qsynth.run.curves import Curve, Point
 from qsynth.run.evaluate import Evaluator, Score, is_balanced
 from qsynth.schema import changes
@@ -106,7 +106,7 @@ def _run(plan: Plan, arm: str, features: Features | None) -> dict[str, Any]:
     try:
         # Forked: data and imports are shared; nothing here opens a socket.
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(workers, context, initializer=single_threaded) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=begin_worker) as pool:
             results = list(pool.map(_one, tasks))
     finally:
         _shared.clear()

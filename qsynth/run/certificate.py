@@ -21,7 +21,7 @@ from qsynth.node.export import load_predictor
 from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.train import fit, make_participant, quietly, single_threaded
+from qsynth.placement.train import begin_worker, fit, make_participant, quietly
 from qsynth.run.baselines import arm_digest, kept, unlogged
 from qsynth.run.build import LEAST_AUDITED
 from qsynth.synthesis import Predictor
@@ -62,7 +62,7 @@ def _alone(plan: Plan, nodes: list[NodePlan]) -> list[list[bool]]:
     """Return which audit samples each node answers rightly where it has trained without peers."""
     _shared[:] = [plan]
     try:
-        with ProcessPoolExecutor(2, get_context("fork"), initializer=single_threaded) as pool:
+        with ProcessPoolExecutor(2, get_context("fork"), initializer=begin_worker) as pool:
             return list(pool.map(_one, nodes))
     finally:
         _shared.clear()

@@ -20,7 +20,7 @@ from qsynth.data import DataSet, load_data
 from qsynth.distill.reference_logits import reference_digest
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
-from qsynth.placement.train import single_threaded
+from qsynth.placement.train import begin_worker
 from qsynth.run.arms import arm_values, run_mesh
 from qsynth.run.baselines import RULES_VERSION, Features, is_kept, kept, run_arm, source_digests
 from qsynth.run.build import build
@@ -45,7 +45,7 @@ def compare(
     seed is there.  Raises ConfigError for a rival that the fleet cannot have.
     """
     config = replace(config, placement=Simulate())
-    single_threaded()
+    begin_worker()
     data = load_data(config.data, config.task)
     plans = {seed: build(replace(config, seed=seed), Path(), data) for seed in seeds}
     for name in arms:
@@ -124,7 +124,7 @@ def _run_mesh(
     try:
         context = multiprocessing.get_context("fork")
         workers = max(1, min(os.cpu_count() or 1, len(missing)))
-        with ProcessPoolExecutor(workers, context, initializer=single_threaded) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=begin_worker) as pool:
             running: dict[Future[dict[str, Any]], tuple[str, int]] = {
                 pool.submit(_job, job, names[job]): job for job in missing
             }

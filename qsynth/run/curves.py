@@ -94,9 +94,9 @@ def read_curves(folder: Path) -> tuple[dict[str, Curves], bool]:
     """Return the curves of a run by arm, mesh and alone, and whether the run had ended."""
     try:
         kept = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {arm: dict(kept[arm]) for arm in ("mesh", "alone")}, bool(kept["whole"])
+    except (OSError, ValueError, KeyError, TypeError):
         return {"mesh": {}, "alone": {}}, False
-    return {arm: kept[arm] for arm in ("mesh", "alone")}, kept["whole"]
 
 
 def _points(plan: Plan, node: NodePlan, evaluator: Evaluator) -> list[Point]:

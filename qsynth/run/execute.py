@@ -118,6 +118,8 @@ def report(config: RunConfig, folder: Path) -> dict[str, Any]:
         times = json.loads((folder / "times.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         times = {}  # the runner has died: nobody knows the wall time
+    if not isinstance(times, dict):
+        raise DataError(f"{folder}/times.json: must hold an object; take it away")
     summary = summarise_run(plan, config.recipe, config.baselines, times)
     _write_page(config, plan, summary)
     return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from typing import Any
 
@@ -26,9 +27,11 @@ def read_results(plan: Plan) -> dict[str, dict[str, Any]]:
     for node in plan.nodes:
         try:
             text = (plan.node_folder(node) / "result.json").read_text(encoding="utf-8")
-            results[node.name] = json.loads(text)
+            result = json.loads(text)
         except (OSError, ValueError):
             continue
+        if isinstance(result, dict) and "status" in result:
+            results[node.name] = result
     return results
 
 
@@ -73,7 +76,8 @@ def summarise_run(
 
 
 def _is_whole(plan: Plan, node: NodePlan) -> bool:
-    return (plan.node_folder(node) / "predictor.pt").exists()
+    """Return whether a node has left a predictor, and not a torn one."""
+    return zipfile.is_zipfile(plan.node_folder(node) / "predictor.pt")
 
 
 def _failures(plan: Plan, results: dict[str, dict[str, Any]]) -> list[dict[str, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from qsynth.errors import ConfigError
 from qsynth.schema import setting
 
 
@@ -20,3 +22,13 @@ class Checks:
 
 
 OPTIONS: dict[str, type] = {"checks": Checks}
+
+
+def check_ids(config: Checks) -> None:
+    """Raise ConfigError where what names a node is no id: it would shut out the wrong ones."""
+    for key in ("allow", "deny"):
+        for name in getattr(config, key):
+            if not re.fullmatch("[0-9a-f]{64}", name):
+                raise ConfigError(
+                    f"trust.{key}=[{name}]: must be the 64 digits of `qsynth node id`"
+                )

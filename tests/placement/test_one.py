@@ -144,6 +144,8 @@ def test_a_node_on_duty_gets_a_certificate_too(tmp_path: Path, capsys) -> None:
     assert made["identity"] in page.read_text()
     assert main([*words[:4], "--share", "99", *SMALL, *own]) == 2
     assert "the fleet has 8 shares" in capsys.readouterr().err
+    assert main([*words[:4], *SMALL, *own]) == 2
+    assert "give its --share" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

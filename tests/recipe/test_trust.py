@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import zipfile
@@ -24,6 +25,10 @@ GOOD = "# A recipe of somebody's.\ndefaults:\n  - override /data: digits\nname: 
 
 # One for each way in that we know, and some that look like one.
 MALICIOUS = {
+    "a name with a line of its own": 'name: "abc\\n"\n',
+    "defaults that take minutes": "defaults:\n"
+    + "".join(f"  - /model@fleet.g{n}.model: mlp\n" for n in range(1500)),
+    "a number of many digits": "# " + "9" * 70_000 + "\n",
     "hydra settings": "hydra:\n  run:\n    dir: /tmp\n",
     "hydra callbacks": "hydra:\n  callbacks:\n    x:\n      _target_: os.system\n",
     "hydra by a dotted key": "hydra.run.dir: /tmp\n",
@@ -343,3 +348,16 @@ def test_a_lock_does_not_write_over_a_recipe(here, capsys) -> None:
     words = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8"]
     assert main(["recipe", "lock", *words, "--out", "mine.lock"]) == 2
     assert (here / "recipe.yaml").read_text() == "precious: 1\n"
+
+
+def test_what_a_lock_says_cannot_write_on_a_terminal(tmp_path, capsys) -> None:
+    for override in ('fleet.mlp.count="\x1b[2Jpwn"', "\x1b[31mred=1", "seed=1\nfolder=/x",
+                     "fleet.mlp.count=" + "9" * 5000):  # fmt: skip
+        pack = tmp_path / "theirs.qpack"
+        digest = hashlib.sha256(GOOD.encode()).hexdigest()
+        pack.write_bytes(write_pack(GOOD.encode(), {"recipe_sha256": digest,
+                                                    "overrides": [override]}, ""))  # fmt: skip
+        assert main(["run", "--locked", str(pack)]) in (2, 3)
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1, said
+        assert "\x1b" not in said

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -315,3 +319,62 @@ def test_pairs_are_directed_and_counted_once() -> None:
 
 def test_compose_is_pure() -> None:
     assert compose(["seed=2"]).config == compose(["seed=2"]).config
+
+
+def test_accuracy_over_time_is_measured_in_the_mesh_and_alone(run) -> None:
+    summary, folder = run
+    kept = json.loads((folder / "curves.json").read_text())
+    assert kept["whole"] is True
+    assert not list(folder.glob("nodes/*/points"))
+    names = {row["name"] for row in summary["per_node"]}
+    for arm in ("mesh", "alone"):
+        assert set(kept[arm]) == names
+        for points in kept[arm].values():
+            assert [point[0] for point in points] == [0, 1, 2, 3, 4]
+            values = [value for point in points for value in point[1:] if value is not None]
+            assert all(0.0 <= value <= 1.0 for value in values)
+            assert len(values) == 2 * len(points), "no true groups here"
+    for row in summary["per_node"]:  # digits have fewer test samples than a point is measured on
+        assert kept["mesh"][row["name"]][-1][1] == pytest.approx(row["own"], abs=1e-4)
+        assert kept["alone"][row["name"]][-1][1] == pytest.approx(row["alone"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [("curves.json", "[]", 0), ("curves.json", '{"a": 1}', 0), ("times.json", "[]", 2),
+     ("nodes/cnn-0/result.json", "[]", 0), ("nodes/cnn-0/result.json", '{"a": 1}', 0),
+     ("nodes/cnn-0/predictor.pt", "torn", 0)],
+)  # fmt: skip
+def test_a_report_goes_by_what_is_whole(run, tmp_path, capsys, name, text, code) -> None:
+    shutil.copytree(run[1], tmp_path / "run")
+    (tmp_path / "run" / name).write_text(text)
+    assert main(["report", str(tmp_path / "run"), "--quiet"]) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert ("times.json" in said) == (code == 2)
+
+
+@pytest.mark.slow
+def test_workers_of_a_comparison_end_with_it(tmp_path) -> None:
+    words = ["compare", "+recipe=digits_mesh", "arms=[local,semantic]", "seeds=[0,1]", *SMALL[:3],
+             "trainer.max_steps=100000", f"folder={tmp_path}", "placement=simulate"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "qsynth", *words],
+                               stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # fmt: skip
+    children: set[int] = set()
+    try:
+        deadline = time.monotonic() + 60.0
+        while len(children) < 2 and time.monotonic() < deadline:
+            assert process.poll() is None
+            listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            children = {int(pid) for pid in listed.split()}
+            time.sleep(0.1)
+        time.sleep(1.0)  # until they have begun
+    finally:
+        process.kill()
+        process.wait()
+    assert len(children) >= 2
+    deadline = time.monotonic() + 20.0
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists()
+                and Path(f"/proc/{pid}/cmdline").read_bytes()]  # fmt: skip
