@@ -91,14 +91,6 @@ class BatchedLearners:
         size = sum(p.numel() for p in parameters.values())
         self.chunk = max(1, min(count, CHUNK_FLOATS // max(size, 1)))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a snapshot keeps; the template's parameters are views of the others."""
-        kept = {k: v for k, v in vars(self).items() if k != "_template"}
-        template = copy.deepcopy(self._template)
-        for name, parameter in template.named_parameters():
-            parameter.data = torch.zeros(self.parameters[name].shape[1:])
-        return kept | {"_template": template}
-
     def add(self, network: Classifier, slot: Slot) -> int:
         """Take a node's network over; return its number.  Buffers are those of the template."""
         number = len(self.slots)
@@ -110,8 +102,10 @@ class BatchedLearners:
 
     def network(self, number: int) -> Classifier:
         """Return a module with a node's parameters; it is theirs until the next call."""
-        for name, parameter in self._template.named_parameters():
-            parameter.data = self.parameters[name][number]
+        # Copied: a view would be written with the parameters of all.
+        with torch.no_grad():
+            for name, parameter in self._template.named_parameters():
+                parameter.copy_(self.parameters[name][number])
         return self._template
 
     def ask(self, number: int, steps: int, teaching: Teaching | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 
+from qsynth.errors import StateError
 from qsynth.model.config import Module
 from qsynth.node.export import save_predictor
 from qsynth.node.node import Node
@@ -20,12 +21,16 @@ from qsynth.placement.plan import NodePlan, Plan
 def write_predictor(
     plan: Plan, node: NodePlan, participant: Participant, network: LightningModule
 ) -> float:
-    """Write predictor and checkpoint; return the head's weight."""
+    """Write predictor and checkpoint; return the head's weight.  Raises StateError."""
     folder = plan.node_folder(node)
     predictor = participant.predictor(network)
     model = {} if isinstance(node.model, Module) else asdict(node.model)
-    save_predictor(predictor, folder / "predictor.pt", asdict(plan.encoder_config), model)
-    torch.save({"state_dict": network.state_dict()}, folder / "checkpoint.ckpt")
+    try:
+        save_predictor(predictor, folder / "predictor.pt", asdict(plan.encoder_config), model)
+        torch.save({"state_dict": network.state_dict()}, folder / "checkpoint.ckpt")
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
+        first = str(error).splitlines()[0]
+        raise StateError(f"{folder}: its predictor cannot be written ({first})") from None
     weight: Any = predictor.head_weight
     return float(weight)
 

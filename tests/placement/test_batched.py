@@ -26,6 +26,9 @@ def test_packets_are_those_of_trainers_and_weights_are_near(tmp_path: Path, more
     assert digests(tmp_path / "single") == digests(tmp_path / "batched")
     one, two = weights(tmp_path / "single"), weights(tmp_path / "batched")
     assert one.keys() == two.keys()
+    for path in tmp_path.glob("batched/nodes/*/predictor.pt"):
+        other = tmp_path / "single" / path.relative_to(tmp_path / "batched")
+        assert path.stat().st_size < 1.1 * other.stat().st_size, "of all nodes"
     for key, value in one.items():
         # Pooled maxima of digits' empty corners are ties that rounding may break.
         if not key.startswith("cnn") and "temperature" not in key:
