@@ -4,7 +4,8 @@
         [--write]
 
 Each row is one run of the recipe scaling_law (the whole mesh, simulated; the same data a node);
-rows already in ROWS.jsonl are not measured again.  1,024 nodes take ten minutes and 3 GiB.
+rows already in ROWS.jsonl are not measured again.  1,024 nodes take a quarter of an
+hour and 3 GiB.
 """
 
 from __future__ import annotations
