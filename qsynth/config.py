@@ -121,7 +121,7 @@ def _check_together(config: RunConfig) -> None:
             "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
         )
     drift, steps = getattr(config.partition, "drift_period", None), config.trainer
-    periods = -(-steps.max_steps // steps.period_steps)
+    periods = steps.periods
     if drift is not None and drift >= periods:
         raise ConfigError(
             f"partition.drift_period={drift}: must be < {periods}, the periods of the run"

@@ -68,6 +68,11 @@ class RunError(QsynthError):
     """Say why a run failed."""
 
 
+def printable(text: str) -> str:
+    """Return somebody's words as one line that cannot write on a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def nearest_spelling(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for the nearest known word, or the list of known words."""
     names = sorted(known)

@@ -199,8 +199,10 @@ def _learner(values: dict[str, str], as_json: bool) -> int:
     steps = number("--steps", values["--steps"], 1, 1_000_000)
     samples = number("--samples", values["--samples"], 1, 1_000_000)
     seed = number("--seed", values["--seed"], 0, 2**31)
-    (model,) = _words("--model", values["--model"].split(",")[0], MODELS)
+    models = _words("--model", values["--model"], MODELS)
+    if len(models) != 1:
+        raise ConfigError(f"--model={values['--model']}: must be one model")
     from qsynth.bench.learner import measure
 
-    _print_pairs(measure(nodes, steps, samples, model, seed), as_json)
+    _print_pairs(measure(nodes, steps, samples, models[0], seed), as_json)
     return 0

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from qsynth.cli.help import HELP, VERBS, told
-from qsynth.errors import QsynthError, nearest_spelling
+from qsynth.errors import QsynthError, nearest_spelling, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(verb, rest)
     except QsynthError as error:
-        print(f"qsynth: {shown(str(error))}", file=sys.stderr)
+        print(f"qsynth: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         print(f"qsynth: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -43,11 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def shown(text: str) -> str:
-    """Return a message as one line: what somebody has sent cannot write on a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _dispatch(verb: str, rest: list[str]) -> int:

@@ -19,6 +19,7 @@ from qsynth.run.config import RunConfig
 from qsynth.types import config_digest
 
 if TYPE_CHECKING:
+    from qsynth.placement.plan import NodePlan, Plan
     from qsynth.placement.serving import Settings
 
 VERBS = ("up", "id", "keys", "withdraw", "forget", "certificate")
@@ -134,8 +135,19 @@ def _given(words: list[str]) -> _Given:
     rules = Rules(config.distill, config.similarity, config.synthesis)
     settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh, config.publish)
     made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
-    recipe = composed.recipe_path.read_bytes() if composed.recipe_path else b""
-    return _Given(home, int(share), config, settings, made_from, tell, recipe, options.json)
+    return _Given(
+        home, int(share), config, settings, made_from, tell, composed.recipe, options.json
+    )
+
+
+def _planned(given: _Given) -> tuple[Plan, NodePlan]:
+    """Return the plan, and the node that is meant.  Raises ConfigError where it has none."""
+    from qsynth.run.build import build
+
+    plan = build(given.config, given.home)
+    if given.share >= len(plan.nodes):
+        raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
+    return plan, plan.nodes[given.share]
 
 
 def _certificate(words: list[str]) -> int:
@@ -144,13 +156,10 @@ def _certificate(words: list[str]) -> int:
     sys.path.insert(0, "")
     from qsynth.placement.serving import Card
     from qsynth.recipe.pinned import sha256
-    from qsynth.run.build import build
     from qsynth.run.certificate import certify, told
 
-    plan = replace(build(given.config, given.home), publish="auto")  # it asks and sends nothing
-    if given.share >= len(plan.nodes):
-        raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
-    node = plan.nodes[given.share]
+    plan, node = _planned(given)
+    plan = replace(plan, publish="auto")  # it asks and sends nothing
     if not (plan.node_folder(node) / "predictor.pt").exists():
         card = Card.load(given.home, None)
         whose = f"it holds {card.name}: give its --share" if card else "no node has trained there"
@@ -174,14 +183,8 @@ def _up(words: list[str]) -> int:
     serving = Serving(card, given.settings, given.home, given.tell) if card else None
     try:
         from qsynth.placement.one import card_of, check_card, run_one
-        from qsynth.run.build import build
 
-        plan = build(given.config, given.home)
-        if given.share >= len(plan.nodes):
-            raise ConfigError(
-                f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0"
-            )
-        node = plan.nodes[given.share]
+        plan, node = _planned(given)
         fresh = card_of(plan, node, given.made_from)
         check_card(fresh, card or fresh)
         serving = serving or Serving(fresh, given.settings, given.home, given.tell)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qsynth.cli.options import Options, parse
-from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.errors import ConfigError, nearest_spelling, printable
 from qsynth.recipe.finder import find_recipe, recipe_files, title
 from qsynth.recipe.pinned import pin, pinned_files, sha256
 
@@ -119,7 +119,7 @@ def _add(options: Options) -> int:
         print("what its sender says of it:")
     for line in readme.splitlines()[:4]:
         # Somebody's words, on a terminal: they cannot hide what follows.
-        print("  | " + "".join(c if c.isprintable() else "?" for c in line))
+        print("  | " + printable(line))
     print(f"look at it: qsynth recipe show {name}; what it costs: qsynth plan +recipe={name}")
     return 0
 
@@ -168,7 +168,7 @@ def _lock(options: Options) -> int:
     from qsynth.run.build import build
     from qsynth.run.lock import make_lock
 
-    recipe = composed.recipe_path.read_bytes() if composed.recipe_path else b""
+    recipe = composed.recipe
     lock = make_lock(build(composed.config, Path()), composed.values, composed.overrides, recipe)
     text = json.dumps(lock, indent=1)
     if "--out" not in options.own:

@@ -57,7 +57,7 @@ class Display:
         if self._followed is None:
             self._followed = Followed(plan.folder)
         self._followed.read(node.name for node in plan.nodes)
-        periods = -(-plan.trainer.max_steps // plan.trainer.period_steps)
+        periods = plan.trainer.periods
         self.show(self._followed, plan.name, periods, seconds)
 
     def show(self, followed: Followed, name: str, periods: int, seconds: float) -> None:

@@ -7,7 +7,6 @@ themselves.  Functional calls over stacked parameters: `torch.func` (Horace & Zo
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +80,7 @@ class BatchedLearners:
     ) -> None:  # fmt: skip
         self.slots: list[Slot] = []
         self.clip, self.max_steps = gradient_clip_norm, max_steps
-        self._template = copy.deepcopy(template)
+        self._template = template  # its parameters are whose it is asked for
         parameters = dict(template.named_parameters())
         # Of all nodes, by name: (count, *shape); then the two moments of AdamW.
         self.parameters = {k: torch.zeros(count, *p.shape) for k, p in parameters.items()}
@@ -220,7 +219,7 @@ def _kind(slot: Slot) -> tuple[Any, ...]:
     taught: tuple[Any, ...] = ()
     if teaching is not None and teaching.weight:
         size = min(teaching.batch_size, len(teaching.inputs))
-        taught = size, teaching.every_steps, teaching.offsets is not None
+        taught = size, teaching.every_steps
     return slot.steps, slot.goal, slot.batch_size, taught
 
 

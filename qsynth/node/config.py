@@ -28,5 +28,10 @@ class Trainer:
     )  # fmt: skip
     arguments: dict[str, Any] = setting({}, "further keyword arguments of Lightning's Trainer")
 
+    @property
+    def periods(self) -> int:
+        """Return how many periods a fit has; the last may be shorter."""
+        return -(-self.max_steps // self.period_steps)
+
 
 OPTIONS: dict[str, type] = {"steps": Trainer}

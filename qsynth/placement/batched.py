@@ -17,7 +17,6 @@ from qsynth.node.batched import BatchedLearners, Slot
 from qsynth.node.outcome import Outcome
 from qsynth.placement.finish import write_predictor
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.points import last_period
 from qsynth.placement.simulated import SimulatedNode
 from qsynth.placement.train import seed_node
 from qsynth.trust import Admitted
@@ -137,7 +136,7 @@ class BatchedNode(SimulatedNode):
             slot.inputs[:] = torch.from_numpy(after.train_x[: len(slot.inputs)])
             slot.targets[:] = torch.from_numpy(after.train_y[: len(slot.targets)])
         teaching = self._exchange(period, self.learners.network(self.slot).train())
-        if period < last_period(trainer):
+        if period < trainer.periods:
             steps = min(trainer.period_steps, trainer.max_steps - slot.steps)
             self.learners.ask(self.slot, steps, teaching)
             return

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 
 from qsynth.errors import StateError
+from qsynth.model import make_network
 from qsynth.model.config import Module
-from qsynth.node.export import save_predictor
+from qsynth.node.export import load_predictor, save_predictor
 from qsynth.node.node import Node
 from qsynth.node.participant import Participant
 from qsynth.node.recorder import Recorder, write_json
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.synthesis import Predictor
 
 
 def write_predictor(
@@ -33,6 +36,12 @@ def write_predictor(
         raise StateError(f"{folder}: its predictor cannot be written ({first})") from None
     weight: Any = predictor.head_weight
     return float(weight)
+
+
+def read_predictor(plan: Plan, node: NodePlan, path: Path | None = None) -> Predictor:
+    """Return what a node has left, or another predictor of it.  Raises DataError."""
+    own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
+    return load_predictor(path or plan.node_folder(node) / "predictor.pt", own)
 
 
 def write_result(

@@ -15,7 +15,6 @@ from qsynth.placement.checkpoint import Checkpoints, StoppedError
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.points import last_period
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
 from qsynth.synthesis.teach import Teaching
@@ -74,7 +73,7 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
         return teaching
 
     network = quietly(partial(fit, plan, node, exchange, checkpoints))
-    period = last_period(plan.trainer)
+    period = plan.trainer.periods
     shown, trained = None, False
     while not serving.stop.is_set():
         host.check()

@@ -18,14 +18,9 @@ from qsynth.synthesis.teach import Teaching
 FOLDER = "points"  # of a node's folder
 
 
-def last_period(trainer: Trainer) -> int:
-    """Return the number of the last period, that of the predictor in the end."""
-    return -(-trainer.max_steps // trainer.period_steps)
-
-
 def shown_periods(trainer: Trainer) -> list[int]:
     """Return the periods that a report shows before the last, evenly spaced from the first on."""
-    spaced = np.linspace(0, last_period(trainer), trainer.curve_points, endpoint=False)
+    spaced = np.linspace(0, trainer.periods, trainer.curve_points, endpoint=False)
     return sorted({int(period) for period in spaced})
 
 

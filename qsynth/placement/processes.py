@@ -37,7 +37,7 @@ from qsynth.node.state import State, in_use
 from qsynth.placement.checkpoint import Checkpoints
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.points import keeping, last_period
+from qsynth.placement.points import keeping
 from qsynth.placement.scheduling import ask_long_slices
 from qsynth.placement.train import (
     fit,
@@ -182,7 +182,7 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     checkpoints = Checkpoints(folder / "fit.ckpt", plan.trainer.checkpoint_s, _NEVER)
     network = quietly(partial(fit, plan, node, keeping(plan, node, participant), checkpoints))
     if participant.synthesis is None:  # the fit had ended in an earlier life
-        participant.exchange(last_period(plan.trainer), network)
+        participant.exchange(plan.trainer.periods, network)
     weight = write_predictor(plan, node, participant, network)
     host.note([{"event": "finished"}])
 

@@ -7,7 +7,6 @@ snapshot.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ import numpy as np
 from qsynth.errors import RunError
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
+from qsynth.node.consent import digest_of
 from qsynth.packet import Payload
 from qsynth.peers.config import Central, Oracle
 from qsynth.placement.batched import BatchedNode, learners_of
@@ -40,7 +40,7 @@ class SharedReader:
 
     def __init__(self, read: Callable[[Payload], Any]) -> None:
         self.read = read
-        self._known: WeakValueDictionary[bytes, Any] = WeakValueDictionary()
+        self._known: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a snapshot keeps; nodes still share what they hold."""
@@ -52,11 +52,7 @@ class SharedReader:
 
     def __call__(self, payload: Payload) -> Any:
         """Return what a payload says, as it was read the first time.  Raises PacketError."""
-        digest = hashlib.sha256()
-        for name, array in sorted(payload.items()):
-            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            digest.update(array.tobytes())
-        key = digest.digest()
+        key = digest_of(payload)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self.read(payload)

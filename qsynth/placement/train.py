@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import random
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -64,6 +66,9 @@ def begin_worker() -> None:
     if sys.platform == "linux":
         # Nobody reads what it would go on for.  Lightning would catch a SIGTERM.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        parent = parent_process()
+        if parent is not None and os.getppid() != parent.pid:
+            os._exit(1)  # it had died before
 
 
 def make_study(plan: Plan, node: NodePlan) -> Study | TargetStudy:

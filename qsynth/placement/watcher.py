@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.dht.contact import UNREACHABLE
+from qsynth.errors import printable
 from qsynth.node.host import MeshHost
 from qsynth.similarity.permuted import permuted
 
@@ -123,8 +124,7 @@ class Watcher(threading.Thread):
             self._once(f"no answer at {record['address']}: is a node listening there?")
         elif event == "refused":
             # A peer's words, on somebody's terminal.
-            shown = "".join(c if c.isprintable() else "?" for c in record["reason"])
-            self._once(f"refused by a peer: {shown}")
+            self._once(f"refused by a peer: {printable(record['reason'])}")
 
     def _learned(self, now: float, record: dict[str, Any]) -> None:
         """Tell whom it learns from and what that brings, where it is others than before."""

@@ -38,6 +38,11 @@ class Composed:
     overrides: tuple[str, ...]
     recipe_path: Path | None
 
+    @property
+    def recipe(self) -> bytes:
+        """Return the recipe's file."""
+        return self.recipe_path.read_bytes() if self.recipe_path else b""
+
 
 def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     """Return the checked config of overrides such as `+recipe=NAME fleet.small.count=12`.

@@ -58,8 +58,9 @@ def lint_text(
     text: str, source: str, trusted: frozenset[str] = frozenset()
 ) -> dict[str, Any]:  # fmt: skip
     """Return the values of a recipe's text; `source` is named where it is refused."""
-    if len(text.encode()) > MAX_BYTES:
-        raise RecipeError(f"{source}: a recipe has at most {MAX_BYTES} bytes")
+    size = len(text.encode())
+    if size > MAX_BYTES:
+        raise RecipeError(f"{source}: {size} bytes, a recipe has at most {MAX_BYTES}")
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             for kind, what in TOKENS.items():
@@ -136,8 +137,6 @@ def needed_trust(text: str) -> list[str]:
 
 def _read(path: Path) -> str:
     data = path.read_bytes()
-    if len(data) > MAX_BYTES:
-        raise RecipeError(f"{path}: {len(data)} bytes, a recipe has at most {MAX_BYTES}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

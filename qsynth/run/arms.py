@@ -60,7 +60,7 @@ def _central(config: RunConfig) -> RunConfig:
 
 def _head(config: RunConfig) -> RunConfig:
     """As many periods of one step each: the head needs no network."""
-    periods = -(-config.trainer.max_steps // config.trainer.period_steps)
+    periods = config.trainer.periods
     trainer = replace(config.trainer, max_steps=periods, period_steps=1)
     teach = replace(config.synthesis.teach, weight=0.0)
     synthesis = replace(config.synthesis, teach=teach, head_weight=1.0)

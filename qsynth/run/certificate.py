@@ -15,11 +15,9 @@ import numpy.typing as npt
 import torch
 
 from qsynth.errors import ConfigError, DataError
-from qsynth.model import make_network
-from qsynth.model.config import Module
-from qsynth.node.export import load_predictor
 from qsynth.node.participant import Lonely
 from qsynth.node.recorder import write_json
+from qsynth.placement.finish import read_predictor
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import begin_worker, fit, make_participant, quietly
 from qsynth.run.baselines import arm_digest, kept, unlogged
@@ -91,8 +89,7 @@ def _certificate(
     plan: Plan, node: NodePlan, alone: Rights, recipe_sha256: str
 ) -> dict[str, Any]:  # fmt: skip
     folder = plan.node_folder(node)
-    own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
-    mesh = _rights(plan, node, load_predictor(folder / "predictor.pt", own))
+    mesh = _rights(plan, node, read_predictor(plan, node))
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     gain, low, high = paired_interval(mesh, alone)
     counts = len(mesh)

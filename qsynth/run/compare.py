@@ -20,7 +20,7 @@ from qsynth.data import DataSet, load_data
 from qsynth.distill.reference_logits import reference_digest
 from qsynth.placement.config import Simulate
 from qsynth.placement.plan import Plan
-from qsynth.placement.train import begin_worker
+from qsynth.placement.train import begin_worker, single_threaded
 from qsynth.run.arms import arm_values, run_mesh
 from qsynth.run.baselines import RULES_VERSION, Features, is_kept, kept, run_arm, source_digests
 from qsynth.run.build import build
@@ -45,7 +45,7 @@ def compare(
     seed is there.  Raises ConfigError for a rival that the fleet cannot have.
     """
     config = replace(config, placement=Simulate())
-    begin_worker()
+    single_threaded()
     data = load_data(config.data, config.task)
     plans = {seed: build(replace(config, seed=seed), Path(), data) for seed in seeds}
     for name in arms:

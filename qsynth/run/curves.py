@@ -11,13 +11,11 @@ import torch
 from torch import nn
 
 from qsynth.errors import DataError
-from qsynth.model import make_network
-from qsynth.model.config import Module
-from qsynth.node.export import load_predictor
 from qsynth.node.participant import Participant
 from qsynth.node.recorder import write_json
+from qsynth.placement.finish import read_predictor
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.points import FOLDER, last_period, shown_periods
+from qsynth.placement.points import FOLDER, shown_periods
 from qsynth.run.evaluate import Evaluator
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.teach import Teaching
@@ -56,7 +54,7 @@ class Curve:
         """Return all points, the predictor in the end as the last of them."""
         if not self.shown:
             return []
-        end = last_period(self.plan.trainer)
+        end = self.plan.trainer.periods
         return [*self.points, point(self.plan, self.node, self.evaluator, end, predictor)]
 
 
@@ -104,12 +102,11 @@ def _points(plan: Plan, node: NodePlan, evaluator: Evaluator) -> list[Point]:
     found = {int(path.stem): path for path in (folder / FOLDER).glob("*.pt")}
     if not found:
         return []
-    found[last_period(plan.trainer)] = folder / "predictor.pt"
+    found[plan.trainer.periods] = folder / "predictor.pt"
     made = []
     for period, path in sorted(found.items()):
-        own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
         try:
-            predictor = load_predictor(path, own)
+            predictor = read_predictor(plan, node, path)
         except DataError:
             continue  # torn by a kill: the curve does without
         with torch.no_grad():

@@ -122,7 +122,7 @@ def _traffic(
     k = min(first_k(config.peers), nodes - 1)
     requests = WARM_REQUESTS if crowded else min(nodes - 1, max(dht.ef, k) + k / 2.0)
     lookup = 2 * ENVELOPE + 2 * contact + (replies + 1) * contact
-    periods = -(-config.trainer.max_steps // config.trainer.period_steps)
+    periods = config.trainer.periods
     lookups = _lookups(periods, dht.quiet_periods) + 1
     fetch = 2 * ENVELOPE + contact + packet["bytes"]
     small = 2 * (ENVELOPE + contact)  # a notice and its answer

@@ -70,7 +70,7 @@ def run_rival(config: RunConfig, name: str, data: DataSet, features: Features) -
         groups = true_groups(plan)
     priors = _pool_priors(plan, _neighbourhoods(plan) if name == "gossip" else groups)
     honest = {node.name for node in plan.nodes if node.share.honest}
-    rounds = -(-plan.trainer.max_steps // plan.trainer.period_steps)
+    rounds = plan.trainer.periods
     curve: list[list[float]] = []
     last: dict[str, Any] = {}
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.model import make_network
-from qsynth.model.config import Module
-from qsynth.node.export import load_predictor
 from qsynth.node.recorder import write_json
 from qsynth.peers.config import Sums, first_k
+from qsynth.placement.finish import read_predictor
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
 from qsynth.run.curves import write_curves
@@ -96,8 +94,7 @@ def mesh_scores(plan: Plan, nodes: list[NodePlan], evaluator: Evaluator) -> dict
     """Return the scores of the predictors that nodes have left in the run folder."""
     scores = {}
     for node in nodes:
-        own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
-        predictor = load_predictor(plan.node_folder(node) / "predictor.pt", own)
+        predictor = read_predictor(plan, node)
         scores[node.name] = evaluator.score(node.final, predictor.network, predictor)
     return scores
 

@@ -12,7 +12,7 @@ from qsynth.cli.main import main
 from qsynth.placement.batched import learners_of, one_by_one
 from qsynth.placement.simulate import simulate
 from tests.placement.test_placement import digests, plan, weights
-from tests.placement.test_resume import DRIFTING, Killed, Torn
+from tests.placement.test_resume import DRIFTING
 
 BATCHED = "placement.learner=batched"
 
@@ -33,25 +33,6 @@ def test_packets_are_those_of_trainers_and_weights_are_near(tmp_path: Path, more
         # Pooled maxima of digits' empty corners are ties that rounding may break.
         if not key.startswith("cnn") and "temperature" not in key:
             torch.testing.assert_close(two[key].double(), value.double(), atol=1e-4, rtol=1e-3)
-
-
-@pytest.mark.slow
-def test_it_goes_on_bit_for_bit_from_a_snapshot(tmp_path: Path) -> None:
-    words = ["trainer.max_steps=40", BATCHED]
-    simulate(plan(tmp_path / "whole", *words))
-    lives = 0
-    while True:
-        lives += 1
-        snapshots = Torn(tmp_path / "torn" / "snapshot", b"one", 1 + 2 * lives)
-        try:
-            simulate(plan(tmp_path / "torn", *words), snapshots=snapshots)
-            break
-        except Killed:
-            continue
-    assert lives > 2
-    assert digests(tmp_path / "whole") == digests(tmp_path / "torn")
-    one, two = weights(tmp_path / "whole"), weights(tmp_path / "torn")
-    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_who_cannot_trains_one_by_one_and_it_is_said(tmp_path: Path) -> None:

@@ -118,7 +118,12 @@ DRIFTING = ["partition=rotations", "partition.drift_period=2",
             "partition.samples_per_node=80"]  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [[], DRIFTING, ["peers=sums"]], ids=["plain", "drift", "sums"])
+BATCHED = ["placement.learner=batched"]
+KINDS = {"plain": [], "drift": DRIFTING, "sums": ["peers=sums"], "batched": BATCHED,
+         "batched drift": [*BATCHED, *DRIFTING]}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", KINDS.values(), ids=KINDS)
 def test_a_simulation_goes_on_bit_for_bit(tmp_path: Path, more: list[str]) -> None:
     words = ["trainer.max_steps=40", *more]
     simulate(plan(tmp_path / "whole", *words))

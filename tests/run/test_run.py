@@ -368,7 +368,6 @@ def test_workers_of_a_comparison_end_with_it(tmp_path) -> None:
             listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             children = {int(pid) for pid in listed.split()}
             time.sleep(0.1)
-        time.sleep(1.0)  # until they have begun
     finally:
         process.kill()
         process.wait()
