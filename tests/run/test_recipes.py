@@ -18,7 +18,7 @@ MADE = {"natural": "digit_writers.py", "text": "scipy_sentences.py",
         "attributes": "digit_attributes.py", "progression": "diabetes.py",
         "series": "fmnist_series.py"}  # fmt: skip
 TRUSTED = ("WordNetwork", "sentence_encoder")
-SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]"]
+SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]", "trainer.curve_points=1"]
 IMAGES = ["encoder.fit_images=300", "encoder.filters=8"]
 
 
@@ -33,6 +33,8 @@ def small(name: str) -> list[str]:
         words.append("synthesis.d=48")
     if name.endswith(("crowd", "sums")):
         words += [f"fleet.{group}.count=4" for group in config.fleet]
+    if name.endswith("native"):  # full-size images: half of the nodes see them all in the end
+        words += [f"fleet.{group}.count=2" for group in config.fleet]
     if config.partition.unlabelled_per_node:
         words.append("partition.unlabelled_per_node=20")
     return words
