@@ -116,9 +116,20 @@ def _check_together(config: RunConfig) -> None:
     check_peers(config.peers, config.distill)
     check_ids(config.trust)
     _check_sizes(config)
-    if config.placement.name == "processes" and config.mesh.name == "memory":
+    if config.placement.name != "simulate" and config.mesh.name == "memory":
         raise ConfigError(
             "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
+        )
+    if config.placement.name in ("slurm", "ray") and config.mesh.name != "tcp":
+        raise ConfigError(
+            f"mesh.name={config.mesh.name}: placement={config.placement.name} may put nodes on "
+            "several machines; use mesh=tcp"
+        )
+    batched = getattr(config.placement, "learner", "single") == "batched"
+    if batched and getattr(config.placement, "nodes_per_process", 2) < 2:
+        raise ConfigError(
+            "placement.learner=batched: needs placement.nodes_per_process above 1: nodes of one "
+            "process train in one computation"
         )
     drift, steps = getattr(config.partition, "drift_period", None), config.trainer
     periods = steps.periods

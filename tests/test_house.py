@@ -33,9 +33,10 @@ SIDEWAYS = {
 LAZY = {"qsynth/__init__.py", "qsynth/cli/main.py", "qsynth/cli/run.py", "qsynth/cli/report.py",
         "qsynth/cli/compare.py", "qsynth/cli/node.py", "qsynth/cli/packet.py",
         "qsynth/cli/bench.py", "qsynth/cli/show.py", "qsynth/cli/doctor.py",
-        "qsynth/cli/plan.py", "qsynth/cli/recipe.py", "qsynth/cli/watch.py"} | {
+        "qsynth/cli/plan.py", "qsynth/cli/recipe.py", "qsynth/cli/watch.py",
+        "qsynth/cli/part.py"} | {
     f"qsynth/{name}/__init__.py"
-    for name in ("model", "data", "encoder", "distill", "synthesis", "node")
+    for name in ("model", "data", "encoder", "distill", "synthesis", "node", "placement")
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list, check and share recipes     qsynth recipe list
   doctor   check what a node needs here      qsynth doctor mesh=tcp
 
-More: runs watch packet explain config bench warmup completion; qsynth VERB --help tells of one.
+More: runs watch part packet explain config bench warmup completion; qsynth VERB --help tells more.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
 recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
@@ -112,6 +112,14 @@ qsynth packet VERB: what leaves a node, and what has left it
 qsynth config [+recipe=NAME] [key=value ...]: show the composed config
 
   qsynth config +recipe=cifar_mesh
+""",
+    "part": """\
+qsynth part RUN NODE [NODE ...]: hold some nodes of a run on this machine
+
+  qsynth part runs/NAME mlp-0 mlp-1
+What placement=slurm and placement=ray start; any other scheduler can as well.  The run's folder
+must be at the same path on every machine; nodes that were killed go on from it.
+  --mortal   end when the process that has started this one ends
 """,
     "doctor": """\
 qsynth doctor [key=value ...]: check ports, clock, files, certificates and data on this host

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from typing import Any
 
 from qsynth.errors import ConfigError
 
@@ -11,6 +13,7 @@ TCP = re.compile(
     r"^(?P<tls>tls\+)?tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})$"
 )
 MAX_PORT = 65535
+AUTO = "auto"
 
 
 def check_address(key: str, address: str, free_port: bool = False, tls: bool = False) -> None:
@@ -54,3 +57,34 @@ def is_any(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False
+
+
+def check_host(mesh: Any) -> None:
+    """Raise ConfigError where a run would listen beyond loopback, and nobody has said it may."""
+    host, insecure = getattr(mesh, "host", ""), getattr(mesh, "insecure", False)
+    if host and not is_loopback(host) and not insecure:
+        raise ConfigError(
+            f"mesh.host={host}: beyond loopback anyone could read and join; set "
+            "mesh.insecure=true where the network is trusted"
+        )
+    if is_any(host):
+        raise ConfigError(f"mesh.host={host}: others cannot dial it; use mesh.host={AUTO}")
+
+
+def own_host(host: str) -> str:
+    """Return the host to listen on: for `auto`, the address that other machines reach this one at.
+
+    It is that of the interface which has the default route; without one, that of the host's name.
+    """
+    if host != AUTO:
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of documentation (RFC 5737): nothing is sent
+            return str(probe.getsockname()[0])
+        except OSError:
+            pass
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        raise ConfigError(f"mesh.host={AUTO}: this machine has no address; name one") from None

@@ -39,7 +39,9 @@ class Tcp(Shared):
     """TCP sockets: a free port for each node of a run, `listen` for `qsynth node up`."""
 
     name: str = setting("tcp", "the option's name", choices=("tcp",))
-    host: str = setting("127.0.0.1", "address to listen on")
+    host: str = setting(
+        "127.0.0.1", "address to listen on; auto: the one that other machines reach this one at"
+    )
     listen: str = setting("", "tcp://host:port of `qsynth node up`; empty: a free port of `host`")
     advertise: str = setting("", "tcp://host:port that others reach the node at; empty: `listen`")
     dial_only: bool = setting(

@@ -54,6 +54,15 @@ class Slot:
             state[name] = made
         vars(self).update(state)
 
+    def progress(self) -> dict[str, Any]:
+        """Return how far it is, without its samples: what a checkpoint keeps."""
+        kept = ("steps", "goal", "order", "loader", "teacher")
+        return {name: value for name, value in self.__getstate__().items() if name in kept}
+
+    def go_on(self, progress: dict[str, Any]) -> None:
+        """Go on from what `progress` gave."""
+        self.__setstate__(dict(progress))
+
     def batches(self, steps: int) -> Tensor:
         """Return (steps, batch) rows, those that `ResumableLoader` would give."""
         rows = []
@@ -106,6 +115,17 @@ class BatchedLearners:
             for name, parameter in self._template.named_parameters():
                 parameter.copy_(self.parameters[name][number])
         return self._template
+
+    def weights(self, number: int) -> list[dict[str, Tensor]]:
+        """Return a copy of a node's parameters and of the two moments of AdamW."""
+        each = [self.parameters, *self.moments]
+        return [{name: values[number].clone() for name, values in part.items()} for part in each]
+
+    def set_weights(self, number: int, weights: list[dict[str, Tensor]]) -> None:
+        """Take what `weights` gave.  Raises KeyError or RuntimeError for another network's."""
+        for part, given in zip([self.parameters, *self.moments], weights, strict=True):
+            for name, values in part.items():
+                values[number] = given[name]
 
     def ask(self, number: int, steps: int, teaching: Teaching | None) -> None:
         """Let a node train so many steps more, before `ready` is called."""

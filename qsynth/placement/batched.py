@@ -1,4 +1,4 @@
-"""Nodes of the placement `simulate` whose networks train in one computation."""
+"""Nodes whose networks train in one computation: simulated ones, and those of one process."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.model.config import Module
 from qsynth.node.batched import BatchedLearners, Slot
+from qsynth.node.learner import Exchange
 from qsynth.node.outcome import Outcome
 from qsynth.placement.finish import write_predictor
 from qsynth.placement.plan import NodePlan, Plan
@@ -50,12 +51,12 @@ def learner_notes(plan: Plan) -> list[str]:
     ]
 
 
-def learners_of(plan: Plan) -> dict[int, BatchedLearners]:
+def learners_of(plan: Plan, nodes: Sequence[NodePlan]) -> dict[int, BatchedLearners]:
     """Return what trains each node that can, by its index: one for those that are alike."""
     if getattr(plan.placement, "learner", "single") != "batched":
         return {}
     alike: dict[Any, list[NodePlan]] = defaultdict(list)
-    for node in plan.nodes:
+    for node in nodes:
         if one_by_one(plan, node) is None:
             alike[node.model].append(node)
     found: dict[int, BatchedLearners] = {}
@@ -67,6 +68,69 @@ def learners_of(plan: Plan) -> dict[int, BatchedLearners]:
         )
         found |= {node.index: learners for node in members}
     return found
+
+
+class BatchedFit:
+    """One node's training among those that train in one computation.
+
+    period: that it has reached.
+    """
+
+    def __init__(self, plan: Plan, node: NodePlan, learners: BatchedLearners) -> None:
+        self.plan, self.node, self.learners = plan, node, learners
+        self.period = 0
+        self._drifted = False
+        seed_node(node.seed)
+        made = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
+        assert isinstance(made, Classifier)
+        samples = plan.samples(node)
+        loader = torch.Generator().manual_seed(node.seed)
+        teacher = torch.Generator().manual_seed(node.seed)
+        size = min(plan.batch_size, len(samples.train_y))
+        inputs, targets = torch.tensor(samples.train_x), torch.tensor(samples.train_y)
+        self.number = learners.add(made, Slot(inputs, targets, size, loader, teacher))
+
+    @property
+    def slot(self) -> Slot:
+        """Return the node's place among the others."""
+        return self.learners.slots[self.number]
+
+    def network(self) -> Classifier:
+        """Return the node's network as it is, until another node's is asked for."""
+        return self.learners.network(self.number)
+
+    def train(self) -> None:
+        """Do the steps of a period; who waits as well trains with it."""
+        self.learners.ready(self.number)
+        self.period += 1
+
+    def turn(self, exchange: Exchange) -> bool:
+        """Exchange, and ask for the steps of the next period; return whether that was the last."""
+        trainer, slot = self.plan.trainer, self.slot
+        due = self.plan.drift_period is not None and self.period >= self.plan.drift_period
+        if due and self.node.later is not None and not self._drifted:
+            after, self._drifted = self.plan.samples(self.node.later), True
+            slot.inputs[:] = torch.from_numpy(after.train_x[: len(slot.inputs)])
+            slot.targets[:] = torch.from_numpy(after.train_y[: len(slot.targets)])
+        teaching = exchange(self.period, self.network().train())
+        if self.period >= trainer.periods:
+            return True
+        steps = min(trainer.period_steps, trainer.max_steps - slot.steps)
+        self.learners.ask(self.number, steps, teaching)
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """Return what the fit goes on from, at the end of `train`."""
+        return {
+            "period": self.period, "slot": self.slot.progress(),
+            "weights": self.learners.weights(self.number),
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave; the next `turn` exchanges as it would have."""
+        self.period = state["period"]  # where it has drifted, the next turn deals its samples again
+        self.slot.go_on(state["slot"])
+        self.learners.set_weights(self.number, state["weights"])
 
 
 class _Held:
@@ -86,18 +150,8 @@ class BatchedNode(SimulatedNode):
         wanted: Sequence[NodeId] | None, learners: BatchedLearners,
     ) -> None:  # fmt: skip
         super().__init__(plan, node, network, wanted)
-        self.learners = learners
         self.handle: Any = _Held()
-        self._drifted = False
-        seed_node(node.seed)
-        made = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
-        assert isinstance(made, Classifier)
-        samples = plan.samples(node)
-        loader = torch.Generator().manual_seed(node.seed)
-        teacher = torch.Generator().manual_seed(node.seed)
-        size = min(plan.batch_size, len(samples.train_y))
-        inputs, targets = torch.tensor(samples.train_x), torch.tensor(samples.train_y)
-        self.slot = learners.add(made, Slot(inputs, targets, size, loader, teacher))
+        self.fit = BatchedFit(plan, node, learners)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what a snapshot has kept."""
@@ -108,7 +162,7 @@ class BatchedNode(SimulatedNode):
         """Exchange for the first time."""
         self.note([{"event": "started", "id": self.machine.me.hex()}])
         self.started = True
-        self._turn_of(0)
+        self._exchanged()
         self._schedule(now)
 
     def go_on(self, saved: Path) -> None:
@@ -124,24 +178,13 @@ class BatchedNode(SimulatedNode):
         return self.machine.authors()
 
     def _turn(self, now: float) -> None:
-        self.learners.ready(self.slot)
-        self._turn_of(self.period + 1)
+        self.fit.train()
+        self._exchanged()
         self._schedule(now)
 
-    def _turn_of(self, period: int) -> None:
-        trainer, slot = self.plan.trainer, self.learners.slots[self.slot]
-        due = self.plan.drift_period is not None and period >= self.plan.drift_period
-        if due and self.node.later is not None and not self._drifted:
-            after, self._drifted = self.plan.samples(self.node.later), True
-            slot.inputs[:] = torch.from_numpy(after.train_x[: len(slot.inputs)])
-            slot.targets[:] = torch.from_numpy(after.train_y[: len(slot.targets)])
-        teaching = self._exchange(period, self.learners.network(self.slot).train())
-        if period < trainer.periods:
-            steps = min(trainer.period_steps, trainer.max_steps - slot.steps)
-            self.learners.ask(self.slot, steps, teaching)
-            return
-        self.weight = write_predictor(
-            self.plan, self.node, self.participant, self.learners.network(self.slot).eval()
-        )
-        self.finished_s = self.network.now
-        self.done = True
+    def _exchanged(self) -> None:
+        if self.fit.turn(self._exchange):
+            network = self.fit.network().eval()
+            self.weight = write_predictor(self.plan, self.node, self.participant, network)
+            self.finished_s = self.network.now
+            self.done = True

@@ -13,6 +13,8 @@ import torch
 
 from qsynth.errors import QsynthError, StateError
 
+NEVER = threading.Event()  # is never set
+
 
 class StoppedError(QsynthError):
     """Say that a node was asked to end."""

@@ -66,7 +66,7 @@ class Simulation:
         self.plan = plan
         self.network = MemoryNetwork(plan.mesh.latency_s, plan.seed)
         self.cpu_s = self.wall_s = 0.0  # of the parts before a snapshot
-        wanted, learners = wanted_authors(plan), learners_of(plan)
+        wanted, learners = wanted_authors(plan), learners_of(plan, plan.nodes)
         self.nodes = [
             BatchedNode(plan, node, self.network, wanted.get(node.name), learners[node.index])
             if node.index in learners

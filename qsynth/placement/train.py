@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers import Logger
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -51,6 +52,7 @@ ADVICE: tuple[str, ...] = (
     ".*does not have many workers.*",
     ".*number of training batches.*",
     ".*treespec, LeafSpec.*",
+    ".*`srun` command is available.*",  # on a login node of a cluster
 )
 
 
@@ -63,11 +65,17 @@ def single_threaded() -> None:
 def begin_worker() -> None:
     """Begin a forked worker: one compute thread, and no life of its own after its parent's."""
     single_threaded()
+    parent = parent_process()
+    if parent is not None and parent.pid is not None:
+        die_with_parent(parent.pid)
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process when the one that has started it ends, however that ends (Linux alone)."""
     if sys.platform == "linux":
         # Nobody reads what it would go on for.  Lightning would catch a SIGTERM.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        parent = parent_process()
-        if parent is not None and os.getppid() != parent.pid:
+        if os.getppid() != parent:
             os._exit(1)  # it had died before
 
 
@@ -195,6 +203,8 @@ def make_trainer(plan: Plan, logger: Logger | bool, *callbacks: pl.Callback) -> 
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
+        # A node trains alone, whatever scheduler has placed its process.
+        "plugins": [LightningEnvironment()],
     }
     return pl.Trainer(callbacks=list(callbacks), **(settings | plan.trainer.arguments))
 

@@ -26,7 +26,8 @@ LOGGERS = ("none", "csv", "tensorboard")
 # What only the user's own command line may say.
 OWN_KEYS = frozenset({
     "folder", "mesh.host", "mesh.listen", "mesh.advertise", "mesh.join", "mesh.tls",
-    "mesh.insecure", "trust.allow", "trust.deny",
+    "mesh.insecure", "trust.allow", "trust.deny", "placement.address", "placement.account",
+    "placement.partition",
 })  # fmt: skip
 PATH_KEYS = frozenset({"data.path", "data.root", "data.unlabelled", "distill.file"})
 # Of Lightning's Trainer: nothing that writes files or starts processes.
@@ -165,7 +166,8 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
     code = key in CODE_KEYS and isinstance(value, str) and value and value not in LOGGERS
     if code and value not in trusted:
         raise RecipeError(f"{source}: {where}={value} imports code; allow it with --trust {value}")
-    if plain in OWN_KEYS and value not in (None, "", [], False):
+    own = plain in OWN_KEYS or plain.startswith("placement.arguments.")
+    if own and value not in (None, "", [], False):
         raise RecipeError(
             f"{source}: {where}: is the user's own to say; give it on the command line"
         )

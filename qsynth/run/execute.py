@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 
 from qsynth.errors import ConfigError, DataError, RunError
+from qsynth.mesh.address import check_host
 from qsynth.node.recorder import write_json
 from qsynth.node.state import owned
+from qsynth.placement import make_placement
+from qsynth.placement.contract import run_placed
 from qsynth.placement.plan import Plan
-from qsynth.placement.processes import run_processes
 from qsynth.placement.simulate import simulate
 from qsynth.placement.snapshot import Snapshots
 from qsynth.run.build import build
@@ -64,6 +66,7 @@ def execute(
         value = getattr(config.mesh, key, None)
         if value:
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
+    check_host(config.mesh)
     plan = build(config, Path())  # a mistake found here leaves no folder behind
     if locked is not None:
         check_plan(locked, plan)
@@ -102,7 +105,8 @@ def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress)
         if (folder / "recipe.lock").exists():
             _lock_packets(folder)
     else:
-        times = run_processes(plan, lambda seconds: progress(plan, seconds))
+        placement = make_placement(plan)
+        times = run_placed(plan, placement, lambda seconds: progress(plan, seconds))
     write_json(folder / "times.json", times)
     summary = summarise_run(plan, config.recipe, config.baselines, times)
     _write_page(config, plan, summary)

@@ -40,12 +40,17 @@ def test_who_cannot_trains_one_by_one_and_it_is_said(tmp_path: Path) -> None:
     made = plan(tmp_path / "mixed", *words, "trainer.max_steps=20", BATCHED)
     reasons = {node.name.split("-")[0]: one_by_one(made, node) for node in made.nodes}
     assert reasons == {"mlp": "model.dropout", "cnn": "model.augment", "linear": None}
-    assert len(learners_of(made)) == sum(n.name.startswith("linear") for n in made.nodes) > 0
+    assert (
+        len(learners_of(made, made.nodes))
+        == sum(n.name.startswith("linear") for n in made.nodes)
+        > 0
+    )
     assert sum("train one by one" in note for note in made.notes) == 2
     simulate(made)
     results = [json.loads(p.read_text()) for p in tmp_path.glob("mixed/nodes/*/result.json")]
     assert [r["status"] for r in results] == ["finished"] * 8
-    assert learners_of(plan(tmp_path / "single")) == {}
+    single = plan(tmp_path / "single")
+    assert learners_of(single, single.nodes) == {}
     words = ["synthesis.network=boost", "synthesis.teach.weight=0", BATCHED]
     boosted = plan(tmp_path / "boosted", *words)
     assert {one_by_one(boosted, node) for node in boosted.nodes} == {"synthesis.network=boost"}

@@ -1,0 +1,38 @@
+"""`qsynth part`: hold some nodes of a run on this machine, as a cluster's scheduler asks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from qsynth.cli.options import parse
+from qsynth.config import validate
+from qsynth.errors import ConfigError
+from qsynth.run.folder import read_config
+
+
+def main(words: list[str]) -> int:
+    """Be nodes of a run until they end; return 0 where all have ended well, else 1."""
+    parent = os.getppid()
+    options = parse(words, ("--within",), ("--mortal",))
+    if len(options.overrides) < 2:
+        raise ConfigError("part: needs the folder of a run and names of its nodes")
+    folder, names = Path(options.overrides[0]).expanduser().absolute(), options.overrides[1:]
+    config = validate(read_config(folder))
+    sys.path.insert(0, "")
+    from qsynth.placement.train import die_with_parent
+    from qsynth.run.part import hold, within
+
+    if "--mortal" in options.own:
+        die_with_parent(parent)
+    if "--within" in options.own:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        within(config, folder, names, Path(options.own["--within"]))
+        return 0
+    codes = hold(config, folder, names)
+    if not options.quiet:
+        for name, code in codes.items():
+            print(f"{name}: {'ended well' if code == 0 else f'ended with {code}'}", flush=True)
+    return int(any(codes.values()))

@@ -1,0 +1,83 @@
+"""The contract of placements: they start processes that hold nodes, and then only watch.
+
+A placement is never on the data path: nodes find each other by the DHT and go on without it.  A
+run's folder, at the same path on every machine, is all that they share.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from qsynth.node.state import in_use
+from qsynth.placement.hosted import addresses
+from qsynth.placement.plan import NodePlan, Plan
+
+POLL_S = 0.2
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a process needs to be nodes of a run: its folder (with `config.yaml`), their names."""
+
+    folder: Path
+    nodes: tuple[str, ...]
+
+    @property
+    def bootstrap(self) -> Sequence[str]:
+        """Return addresses to join through: those that nodes have written into the folder."""
+        return addresses(self.folder, "")
+
+
+class Placement(Protocol):
+    """Where nodes run.  All four calls return at once."""
+
+    def launch(self, spec: Spec) -> None:
+        """Start what is to hold these nodes.  Raises MeshError where it cannot be started."""
+
+    def poll(self) -> dict[str, int | None]:
+        """Return an exit code by node, negative for a signal; None while it runs, or waits."""
+
+    def stop(self) -> None:
+        """End all that was launched; nodes go on from their folders when launched again."""
+
+    def logs(self, node: str) -> list[Path]:
+        """Return the files that tell what has become of a node's process."""
+
+
+def run_placed(plan: Plan, placement: Placement, progress: Progress) -> dict[str, Any]:
+    """Run a plan, or go on with it.  Returns wall seconds and exit codes by node.
+
+    progress: called now and then with the seconds since the start.  Nodes that were killed go on
+    from what is in their folders; those that outlived their runner are waited for.
+    """
+    began = time.monotonic()
+    alive = [node for node in plan.nodes if in_use(plan.node_folder(node))]
+    dead = [node for node in plan.nodes if node not in alive]
+    try:
+        if dead:
+            placement.launch(Spec(plan.folder, tuple(node.name for node in dead)))
+        while True:
+            polled = placement.poll()
+            known = [code for code in polled.values() if code is not None]
+            others = any(in_use(plan.node_folder(node)) for node in alive)
+            if len(known) == len(polled) and not others:
+                break
+            progress(time.monotonic() - began)
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        # The user's own wish ends the nodes too; a killed runner, on the other hand, does not.
+        placement.stop()
+        raise
+    statuses = {name: code for name, code in polled.items() if code is not None}
+    return {"wall_s": time.monotonic() - began, "statuses": statuses}
+
+
+def named(plan: Plan, names: Sequence[str]) -> list[NodePlan]:
+    """Return the nodes of these names, in the order of the plan."""
+    wanted = set(names)
+    return [node for node in plan.nodes if node.name in wanted]

@@ -1,0 +1,107 @@
+"""What a scheduler runs on a machine of a cluster: a process that holds nodes, started again.
+
+Small on purpose: it waits beside the nodes as long as they live, so it must not import torch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# What would make Lightning, torch or Ray take a node for a rank of one distributed training.
+OTHERS = ("SLURM_", "SUBMITIT_", "PMI", "PMIX", "RAY_")
+BACKOFF_S = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Hold nodes of a run by `qsynth part`, and start it again where a signal has ended it.
+
+    folder: of the run.  work: the folder to run in.  path: for imports beside the usual ones.
+    log: where its output goes; None: to this process's.
+    """
+
+    folder: str
+    nodes: tuple[str, ...]
+    work: str
+    path: str = ""
+    restarts: int = 5
+    log: str | None = None
+
+    def __call__(self) -> int:
+        """Hold the nodes until they end; return the exit code, negative for a signal."""
+        code = self._once()
+        for again in range(self.restarts):
+            if code >= 0:
+                break
+            told = f"qsynth part: ended by signal {-code}; started again ({again + 1})"
+            print(told, file=sys.stderr, flush=True)
+            time.sleep(BACKOFF_S)
+            code = self._once()
+        return code
+
+    def checkpoint(self) -> Any:
+        """Return what is to be run after a preemption: the same; all state is in the run's folder.
+
+        Called by submitit, whose own type is asked for.
+        """
+        submitit: Any = sys.modules["submitit"]
+        return submitit.helpers.DelayedSubmission(self)
+
+    def command(self) -> list[str]:
+        """Return the command that holds the nodes; it ends with this process."""
+        return [sys.executable, "-m", "qsynth", "part", self.folder, *self.nodes, "--mortal"]
+
+    def _once(self) -> int:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
+        if self.path:
+            environment["PYTHONPATH"] = self.path
+        log = open(self.log, "ab") if self.log else None
+        try:
+            return subprocess.run(
+                self.command(), cwd=self.work, env=environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, check=False,
+            ).returncode  # fmt: skip
+        finally:
+            if log is not None:
+                log.close()
+
+
+class Holder:
+    """An actor that holds nodes; Ray places it, and makes it again where its machine is lost.
+
+    leave: what ends the actor for good, from inside it.
+    """
+
+    def __init__(self, task: Task, leave: Callable[[], None]) -> None:
+        self.task, self.leave = task, leave
+        self.code: int | None = None
+        # The thread lives as long as its child, which ends with the thread that has started it.
+        threading.Thread(target=self._hold, name="task", daemon=True).start()
+
+    def poll(self) -> int | None:
+        """Return the exit code of the task; None while it runs."""
+        return self.code
+
+    def end(self) -> None:
+        """End the actor, so that it holds no core of the cluster any more."""
+        self.leave()
+
+    def _hold(self) -> None:
+        try:
+            self.code = self.task()
+        except OSError as error:
+            print(f"qsynth part: {error}", file=sys.stderr, flush=True)
+            self.code = 1
+
+
+def part_file(folder: Path, nodes: tuple[str, ...]) -> Path:
+    """Return the file in which a part tells how its nodes have ended, once they have."""
+    return folder / "parts" / f"{nodes[0]}.json"
