@@ -16,10 +16,10 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from qsynth.errors import ConfigError, MeshError
+from qsynth.placement.actor import Holder
 from qsynth.placement.cluster import LOST, tasks_of, told
 from qsynth.placement.contract import Spec
 from qsynth.placement.plan import Plan
-from qsynth.placement.task import Holder
 
 NAMESPACE = "qsynth"
 
@@ -50,10 +50,10 @@ class RayPlacement:
             options: dict[str, Any] = {
                 "name": f"{self.plan.folder.name}/{task.nodes[0]}", "namespace": NAMESPACE,
                 "get_if_exists": True, "lifetime": "detached", "num_cpus": placement.cpus_per_task,
-                "max_restarts": placement.restarts, "max_task_retries": -1,
+                "max_restarts": placement.restarts,
                 "scheduling_strategy": "SPREAD",
             }  # fmt: skip
-            actor = holder.options(**options).remote(task, _leave)
+            actor = holder.options(**options).remote(task)
             self._placed.append(_Placed(actor, task.nodes))
 
     def poll(self) -> dict[str, int | None]:
@@ -81,7 +81,6 @@ class RayPlacement:
         """Return how an actor's nodes have ended: what their part has told, else what Ray says."""
         codes = told(self.plan.folder, placed.nodes)
         if codes is not None:
-            placed.actor.end.remote()
             return codes
         if placed.asked is None:
             placed.asked = placed.actor.poll.remote()
@@ -90,19 +89,12 @@ class RayPlacement:
             return None
         asked, placed.asked = placed.asked, None
         try:
-            code = ray.get(asked)
-        except ActorDiedError:
+            ray.get(asked)
+        except ActorDiedError:  # it has left without a word, or was lost too often
             return told(self.plan.folder, placed.nodes) or dict.fromkeys(placed.nodes, LOST)
         except RayError:
-            return None  # it is being placed again
-        if code is None:
-            return None
-        placed.actor.end.remote()
-        return told(self.plan.folder, placed.nodes) or dict.fromkeys(placed.nodes, code or LOST)
-
-
-def _leave() -> None:
-    ray.actor.exit_actor()
+            pass  # it is being placed again
+        return None
 
 
 def _connect(address: str) -> None:

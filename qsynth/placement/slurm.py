@@ -25,6 +25,7 @@ from qsynth.placement.plan import Plan
 
 SIGNAL_S = 30  # between the signal of a time limit and the end
 ASK_S = 2.0  # between two questions to the scheduler
+SETTLED_S = 10.0  # until what a requeued task was before is not taken for what it is
 SILENT_S = 20.0  # until a task that has ended without a word is given up: files travel slowly
 QUEUE = "placement.json"  # in the run's folder: which jobs hold which nodes
 WAITING = frozenset({
@@ -40,6 +41,7 @@ class _Queued:
     job: str
     nodes: tuple[str, ...]
     requeued: int = 0
+    believed_from: float = 0.0  # until then its state is that of before it was requeued
     silent_since: float | None = None
     codes: dict[str, int] | None = None
 
@@ -126,11 +128,10 @@ class SlurmPlacement:
         open_tasks = [task for task in self._tasks if task.codes is None]
         states = _states([task.job for task in open_tasks]) if open_tasks else {}
         for task in open_tasks:
-            state = states.get(task.job)
-            if state in WAITING:
+            state, now = states.get(task.job), time.monotonic()
+            if state in WAITING or now < task.believed_from:
                 task.silent_since = None
                 continue
-            now = time.monotonic()
             task.silent_since = task.silent_since or now
             if state in (None, "COMPLETED") and now < task.silent_since + SILENT_S:
                 continue  # what it has told may be on its way
@@ -144,6 +145,7 @@ class SlurmPlacement:
         done = _slurm("scontrol", "requeue", task.job) if allowed else None
         if done is not None and done.returncode == 0:
             task.requeued += 1
+            task.believed_from = time.monotonic() + SETTLED_S
             self._note(f"{task.job} ({', '.join(task.nodes)}): {state}; requeued")
             return
         reason = "" if done is None else f"; {done.stderr.strip()}"

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,34 +70,6 @@ class Task:
         finally:
             if log is not None:
                 log.close()
-
-
-class Holder:
-    """An actor that holds nodes; Ray places it, and makes it again where its machine is lost.
-
-    leave: what ends the actor for good, from inside it.
-    """
-
-    def __init__(self, task: Task, leave: Callable[[], None]) -> None:
-        self.task, self.leave = task, leave
-        self.code: int | None = None
-        # The thread lives as long as its child, which ends with the thread that has started it.
-        threading.Thread(target=self._hold, name="task", daemon=True).start()
-
-    def poll(self) -> int | None:
-        """Return the exit code of the task; None while it runs."""
-        return self.code
-
-    def end(self) -> None:
-        """End the actor, so that it holds no core of the cluster any more."""
-        self.leave()
-
-    def _hold(self) -> None:
-        try:
-            self.code = self.task()
-        except OSError as error:
-            print(f"qsynth part: {error}", file=sys.stderr, flush=True)
-            self.code = 1
 
 
 def part_file(folder: Path, nodes: tuple[str, ...]) -> Path:

@@ -30,7 +30,7 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=${SLURM_PORT:-26817}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/run/munge.socket
+AuthInfo=socket=$folder/run/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation=$folder/ctld
 SlurmdSpoolDir=$folder/%n

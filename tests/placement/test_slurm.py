@@ -1,0 +1,101 @@
+"""Sixteen nodes in four tasks of a real Slurm on this machine: killed, requeued, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.placement.clusters import came_back, started, summary_of, supervisor, told
+from tests.placement.test_placement import wait_for
+
+pytest.importorskip("submitit", reason="needs the extra slurm")
+if shutil.which("slurmctld") is None:
+    pytest.skip("needs Slurm: tests/benchmarks/slurm.sh install", allow_module_level=True)
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "slurm.sh"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    begun = subprocess.run([SCRIPT, "start", folder], capture_output=True, text=True, timeout=120)
+    try:
+        assert begun.returncode == 0, begun.stderr
+        name, _, value = begun.stdout.strip().splitlines()[-1].partition("=")
+        before = os.environ.get(name)
+        os.environ[name] = value
+        yield folder
+        subprocess.run(["scancel", "--user=root"], timeout=60, check=False)
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+    finally:
+        subprocess.run([SCRIPT, "stop", folder], timeout=60, check=True)
+
+
+def tasks(folder: Path) -> list[dict]:
+    """The jobs of the one run below a folder, and their nodes."""
+    found = list(folder.glob("*/placement.json"))
+    return json.loads(found[0].read_text())["tasks"] if found else []
+
+
+def all_at(folder: Path, period: int) -> bool:
+    """Whether all sixteen nodes have gone through a period."""
+    reached = told(folder, "period")
+    return len(reached) == 16 and all(p and p[-1]["period"] >= period for p in reached.values())
+
+
+def test_a_killed_task_is_requeued_and_its_nodes_go_on(slurm, tmp_path) -> None:
+    steps = "trainer.max_steps=2000"
+    run = started(tmp_path / "slurm", "placement=slurm", steps)
+    try:
+        wait_for(lambda: all_at(tmp_path / "slurm", 2))
+        victim = tasks(tmp_path / "slurm")[2]
+        os.kill(supervisor(victim["nodes"][0]), signal.SIGKILL)
+        summary = summary_of(run)
+    finally:
+        run.kill()
+        run.communicate(timeout=60)
+    assert summary["failures"] == []
+    assert summary["placement"] == "slurm"
+    came_back(tmp_path / "slurm", victim["nodes"])
+    (watched,) = (tmp_path / "slurm").glob("*/slurm/watched.log")
+    assert summary["pairs"]["realised"] > 60
+    assert watched.read_text().count("requeued") == 1
+    # The mesh has healed: who came back has joined again, and learns from others.
+    joined = told(tmp_path / "slurm", "joined")
+    assert all(len(joined[name]) == 2 for name in victim["nodes"])
+    results = [
+        json.loads(p.read_text()) for p in (tmp_path / "slurm").glob("*/nodes/*/result.json")
+    ]
+    assert any(r["authors"] for r in results if r["name"] in victim["nodes"])
+    assert all(r["lingered"] for r in results)
+    # The same seed, as processes of this machine, without a kill: within a point.
+    plain = summary_of(started(tmp_path / "plain", "placement=processes", steps))
+    own = [made["accuracy"]["own"]["mean"] for made in (summary, plain)]
+    assert abs(own[0] - own[1]) < 0.01
+
+
+def test_a_dead_runner_stops_nothing_and_another_takes_over(slurm, tmp_path) -> None:
+    words = ["placement=slurm", "trainer.max_steps=1500", "placement.nodes_per_process=2",
+             "placement.learner=batched"]  # fmt: skip
+    run = started(tmp_path, *words)
+    wait_for(lambda: all_at(tmp_path, 1))
+    run.send_signal(signal.SIGKILL)
+    run.communicate(timeout=60)
+    (folder,) = tmp_path.iterdir()
+    jobs = [task["job"] for task in tasks(tmp_path)]
+    before = max(p[-1]["period"] for p in told(tmp_path, "period").values())
+    wait_for(lambda: max(p[-1]["period"] for p in told(tmp_path, "period").values()) > before)
+    command = [sys.executable, "-m", "qsynth", "run", "--resume", str(folder), "--json"]
+    resumed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    summary = summary_of(resumed)
+    assert summary["failures"] == []
+    assert [task["job"] for task in tasks(tmp_path)] == jobs
+    assert all(len(starts) == 1 for starts in told(tmp_path, "started").values())
