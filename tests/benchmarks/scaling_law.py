@@ -4,8 +4,8 @@
         [--write]
 
 Each row is one run of the recipe scaling_law (the whole mesh, simulated; the same data a node);
-rows already in ROWS.jsonl are not measured again.  1,024 nodes take a quarter of an
-hour and 3 GiB.
+rows already in ROWS.jsonl are not measured again.  Seconds and peak GiB are of the whole command,
+with its evaluation and its report.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,19 @@ def measured(nodes: int, root: str | None) -> dict[str, Any]:
     """Return the row of one run."""
     words = ["run", "+recipe=scaling_law", f"fleet.mlp.count={nodes}", "--quiet", "--json"]
     words += [f"data.root={root}"] if root else []
-    done = subprocess.run([sys.executable, "-m", "qsynth", *words], capture_output=True, text=True,
-                          check=True)  # fmt: skip
-    return row_of(json.loads(done.stdout.strip().splitlines()[-1]))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "qsynth", *words, f"folder={folder}"]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        out = child.stdout.read()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit {child.returncode}")
+    # The whole command: data, training, evaluation and report.
+    whole = {"command_s": time.monotonic() - began, "peak_gib": used.ru_maxrss / 2**20}
+    return row_of(json.loads(out.strip().splitlines()[-1])) | whole
 
 
 def row_of(summary: dict[str, Any]) -> dict[str, Any]:
@@ -76,13 +88,13 @@ def saturates(rows: list[dict[str, Any]]) -> int | None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the table and the line on exponents."""
     heads = ["nodes", "own, %", "worst", "network", "requests", "recall", "KiB a node and period",
-             "pairs possible", "realised", "useful", "seconds"]  # fmt: skip
+             "pairs possible", "realised", "useful", "seconds", "peak GiB"]  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
     for row in rows:
         cells = [f"{row['nodes']:,}", *(f"{100 * row[k]:.1f}" for k in ("own", "worst", "network")),
                  f"{row['rpcs']:.1f}", f"{row['recall']:.3f}", f"{row['bytes'] / 1024:.1f}",
                  *(f"{row[k]:,}" for k in ("possible", "realised", "useful")),
-                 f"{row['wall_s']:.0f}"]  # fmt: skip
+                 f"{row['command_s']:.0f}", f"{row['peak_gib']:.1f}"]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     fitted = ", ".join(f"{name} N^{value:.2f}" for name, value in exponents(rows).items())
     point = saturates(rows)

@@ -57,16 +57,22 @@ def came_back(folder: Path, nodes: list[str]) -> None:
     assert all(len(starts[name]) == 1 for name in others)
 
 
+def parent_of(pid: int) -> int:
+    """Return a process's parent."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(") ")[2].split()[1])
+
+
 def supervisor(node: str) -> int:
     """Return the process that has started the `qsynth part` whose first node this is."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_text().split("\0")
-            fields = (path.parent / "stat").read_text().rpartition(") ")[2].split()
-            parent = (path.parent.parent / fields[1] / "cmdline").read_text().split("\0")
+            parent = parent_of(int(path.parent.name))
+            above = Path(f"/proc/{parent}/cmdline").read_text().split("\0")
         except OSError:
             continue  # it has ended meanwhile
         at = words.index("part") if "part" in words else len(words)
-        if words[at + 2 : at + 3] == [node] and "part" not in parent:
-            return int(fields[1])
+        if words[at + 2 : at + 3] == [node] and "part" not in above:
+            return parent
     raise LookupError(f"no process holds {node}")
