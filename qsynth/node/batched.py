@@ -56,8 +56,9 @@ class Slot:
 
     def progress(self) -> dict[str, Any]:
         """Return how far it is, without its samples: what a checkpoint keeps."""
-        kept = ("steps", "goal", "order", "loader", "teacher")
-        return {name: value for name, value in self.__getstate__().items() if name in kept}
+        kept = ("steps", "goal", "loader", "teacher")
+        told = {name: value for name, value in self.__getstate__().items() if name in kept}
+        return told | {"order": list(self.order)}
 
     def go_on(self, progress: dict[str, Any]) -> None:
         """Go on from what `progress` gave."""

@@ -49,7 +49,6 @@ def told(folder: Path, nodes: Sequence[str]) -> dict[str, int] | None:
     """Return the exit codes that a part has told; None while it has not."""
     try:
         read = json.loads(part_file(folder, tuple(nodes)).read_text(encoding="utf-8"))
-        codes = read["codes"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return {name: int(read["codes"].get(name, LOST)) for name in nodes}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return {name: int(codes.get(name, LOST)) for name in nodes}

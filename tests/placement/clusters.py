@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FLEET = ["+recipe=digits_mesh", "fleet.mlp.count=6", "fleet.cnn.count=5", "fleet.linear.count=5",
-         "mesh=tcp", "trainer.checkpoint_s=1", "trainer.curve_points=0", "baselines=[]"]  # fmt: skip
+FLEET = [
+    "+recipe=digits_mesh", "fleet.mlp.count=6", "fleet.cnn.count=5", "fleet.linear.count=5",
+    "mesh=tcp", "trainer.checkpoint_s=1", "trainer.curve_points=0", "baselines=[]",
+]  # fmt: skip
 
 
 def started(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
