@@ -41,6 +41,9 @@ ELSEWHERE = {
     "qsynth packet log --home": "tests/node/test_control.py",
     "qsynth node certificate --home": "tests/placement/test_one.py",
     "qsynth watch": "tests/cli/test_verbs.py",
+    "qsynth run +recipe=digits_mesh placement=slurm": "tests/placement/test_slurm.py",
+    "qsynth run +recipe=digits_mesh placement=ray": "tests/placement/test_ray.py",
+    "qsynth part": "tests/placement/test_crowd.py",
     "qsynth bench route --data": "tests/bench/test_route.py",
     "qsynth bench lookup --nodes 1000,10000 --data": "tests/bench/test_route.py",
     "qsynth bench route --nodes N": "tests/bench/test_route.py",
@@ -109,6 +112,8 @@ def words_of(command: str, data: str | None) -> list[str]:
 
 def lighter(words: list[str]) -> list[str]:
     """The words, and overrides that leave little of their work."""
+    if "--resume" in words:
+        return words  # a run goes on as it began
     verb = words[0]
     if verb in ("run", "compare") or words[:2] == ["packet", "audit"]:
         recipe = next((w.split("=")[1] for w in words if "recipe=" in w), "digits_mesh")

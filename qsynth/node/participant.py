@@ -74,7 +74,7 @@ class Usefulness:
 class Participant:
     """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
-    later: gives the study of other samples in the period in which the node's data change.
+    later: gives the study of other samples once a period is that in which the node's data change.
     silent: publish nothing.  permits: whether an outcome may leave; one that may not still says
     whom to look for.
     """
@@ -92,15 +92,15 @@ class Participant:
         self.usefulness: dict[NodeId, Usefulness] = {}
         self.fell_back = False  # the newest predictor is that of own evidence alone
         self._outcome: Outcome | None = None
-        self._unshared = False
+        self._unshared = self._drifted = False
         self._told: dict[str, Any] = {}
         self._same = 0.0
 
     def exchange(self, period: int, network: nn.Module) -> Teaching | None:
         """Return the teaching for the next period."""
-        drifted = self.later(period)
+        drifted = None if self._drifted else self.later(period)
         if drifted is not None:
-            self.study, self._outcome = drifted, None
+            self.study, self._outcome, self._drifted = drifted, None, True
         if self._outcome is None:
             # What the data say is the same in every period.
             self._outcome = self.study.distil()

@@ -97,9 +97,12 @@ def make_participant(plan: Plan, node: NodePlan, port: Port) -> Participant:
 
 
 def _drifted(plan: Plan, node: NodePlan, period: int) -> Study | TargetStudy | None:
-    """Return the study of what a node has after it has drifted, in the period of its drift."""
-    later = node.later
-    return make_study(plan, later) if later is not None and period == plan.drift_period else None
+    """Return the study of what a node has after it has drifted, from the period of its drift on.
+
+    A node that goes on from a checkpoint may begin with a later one.
+    """
+    later, since = node.later, plan.drift_period
+    return make_study(plan, later) if later and since is not None and period >= since else None
 
 
 def _forger(plan: Plan, node: NodePlan) -> Forger:
