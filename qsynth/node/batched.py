@@ -8,6 +8,8 @@ themselves.  Functional calls over stacked parameters: `torch.func` (Horace & Zo
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
+from qsynth.errors import StateError
 from qsynth.model.classifier import Classifier
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import CLASSES, LABELS
@@ -93,10 +96,9 @@ class BatchedLearners:
         self._template = template  # its parameters are whose it is asked for
         parameters = dict(template.named_parameters())
         # Of all nodes, by name: (count, *shape); then the two moments of AdamW.
-        self.parameters = {k: torch.zeros(count, *p.shape) for k, p in parameters.items()}
-        self.moments = [
-            {k: torch.zeros(count, *p.shape) for k, p in parameters.items()} for _ in range(2)
-        ]
+        self.parameters, *self.moments = (
+            {k: _mapped(count, *p.shape) for k, p in parameters.items()} for _ in range(3)
+        )
         size = sum(p.numel() for p in parameters.values())
         self.chunk = max(1, min(count, CHUNK_FLOATS // max(size, 1)))
 
@@ -232,6 +234,24 @@ class BatchedLearners:
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient.contiguous()  # the fused kernel goes by memory, not by strides
         optimizer.step()
+
+
+def _mapped(*shape: int) -> Tensor:
+    """Return zeros that live in a file without a name.
+
+    What belongs to nodes that are not training now need not stay in memory.  Raises StateError
+    where the disk has no room: found later, it would end the process.
+    """
+    size = math.prod(shape)
+    try:
+        with tempfile.NamedTemporaryFile(prefix="qsynth-learners-") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(4 * size, 1))
+            return torch.from_file(file.name, True, size, dtype=torch.float32).view(shape)
+    except OSError as error:
+        raise StateError(
+            f"{tempfile.gettempdir()}: no room for networks that wait ({error})"
+        ) from None
 
 
 def _kind(slot: Slot) -> tuple[Any, ...]:

@@ -260,8 +260,10 @@ def table(found: dict[str, dict[str, float]]) -> str:
     for name in (n for n in found if not n.endswith(": start")):
         row, spent = found[name], _steps(found, name)
         start = found[f"{name}: start"]["cpu_s"]
-        cells = [name, f"{row['cpu_s']:.1f}", f"{start:.1f}", f"{spent:.1f}",
-                 f"{spent / base:.2f}", f"{row['wall_s']:.1f}", f"{row['peak_mib']:.0f}"]  # fmt: skip
+        figures = [row["cpu_s"], start, spent, row["wall_s"]]
+        cells = [name, *(f"{figure:.1f}" for figure in figures)]
+        cells[4:4] = [f"{spent / base:.2f}"]
+        cells.append(f"{row['peak_mib']:.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     if "Flower" in found:
         bare_s = found["bare loop"]["cpu_s"]

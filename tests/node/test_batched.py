@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import TensorDataset
 
+from qsynth.errors import StateError
 from qsynth.model import make_network
 from qsynth.model.config import CNN, MLP, Linear, ResNet
 from qsynth.node.batched import BatchedLearners, Slot
@@ -131,3 +133,21 @@ def test_who_does_not_wait_does_not_train_and_views_are_the_nodes_own(task) -> N
     answers = [learners.network(n)(x).detach().clone() for n in range(3)]
     assert not torch.equal(answers[0], answers[2])
     assert torch.equal(learners.network(0)(x), answers[0])
+
+
+def test_what_nodes_do_not_train_now_lives_in_files_without_a_name(task) -> None:
+    learners = BatchedLearners(make_network(MLP(), task), 3, 10)
+    maps = Path("/proc/self/maps").read_text()
+    parameters = len(learners.parameters)
+    assert maps.count("qsynth-learners-") >= 3 * parameters > 0
+    assert "(deleted)" in maps
+    assert not any(values.any() for values in learners.parameters.values())
+
+
+def test_a_disk_without_room_is_told_beforehand(monkeypatch, task) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(StateError, match="No space left"):
+        BatchedLearners(make_network(MLP(), task), 3, 10)
