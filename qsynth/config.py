@@ -125,12 +125,6 @@ def _check_together(config: RunConfig) -> None:
             f"mesh.name={config.mesh.name}: placement={config.placement.name} may put nodes on "
             "several machines; use mesh=tcp"
         )
-    batched = getattr(config.placement, "learner", "single") == "batched"
-    if batched and getattr(config.placement, "nodes_per_process", 2) < 2:
-        raise ConfigError(
-            "placement.learner=batched: needs placement.nodes_per_process above 1: nodes of one "
-            "process train in one computation"
-        )
     drift, steps = getattr(config.partition, "drift_period", None), config.trainer
     periods = steps.periods
     if drift is not None and drift >= periods:

@@ -10,11 +10,15 @@ from pathlib import Path
 from qsynth.cli.options import parse
 from qsynth.config import validate
 from qsynth.errors import ConfigError
+from qsynth.placement.task import TAKEN
 from qsynth.run.folder import read_config
 
 
 def main(words: list[str]) -> int:
-    """Be nodes of a run until they end; return 0 where all have ended well, else 1."""
+    """Be nodes of a run until they end; return 0 where all have ended well, else 1.
+
+    75 (of sysexits.h: try again) where other processes have them.
+    """
     parent = os.getppid()
     options = parse(words, ("--within",), ("--mortal",))
     if len(options.overrides) < 2:
@@ -32,6 +36,8 @@ def main(words: list[str]) -> int:
         within(config, folder, names, Path(options.own["--within"]))
         return 0
     codes = hold(config, folder, names)
+    if codes is None:
+        return TAKEN
     if not options.quiet:
         for name, code in codes.items():
             print(f"{name}: {'ended well' if code == 0 else f'ended with {code}'}", flush=True)

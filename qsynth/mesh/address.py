@@ -81,10 +81,16 @@ def own_host(host: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # of documentation (RFC 5737): nothing is sent
-            return str(probe.getsockname()[0])
+            found = str(probe.getsockname()[0])
         except OSError:
-            pass
+            found = _by_name()
+    if not found or is_loopback(found):
+        raise ConfigError(f"mesh.host={AUTO}: this machine has no address beyond loopback; name it")
+    return found
+
+
+def _by_name() -> str:
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
-        raise ConfigError(f"mesh.host={AUTO}: this machine has no address; name one") from None
+        return ""

@@ -92,6 +92,7 @@ class BatchedLearners:
         gradient_clip_norm: float | None = None,
     ) -> None:  # fmt: skip
         self.slots: list[Slot] = []
+        self.errors: dict[int, Exception] = {}
         self.clip, self.max_steps = gradient_clip_norm, max_steps
         self._template = template  # its parameters are whose it is asked for
         parameters = dict(template.named_parameters())
@@ -137,6 +138,8 @@ class BatchedLearners:
 
     def ready(self, number: int) -> None:
         """See to it that a node has trained as asked; who waits as well trains with it."""
+        if number in self.errors:
+            raise self.errors.pop(number)
         if self.slots[number].steps == self.slots[number].goal:
             return
         waiting = [n for n, slot in enumerate(self.slots) if slot.steps < slot.goal]
@@ -145,7 +148,18 @@ class BatchedLearners:
             alike.setdefault(_kind(self.slots[n]), []).append(n)
         for members in alike.values():
             for begin in range(0, len(members), self.chunk):
-                self._train(members[begin : begin + self.chunk])
+                self._tried(members[begin : begin + self.chunk])
+        if number in self.errors:
+            raise self.errors.pop(number)
+
+    def _tried(self, numbers: list[int]) -> None:
+        """Train; what goes wrong is told to those whose steps it was, each in its turn."""
+        try:
+            self._train(numbers)
+        except Exception as error:
+            for number in numbers:
+                self.slots[number].goal = self.slots[number].steps
+                self.errors[number] = error
 
     def _train(self, numbers: list[int]) -> None:
         """Do the steps that nodes of one kind wait for."""
@@ -192,7 +206,11 @@ class BatchedLearners:
             logits: Tensor = functional_call(template, parameters, (batch,))
             return logits
 
-        logits = vmap(forward)(work, inputs)
+        if len(inputs) == 1:  # vmap would only cost
+            alone = {name: values.squeeze(0) for name, values in work.items()}
+            logits = forward(alone, inputs[0])[None]
+        else:
+            logits = vmap(forward)(work, inputs)
         kind = template.kind
         flat, wanted = logits.flatten(0, 1), targets.flatten(0, 1)
         if kind == CLASSES:

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from qsynth.errors import StateError
 
 FRAME = struct.Struct("<II")
 MAX_FRAME = 1 << 20
+LOCK_S = 1.0  # until a lock that is held is believed
 JOURNAL_BYTES = 4 << 20  # beyond these the journal becomes a snapshot
 OWN, HELD, KEPT, DROPPED, RECORD, CONTACT = "own", "held", "kept", "dropped", "record", "contact"
 BUDGET, WITHDRAWN, FORGOTTEN = "budget", "withdrawn", "forgotten"
@@ -158,11 +160,20 @@ def _locked(folder: Path) -> IO[bytes]:
         lock = (folder / "lock").open("ab")
     except OSError as error:
         raise StateError(f"{folder}: cannot be written ({error})") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise StateError(f"{folder}: another process is using it") from None
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() < end:
+                time.sleep(0.02)  # somebody may only have asked whether it is in use
+                continue
+            lock.close()
+            raise StateError(f"{folder}: another process is using it") from None
+        except OSError as error:
+            lock.close()
+            raise StateError(f"{folder}: its files cannot be locked ({error.strerror})") from None
     return lock
 
 
@@ -183,8 +194,10 @@ def in_use(folder: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:
+        return False  # no locks here: the node itself will say so
     return False
 
 

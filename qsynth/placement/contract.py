@@ -37,7 +37,10 @@ class Placement(Protocol):
     """Where nodes run.  All four calls return at once."""
 
     def launch(self, spec: Spec) -> None:
-        """Start what is to hold these nodes.  Raises MeshError where it cannot be started."""
+        """Start what is to hold these nodes, beside what has been started before.
+
+        Raises MeshError where it cannot be started.
+        """
 
     def poll(self) -> dict[str, int | None]:
         """Return an exit code by node, negative for a signal; None while it runs, or waits."""
@@ -59,14 +62,17 @@ def run_placed(plan: Plan, placement: Placement, progress: Progress) -> dict[str
     alive = [node for node in plan.nodes if in_use(plan.node_folder(node))]
     dead = [node for node in plan.nodes if node not in alive]
     try:
-        if dead:
-            placement.launch(Spec(plan.folder, tuple(node.name for node in dead)))
+        # Also where nothing is dead: what an earlier runner has placed is watched again.
+        placement.launch(_spec(plan, dead))
         while True:
             polled = placement.poll()
-            known = [code for code in polled.values() if code is not None]
             others = any(in_use(plan.node_folder(node)) for node in alive)
-            if len(known) == len(polled) and not others:
-                break
+            if None not in polled.values() and not others:
+                lost = [node for node in alive if not _ended(plan, node)]
+                if not lost:
+                    break
+                alive = []
+                placement.launch(_spec(plan, lost))
             progress(time.monotonic() - began)
             time.sleep(POLL_S)
     except KeyboardInterrupt:
@@ -75,6 +81,15 @@ def run_placed(plan: Plan, placement: Placement, progress: Progress) -> dict[str
         raise
     statuses = {name: code for name, code in polled.items() if code is not None}
     return {"wall_s": time.monotonic() - began, "statuses": statuses}
+
+
+def _spec(plan: Plan, nodes: Sequence[NodePlan]) -> Spec:
+    return Spec(plan.folder, tuple(node.name for node in nodes))
+
+
+def _ended(plan: Plan, node: NodePlan) -> bool:
+    """Return whether a node has told its result."""
+    return (plan.node_folder(node) / "result.json").exists()
 
 
 def named(plan: Plan, names: Sequence[str]) -> list[NodePlan]:

@@ -39,16 +39,22 @@ def run_nodes(plan: Plan, nodes: Sequence[NodePlan], sockets: Path) -> None:
     sockets: folder of ipc sockets.
     """
     single_threaded()
-    if len(nodes) == 1:
+    if len(nodes) == 1 and not learners_of(plan, nodes):
         run_node(plan, nodes[0], sockets)
         return
     failed: list[str] = []
-    hosted = [HostedNode(plan, node, sockets, len(nodes)) for node in nodes]
-    for each in hosted:
-        each.start()
+    hosted = []
+    for node in nodes:
+        try:
+            hosted.append(HostedNode(plan, node, sockets, len(nodes)))
+            hosted[-1].start()
+        except Exception:
+            failed.append(node.name)
+            traceback.print_exc()
+    hosted = [each for each in hosted if each.node.name not in failed]
     ask_long_slices()
     quietly(lambda: _learn(plan, hosted, failed))
-    with ThreadPoolExecutor(len(hosted)) as pool:  # each waits for all nodes that it knows
+    with ThreadPoolExecutor(max(len(hosted), 1)) as pool:  # each waits for all nodes that it knows
         list(pool.map(HostedNode.end, [h for h in hosted if h.node.name not in failed]))
     if failed:
         raise StateError(f"failed: {', '.join(failed)}; its log tells why")
@@ -172,6 +178,9 @@ class BatchedTurns:
         part = self.path.with_name(self.path.name + ".part")
         try:
             torch.save(self.own.state(), part)
+            handle = os.open(part, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
             os.replace(part, self.path)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
             raise StateError(f"{self.path}: cannot be written ({error})") from None

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from qsynth.errors import MeshError
 from qsynth.kernels import warm_up
 from qsynth.node.memory import lean
 from qsynth.placement.checkpoint import NEVER, Checkpoints
@@ -66,26 +67,42 @@ class ProcessesPlacement:
         self.plan, self.mortal = plan, mortal
         self._processes: list[_Process] = []
         self._sockets: Path | None = None
+        self._warm = False
 
     def launch(self, spec: Spec) -> None:
         """Start processes, `nodes_per_process` nodes in each."""
-        self._sockets = Path(tempfile.mkdtemp(prefix="qs-"))
         nodes = named(self.plan, spec.nodes)
+        if not nodes:
+            return
+        if self._sockets is None:
+            self._sockets = Path(tempfile.mkdtemp(prefix="qs-"))
         _clear_addresses(self.plan, nodes)
         size = getattr(self.plan.placement, "nodes_per_process", 1)
         groups = [nodes[at : at + size] for at in range(0, len(nodes), size)]
-        if starts_anew(self.plan):
-            self._processes = [self._spawn(spec, group) for group in groups]
-            return
+        try:
+            if starts_anew(self.plan):
+                self._processes += (self._spawn(spec, group) for group in groups)
+            else:
+                self._fork_all(groups)
+        except OSError as error:
+            self.stop()
+            raise MeshError(f"a process cannot be started ({error.strerror})") from None
+
+    def _fork_all(self, groups: Sequence[Sequence[NodePlan]]) -> None:
         single_threaded()
         lean()
-        warm(self.plan)
+        if not self._warm:
+            warm(self.plan)
+            self._warm = True
         # Children start together, when the runner has closed the gate: those forked first would
         # else take the cores from the fork of the others.
         gate = os.pipe()
-        self._processes = [self._fork(group, gate) for group in groups]
-        os.close(gate[0])
-        os.close(gate[1])
+        try:
+            for group in groups:  # one by one: `stop` must know of those that are there
+                self._processes.append(self._fork(group, gate))
+        finally:
+            os.close(gate[0])
+            os.close(gate[1])
 
     def poll(self) -> dict[str, int | None]:
         """Return an exit code by node, negative for a signal; None while it runs."""

@@ -6,22 +6,27 @@ of what nodes say to each other goes through Ray.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayError
+from ray.exceptions import ActorDiedError, ActorUnschedulableError, RayError
 
 from qsynth.errors import ConfigError, MeshError
+from qsynth.node.recorder import write_json
 from qsynth.placement.actor import Holder
 from qsynth.placement.cluster import LOST, tasks_of, told
 from qsynth.placement.contract import Spec
 from qsynth.placement.plan import Plan
 
 NAMESPACE = "qsynth"
+PLACED = "placement.json"  # in the run's folder: which actors hold which nodes
 
 
 @dataclass
@@ -29,6 +34,7 @@ class _Placed:
     """An actor: its nodes, the question that it has not answered yet, their codes."""
 
     actor: Any
+    name: str
     nodes: tuple[str, ...]
     asked: Any = None
     codes: dict[str, int] | None = None
@@ -42,19 +48,38 @@ class RayPlacement:
         self._placed: list[_Placed] = []
 
     def launch(self, spec: Spec) -> None:
-        """Place an actor for each task; one of an earlier runner that still lives is kept."""
+        """Place an actor for each task; those of an earlier runner that live are watched again."""
         _connect(self.plan.placement.address)
-        holder = ray.remote(Holder)
-        placement = self.plan.placement
-        for task in tasks_of(self.plan, spec, logs=True):
+        if not self._placed:
+            self._placed = self._kept()
+        held = {name for placed in self._placed if placed.codes is None for name in placed.nodes}
+        missing = tuple(name for name in spec.nodes if name not in held)
+        holder, placement = ray.remote(Holder), self.plan.placement
+        for task in tasks_of(self.plan, Spec(spec.folder, missing), logs=True):
+            name = f"{self.plan.folder.name}/{task.nodes[0]}/{uuid.uuid4().hex}"
             options: dict[str, Any] = {
-                "name": f"{self.plan.folder.name}/{task.nodes[0]}", "namespace": NAMESPACE,
-                "get_if_exists": True, "lifetime": "detached", "num_cpus": placement.cpus_per_task,
-                "max_restarts": placement.restarts,
-                "scheduling_strategy": "SPREAD",
+                "name": name, "lifetime": "detached", "num_cpus": placement.cpus_per_task,
+                "max_restarts": placement.restarts, "scheduling_strategy": "SPREAD",
             }  # fmt: skip
-            actor = holder.options(**options).remote(task)
-            self._placed.append(_Placed(actor, task.nodes))
+            self._placed.append(_Placed(holder.options(**options).remote(task), name, task.nodes))
+            self._keep()
+
+    def _keep(self) -> None:
+        kept = [{"actor": placed.name, "nodes": list(placed.nodes)} for placed in self._placed]
+        write_json(self.plan.folder / PLACED, {"tasks": kept})
+
+    def _kept(self) -> list[_Placed]:
+        """Return the actors of an earlier runner that live."""
+        try:
+            text = (self.plan.folder / PLACED).read_text(encoding="utf-8")
+            kept = [(str(t["actor"]), tuple(t["nodes"])) for t in json.loads(text)["tasks"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+        found = []
+        for name, nodes in kept:
+            with contextlib.suppress(ValueError):  # it has left
+                found.append(_Placed(ray.get_actor(name), name, nodes))
+        return found
 
     def poll(self) -> dict[str, int | None]:
         """Return an exit code by node; None while its actor runs, or waits for a place."""
@@ -63,6 +88,8 @@ class RayPlacement:
             if placed.codes is None:
                 placed.codes = self._codes(placed)
             found |= dict.fromkeys(placed.nodes) if placed.codes is None else placed.codes
+        if None not in found.values() and ray.is_initialized():
+            ray.shutdown()  # what measures in the end forks: no threads of Ray's then
         return found
 
     def stop(self) -> None:
@@ -70,6 +97,7 @@ class RayPlacement:
         for placed in self._placed:
             if placed.codes is None:
                 ray.kill(placed.actor)
+        ray.shutdown()
 
     def logs(self, node: str) -> list[Path]:
         """Return what a node's task and the node itself have written."""
@@ -90,11 +118,20 @@ class RayPlacement:
         asked, placed.asked = placed.asked, None
         try:
             ray.get(asked)
-        except ActorDiedError:  # it has left without a word, or was lost too often
-            return told(self.plan.folder, placed.nodes) or dict.fromkeys(placed.nodes, LOST)
+        except (ActorDiedError, ActorUnschedulableError) as error:
+            # It has left without a word, was lost too often, or could not even begin.
+            codes = told(self.plan.folder, placed.nodes)
+            if codes is None:
+                self._note(placed, str(error))
+            return codes or dict.fromkeys(placed.nodes, LOST)
         except RayError:
             pass  # it is being placed again
         return None
+
+    def _note(self, placed: _Placed, error: str) -> None:
+        path = self.plan.folder / "parts" / f"{placed.nodes[0]}.log"
+        with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+            file.write(f"ray: {error.strip()}\n")
 
 
 def _connect(address: str) -> None:

@@ -43,6 +43,7 @@ class _Queued:
     requeued: int = 0
     believed_from: float = 0.0  # until then its state is that of before it was requeued
     silent_since: float | None = None
+    state: str | None = None
     codes: dict[str, int] | None = None
 
 
@@ -53,20 +54,21 @@ class SlurmPlacement:
         self.plan = plan
         self._folder = plan.folder / "slurm"
         self._tasks: list[_Queued] = []
-        self._states: dict[str, str] = {}
         self._asked = 0.0
 
     def launch(self, spec: Spec) -> None:
         """Submit a job array; what an earlier runner has submitted and still lives is kept."""
-        self._tasks = self._kept()
-        held = {name for task in self._tasks for name in task.nodes}
+        if not self._tasks:
+            self._tasks = self._kept()
+        held = {name for task in self._tasks if task.codes is None for name in task.nodes}
         missing = tuple(name for name in spec.nodes if name not in held)
         if missing:
             self._tasks += self._submitted(Spec(spec.folder, missing))
-        write_json(
-            self.plan.folder / QUEUE,
-            {"tasks": [{"job": task.job, "nodes": list(task.nodes)} for task in self._tasks]},
-        )
+        self._keep(self._tasks)
+
+    def _keep(self, tasks: list[_Queued]) -> None:
+        kept = [{"job": task.job, "nodes": list(task.nodes)} for task in tasks]
+        write_json(self.plan.folder / QUEUE, {"tasks": kept})
 
     def poll(self) -> dict[str, int | None]:
         """Return an exit code by node; None while its task runs or waits in the queue."""
@@ -84,7 +86,10 @@ class SlurmPlacement:
         """Cancel all that is in the queue."""
         jobs = [task.job for task in self._tasks if task.codes is None]
         if jobs:
+            # At once: submitit's process would sit out the time that others are given to end.
+            _slurm("scancel", "--signal=KILL", "--full", *jobs)
             _slurm("scancel", *jobs)
+        self._keep([])
 
     def logs(self, node: str) -> list[Path]:
         """Return what a node's task and the node itself have written."""
@@ -100,7 +105,7 @@ class SlurmPlacement:
             executor.update_parameters(
                 job_name=f"qsynth-{self.plan.name}", time=placement.time_min, nodes=1,
                 ntasks_per_node=1, cpus_per_task=placement.cpus_per_task,
-                mem=f"{placement.memory_gb:g}GB", signal_delay_s=SIGNAL_S,
+                mem=f"{max(1, round(1024 * placement.memory_gb))}M", signal_delay_s=SIGNAL_S,
                 partition=placement.partition or None, account=placement.account or None,
                 # All tasks may run at once: nodes that wait for a core learn from nobody.
                 array_parallelism=len(tasks),
@@ -122,13 +127,16 @@ class SlurmPlacement:
         except (OSError, ValueError, KeyError, TypeError):
             return []
         states = _states([task.job for task in kept])
-        return [task for task in kept if states.get(task.job) in WAITING]
+        return [task for task in kept if states.get(task.job) in WAITING - {"COMPLETING"}]
 
     def _ask(self) -> None:
         open_tasks = [task for task in self._tasks if task.codes is None]
         states = _states([task.job for task in open_tasks]) if open_tasks else {}
         for task in open_tasks:
             state, now = states.get(task.job), time.monotonic()
+            if state != task.state:
+                task.state = state
+                self._note(f"{task.job} ({', '.join(task.nodes)}): {state or 'gone'}")
             if state in WAITING or now < task.believed_from:
                 task.silent_since = None
                 continue
@@ -177,5 +185,7 @@ def _states(jobs: list[str]) -> dict[str, str]:
 def _slurm(*words: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    except FileNotFoundError:
+        raise MeshError(f"placement=slurm: {words[0]} is not here; is this a login node?") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(words, 1, "", str(error))

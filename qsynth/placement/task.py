@@ -6,6 +6,7 @@ Small on purpose: it waits beside the nodes as long as they live, so it must not
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,11 +17,13 @@ from typing import Any
 # What would make Lightning, torch or Ray take a node for a rank of one distributed training.
 OTHERS = ("SLURM_", "SUBMITIT_", "PMI", "PMIX", "RAY_")
 BACKOFF_S = 1.0
+GRACE_S = 120.0
+TAKEN = 75  # of `qsynth part`: other processes have its nodes (EX_TEMPFAIL of sysexits.h)
 
 
 @dataclass(frozen=True)
 class Task:
-    """Hold nodes of a run by `qsynth part`, and start it again where a signal has ended it.
+    """Hold nodes of a run by `qsynth part`, and start it again where it was killed.
 
     folder: of the run.  work: the folder to run in.  path: for imports beside the usual ones.
     log: where its output goes; None: to this process's.
@@ -37,11 +40,13 @@ class Task:
         """Hold the nodes until they end; return the exit code, negative for a signal."""
         code = self._once()
         for again in range(self.restarts):
-            if code >= 0:
+            if code >= 0 and code != TAKEN:
                 break
-            told = f"qsynth part: ended by signal {-code}; started again ({again + 1})"
+            told = f"qsynth part: ended with {code}; started again ({again + 1})"
             print(told, file=sys.stderr, flush=True)
-            time.sleep(BACKOFF_S)
+            # Asked to end: a scheduler that preempts kills this process next, and queues the task
+            # anew; one that had ended by itself it would not.
+            time.sleep(GRACE_S if code == -signal.SIGTERM else BACKOFF_S)
             code = self._once()
         return code
 

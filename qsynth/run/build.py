@@ -23,6 +23,7 @@ from qsynth.distill import (
 from qsynth.distill.config import ReferenceLogits
 from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError, DataError, nearest_spelling
+from qsynth.mesh.address import is_loopback
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
 from qsynth.node.outcome import Rules
@@ -79,7 +80,15 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         notes=(*notes, *_audit_notes(config, nodes)),
         publish=config.publish,
     )
-    return replace(plan, notes=(*plan.notes, *learner_notes(plan)))
+    return replace(plan, notes=(*plan.notes, *learner_notes(plan), *_host_notes(config)))
+
+
+def _host_notes(config: RunConfig) -> list[str]:
+    host = getattr(config.mesh, "host", "")
+    if config.placement.name not in ("slurm", "ray") or not is_loopback(host):
+        return []
+    return [f"mesh.host={host}: reached from the same machine alone; where there are several, set "
+            "mesh.host=auto mesh.insecure=true"]  # fmt: skip
 
 
 def _audit_notes(config: RunConfig, nodes: Sequence[NodePlan]) -> list[str]:

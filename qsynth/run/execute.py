@@ -20,6 +20,7 @@ from qsynth.placement.contract import run_placed
 from qsynth.placement.plan import Plan
 from qsynth.placement.simulate import simulate
 from qsynth.placement.snapshot import Snapshots
+from qsynth.placement.train import single_threaded
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
 from qsynth.run.events import all_events
@@ -90,7 +91,9 @@ def resume(
     Raises StateError where its folder is not what it left, or a run is still under way there.
     """
     plan = build(config, folder)
-    if (folder / "summary.json").exists():
+    # A cluster may have given tasks up: their nodes can still go on.
+    lost = config.placement.name in ("slurm", "ray") and len(read_results(plan)) < len(plan.nodes)
+    if (folder / "summary.json").exists() and not lost:
         return plan, report(config, folder)
     announce(plan)
     return plan, _carry_out(config, plan, config_digest(values), progress)
@@ -98,6 +101,7 @@ def resume(
 
 def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress) -> dict[str, Any]:
     folder = plan.folder
+    single_threaded()  # what measures in the end forks workers
     if config.placement.name == "simulate":
         snapshots = Snapshots(folder / "snapshot", plan.trainer.checkpoint_s, digest)
         with owned(folder):

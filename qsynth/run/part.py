@@ -5,11 +5,13 @@ What a cluster's scheduler starts on a machine, knowing only the run's folder an
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qsynth.errors import ConfigError, StateError, nearest_spelling
+from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.node.recorder import write_json
 from qsynth.node.state import in_use
 from qsynth.placement.contract import POLL_S, Spec, named
@@ -20,25 +22,38 @@ from qsynth.placement.task import part_file
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
 
-FREE_S = 60.0  # until a node's files are let go by the process that has died with them
+# Until a node's files are let go: a lock of a machine that is gone lives for 90 s on NFS, or more.
+FREE_S = 300.0
 
 
-def hold(config: RunConfig, folder: Path, names: Sequence[str]) -> dict[str, int]:
+def hold(config: RunConfig, folder: Path, names: Sequence[str]) -> dict[str, int] | None:
     """Be these nodes of a run until they end; return their exit codes.
 
-    Ends them with this process, whatever becomes of it: who has started it starts it again, and
-    they go on from the run's folder.  Raises ConfigError, and StateError where others have them.
+    None: other processes have them, and do not let them go.  Nodes that a signal has ended go on,
+    `placement.restarts` times.  Ends them with this process, whatever becomes of it: who has
+    started it starts it again, and they go on from the run's folder.  Raises ConfigError.
     """
     plan = _plan(config, folder, names)
     nodes = named(plan, names)
     end = time.monotonic() + FREE_S
     while taken := [node.name for node in nodes if in_use(plan.node_folder(node))]:
         if time.monotonic() > end:
-            raise StateError(f"{folder}: another process has {', '.join(taken)}")
+            print(f"{folder}: another process has {', '.join(taken)}", flush=True)
+            return None
         time.sleep(POLL_S)
     placement = ProcessesPlacement(plan, mortal=True)
     placement.launch(Spec(folder, tuple(names)))
-    while None in (polled := placement.poll()).values():
+    lives = Counter[str]()
+    while True:
+        polled = placement.poll()
+        killed = [n for n, code in polled.items() if code is not None and code < 0]
+        again = [n for n in killed if lives[n] < getattr(plan.placement, "restarts", 0)]
+        if again:
+            lives.update(again)
+            print(f"ended by a signal, started again: {', '.join(again)}", flush=True)
+            placement.launch(Spec(folder, tuple(again)))
+        elif None not in polled.values():
+            break
         time.sleep(POLL_S)
     codes = {name: code for name, code in polled.items() if code is not None}
     _tell(folder, names, codes)
@@ -48,6 +63,7 @@ def hold(config: RunConfig, folder: Path, names: Sequence[str]) -> dict[str, int
 def within(config: RunConfig, folder: Path, names: Sequence[str], sockets: Path) -> None:
     """Be these nodes in this very process: what the start method `spawn` runs."""
     plan = _plan(config, folder, names)
+    os.nice(getattr(plan.placement, "nice", 0))
     run_nodes(plan, named(plan, names), sockets)
 
 

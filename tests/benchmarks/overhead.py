@@ -212,6 +212,7 @@ def arms(steps: int, path: Path, flower_python: str | None) -> dict[str, list[st
            "--quiet"]  # fmt: skip
     single, batched = ["placement=simulate"], ["placement=simulate", "placement.learner=batched"]
     crowd = ["placement=processes", "placement.nodes_per_process=4", "placement.learner=batched"]
+    own = ["placement.learner=batched"]
     found = {
         "bare loop": [sys.executable, me, "--arm", "bare", str(path), "--steps", str(steps)],
         "simulate, batched, plain": [*run, *batched, *PLAIN],
@@ -220,6 +221,8 @@ def arms(steps: int, path: Path, flower_python: str | None) -> dict[str, list[st
         "simulate": [*run, *single],
         "processes of 4, batched, plain": [*run, *crowd, *PLAIN],
         "processes of 4, batched": [*run, *crowd],
+        "processes, batched, plain": [*run, *own, *PLAIN],
+        "processes, batched": [*run, *own],
         "processes, plain": [*run, *PLAIN],
         "processes": run,
     }

@@ -36,7 +36,7 @@ def summary_of(run: subprocess.Popen[str]) -> dict:
 @pytest.mark.slow
 def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
     """Three architectures in two processes: batched ones and, with dropout, some by threads."""
-    words = [*CROWD, "+fleet.mlp.model.dropout=0.1", "trainer.max_steps=900",
+    words = [*CROWD, "+fleet.mlp.model.dropout=0.1", "trainer.max_steps=600",
              "trainer.checkpoint_s=1"]  # fmt: skip
     run = start(tmp_path, *words)
     pids = wait_for(lambda: training(tmp_path, 8))
@@ -151,12 +151,14 @@ class Short(Task):
 @pytest.mark.parametrize(
     ("command", "code", "lives"),
     [("exit 0", 0, 1), ("exit 3", 3, 1), ("kill -9 $$", -9, 3),
+     ("kill -15 $$", -15, 3), ("exit 75", 75, 3),
      ("test $(wc -l < lives) = 2 || kill -9 $$", 0, 2)],
 )  # fmt: skip
 def test_a_task_is_started_again_where_a_signal_ended_it(
     tmp_path: Path, monkeypatch, command: str, code: int, lives: int
 ) -> None:
     monkeypatch.setattr("qsynth.placement.task.BACKOFF_S", 0.0)
+    monkeypatch.setattr("qsynth.placement.task.GRACE_S", 0.0)
     monkeypatch.setenv("SLURM_NTASKS", "7")
     monkeypatch.setenv("RAY_JOB_ID", "7")
     task = Short(str(tmp_path), (command,), str(tmp_path), "", 2, str(tmp_path / "log"))
@@ -171,7 +173,6 @@ def test_a_task_is_started_again_where_a_signal_ended_it(
 MISTAKES = [
     (["run", "+recipe=digits_mesh", "placement=slurm"], "use mesh=tcp"),
     (["run", "+recipe=digits_mesh", "placement=ray", "mesh=memory"], "need sockets"),
-    (["run", "+recipe=digits_mesh", "placement.learner=batched"], "nodes_per_process above 1"),
     (["run", "+recipe=digits_mesh", "mesh=tcp", "mesh.host=auto"], "mesh.insecure=true"),
     (["run", "+recipe=digits_mesh", "mesh=tcp", "mesh.host=0.0.0.0", "mesh.insecure=true"],
      "use mesh.host=auto"),

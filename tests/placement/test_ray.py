@@ -91,7 +91,7 @@ def placed_by(raylet: int) -> list[str]:
 
 def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None:
     address, other = cluster
-    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=2000"]
+    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=1400"]
     run = started(tmp_path, *words, **TOKEN)
     try:
         wait_for(lambda: len(told(tmp_path, "joined")) == 16)
