@@ -100,7 +100,7 @@ def resume(
 
 
 def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress) -> dict[str, Any]:
-    folder = plan.folder
+    folder, logs = plan.folder, [plan.folder / "nodes" / "*" / "log.txt"]
     single_threaded()  # what measures in the end forks workers
     if config.placement.name == "simulate":
         snapshots = Snapshots(folder / "snapshot", plan.trainer.checkpoint_s, digest)
@@ -111,11 +111,12 @@ def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress)
     else:
         placement = make_placement(plan)
         times = run_placed(plan, placement, lambda seconds: progress(plan, seconds))
+        logs = placement.logs(plan.nodes[0].name)
     write_json(folder / "times.json", times)
     summary = summarise_run(plan, config.recipe, config.baselines, times)
     _write_page(config, plan, summary)
     if not read_results(plan):
-        raise RunError(f"no node has finished; see {folder}/nodes/*/log.txt")
+        raise RunError(f"no node has finished; see {', '.join(map(str, logs))}")
     return summary
 
 
