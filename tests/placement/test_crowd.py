@@ -71,8 +71,8 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_started_anew_are_the_same_mesh(tmp_path: Path) -> None:
-    words = ["placement.start=spawn", "placement.nodes_per_process=4", "trainer.max_steps=300"]
-    run = start(tmp_path, *words, "fleet.cnn.count=2", "fleet.mlp.count=3", "fleet.linear.count=1")
+    words = ["placement.start=spawn", "placement.nodes_per_process=2", "trainer.max_steps=200"]
+    run = start(tmp_path, *words, "fleet.cnn.count=1", "fleet.mlp.count=2", "fleet.linear.count=1")
     summary = summary_of(run)
     assert summary["failures"] == []
     assert summary["pairs"]["realised"] > 0

@@ -127,8 +127,8 @@ def test_processes_learn_from_each_other(tmp_path, transport) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["mlp-0", "linear-1"])
-def test_a_killed_node_is_named_and_the_others_go_on(tmp_path, victim) -> None:
+def test_a_killed_node_is_named_and_the_others_go_on(tmp_path) -> None:
+    victim = "linear-1"
     run = start(tmp_path, "trainer.max_steps=1200")
     pids = wait_for(lambda: training(tmp_path, 8))
     os.kill(pids[victim], signal.SIGKILL)
