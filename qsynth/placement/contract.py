@@ -6,6 +6,7 @@ run's folder, at the same path on every machine, is all that they share.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def run_placed(plan: Plan, placement: Placement, progress: Progress) -> dict[str
     began = time.monotonic()
     alive = [node for node in plan.nodes if in_use(plan.node_folder(node))]
     dead = [node for node in plan.nodes if node not in alive]
+    if not alive and all(_ended(plan, node, served=True) for node in dead):
+        dead = []  # they had only nobody to tell
     try:
         # Also where nothing is dead: what an earlier runner has placed is watched again.
         placement.launch(_spec(plan, dead))
@@ -87,9 +90,16 @@ def _spec(plan: Plan, nodes: Sequence[NodePlan]) -> Spec:
     return Spec(plan.folder, tuple(node.name for node in nodes))
 
 
-def _ended(plan: Plan, node: NodePlan) -> bool:
-    """Return whether a node has told its result."""
-    return (plan.node_folder(node) / "result.json").exists()
+def _ended(plan: Plan, node: NodePlan, served: bool = False) -> bool:
+    """Return whether a node has told its result.
+
+    served: whether it has served the others to its end, too.
+    """
+    try:
+        result = json.loads((plan.node_folder(node) / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return not served or (isinstance(result, dict) and result.get("lingered") is not None)
 
 
 def named(plan: Plan, names: Sequence[str]) -> list[NodePlan]:

@@ -64,7 +64,7 @@ class SlurmPlacement:
         missing = tuple(name for name in spec.nodes if name not in held)
         if missing:
             self._tasks += self._submitted(Spec(spec.folder, missing))
-        self._keep(self._tasks)
+            self._keep(self._tasks)
 
     def _keep(self, tasks: list[_Queued]) -> None:
         kept = [{"job": task.job, "nodes": list(task.nodes)} for task in tasks]

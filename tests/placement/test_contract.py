@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_a_node_that_was_alive_and_is_lost_without_a_result_is_launched_again(
     placement = Scripted({})
     run_placed(made, placement, lambda _: None)
     assert placement.launched == [(), ("mlp-0",)]
+
+
+def test_nodes_that_have_ended_with_a_dead_runner_are_not_started_again(made) -> None:
+    for node, lingered in zip(made.nodes, (True, False), strict=True):
+        folder = made.node_folder(node)
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({"lingered": lingered}))
+    placement = Scripted({})
+    run_placed(made, placement, lambda _: None)
+    assert placement.launched == [()]
+    (folder / "result.json").write_text('{"lingered": null}')  # killed while it served
+    run_placed(made, placement, lambda _: None)
+    assert placement.launched[1:] == [("mlp-0", "mlp-1")]
 
 
 def test_an_interrupt_stops_what_was_placed(made) -> None:
