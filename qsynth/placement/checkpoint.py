@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,27 @@ NEVER = threading.Event()  # is never set
 
 class StoppedError(QsynthError):
     """Say that a node was asked to end."""
+
+
+def put_in_place(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file beside itself, and put it in place at once.  Raises StateError."""
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        handle = os.open(part, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
+        raise StateError(f"{path}: cannot be written ({error})") from None
+
+
+def no_checkpoint(path: Path, error: Exception) -> StateError:
+    """Return what to say of a file that a network cannot go on from."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return StateError(
+        f"{path}: not a checkpoint of this network ({reason}); move it away to train anew"
+    )
 
 
 class Checkpoints(pl.Callback):
@@ -43,11 +65,7 @@ class Checkpoints(pl.Callback):
             saved = torch.load(self.path, map_location="cpu", weights_only=False)
             network.load_state_dict(saved["state_dict"])
         except Exception as error:  # unpickling may raise anything
-            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-            raise StateError(
-                f"{self.path}: not a checkpoint of this network ({reason}); move it away to train "
-                "anew"
-            ) from None
+            raise no_checkpoint(self.path, error) from None
         return self.path
 
     def on_train_batch_end(
@@ -74,13 +92,4 @@ class Checkpoints(pl.Callback):
         self._before = path
 
     def _save(self, trainer: pl.Trainer, path: Path | None = None) -> None:
-        path = path or self.path
-        part = path.with_name(path.name + ".part")
-        try:
-            trainer.save_checkpoint(part)
-            handle = os.open(part, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
-            os.replace(part, path)
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
-            raise StateError(f"{path}: cannot be written ({error})") from None
+        put_in_place(path or self.path, trainer.save_checkpoint)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qsynth.node.state import in_use
-from qsynth.placement.hosted import addresses
 from qsynth.placement.plan import NodePlan, Plan
 
 POLL_S = 0.2
@@ -23,15 +22,13 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Spec:
-    """What a process needs to be nodes of a run: its folder (with `config.yaml`), their names."""
+    """What a process needs to be nodes of a run: its folder, their names.
+
+    The folder has the config, and the addresses to join through, which nodes write there.
+    """
 
     folder: Path
     nodes: tuple[str, ...]
-
-    @property
-    def bootstrap(self) -> Sequence[str]:
-        """Return addresses to join through: those that nodes have written into the folder."""
-        return addresses(self.folder, "")
 
 
 class Placement(Protocol):

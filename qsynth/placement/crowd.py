@@ -6,12 +6,12 @@ One thread computes at a time.  Nodes of one architecture train in one computati
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from qsynth.errors import StateError
 from qsynth.node.batched import BatchedLearners
 from qsynth.node.learner import Exchange
 from qsynth.placement.batched import BatchedFit, learners_of
-from qsynth.placement.checkpoint import NEVER, Checkpoints
+from qsynth.placement.checkpoint import NEVER, Checkpoints, no_checkpoint, put_in_place
 from qsynth.placement.hosted import HostedNode, run_node
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.points import keeping
@@ -168,19 +168,7 @@ class BatchedTurns:
         try:
             self.own.restore(torch.load(self.path, map_location="cpu", weights_only=True))
         except Exception as error:  # unpickling may raise anything
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise StateError(
-                f"{self.path}: not a checkpoint of this network ({reason}); move it away to train "
-                "anew"
-            ) from None
+            raise no_checkpoint(self.path, error) from None
 
     def _save(self) -> None:
-        part = self.path.with_name(self.path.name + ".part")
-        try:
-            torch.save(self.own.state(), part)
-            handle = os.open(part, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
-            os.replace(part, self.path)
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
-            raise StateError(f"{self.path}: cannot be written ({error})") from None
+        put_in_place(self.path, partial(torch.save, self.own.state()))

@@ -75,6 +75,8 @@ def _tell(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> None:
 
 
 def _plan(config: RunConfig, folder: Path, names: Sequence[str]) -> Plan:
+    if config.placement.name == "simulate":
+        raise ConfigError(f"part: {folder} is a simulated run, whose nodes live in one process")
     plan = build(config, folder)
     known = [node.name for node in plan.nodes]
     for name in names:

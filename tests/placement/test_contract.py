@@ -10,7 +10,6 @@ import pytest
 from qsynth.errors import ConfigError
 from qsynth.placement import contract
 from qsynth.placement.contract import Spec, run_placed
-from qsynth.placement.hosted import addresses
 from qsynth.placement.processes import ProcessesPlacement
 from tests.placement.test_placement import plan
 
@@ -90,14 +89,6 @@ def test_an_interrupt_stops_what_was_placed(made) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_placed(made, placement, interrupted)
     assert placement.stopped
-
-
-def test_a_spec_knows_where_to_join(made, tmp_path) -> None:
-    folder = made.node_folder(made.nodes[0])
-    folder.mkdir(parents=True)
-    (folder / "address").write_text("tcp://10.0.0.1:7700\n")
-    assert Spec(tmp_path, ("mlp-1",)).bootstrap == ["tcp://10.0.0.1:7700"]
-    assert addresses(tmp_path, "mlp-0") == []
 
 
 def test_a_fork_that_fails_is_told_and_ends_the_others(made, monkeypatch) -> None:

@@ -7,17 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from qsynth.cli.main import main
 from qsynth.errors import StateError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.node.batched import BatchedLearners
+from qsynth.node.state import in_use
 from qsynth.placement.batched import BatchedFit
 from qsynth.placement.cluster import LOST, tasks_of, told
 from qsynth.placement.contract import Spec
@@ -48,7 +49,8 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
     run.kill()
     run.communicate(timeout=60)
     os.kill(victim, signal.SIGKILL)
-    time.sleep(0.5)
+    nodes = [folder / "nodes" / name for name, pid in pids.items() if pid == victim]
+    wait_for(lambda: not any(map(in_use, nodes)))
     words = ["run", "--resume", str(folder), "--json", "--quiet"]
     again = subprocess.Popen(
         [sys.executable, "-m", "qsynth", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -195,6 +197,13 @@ def test_a_part_of_unknown_nodes_is_refused(tmp_path: Path, capsys) -> None:
              "placement=simulate", "baselines=[]", "trainer.curve_points=0"]  # fmt: skip
     assert main(["run", *words, "--quiet"]) == 0
     (folder,) = tmp_path.iterdir()
+    assert main(["part", str(folder), "mlp-0"]) == 2
+    assert "simulated run" in capsys.readouterr().err
+    config = folder / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    values["placement"] = {"name": "processes"}
+    values["mesh"] = {"name": "ipc"}
+    config.write_text(yaml.safe_dump(values))
     assert main(["part", str(folder), "mpl-0"]) == 2
     assert "did you mean mlp-0" in capsys.readouterr().err
     with pytest.raises(StateError, match="not a checkpoint"):

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +53,10 @@ class Raylet:
                 return int(path.parent.name)
         return None
 
+    def started(self) -> bool:
+        """Whether it has joined its cluster."""
+        return "Ray runtime started" in Path(self.log.name).read_text()
+
     def stop(self) -> None:
         self.process.terminate()
         try:
@@ -72,11 +75,9 @@ def cluster():
                   "--include-dashboard=false", f"--temp-dir={folder}/ray")  # fmt: skip
     raylets = [head]
     try:
-        wait_for(head.pid)
-        time.sleep(1.0)
+        wait_for(head.started)
         raylets.append(Raylet(folder, f"--address=127.0.0.1:{port}"))
-        wait_for(raylets[1].pid)
-        time.sleep(2.0)
+        wait_for(raylets[1].started)
         yield f"127.0.0.1:{port}", raylets[1]
     finally:
         for raylet in reversed(raylets):
