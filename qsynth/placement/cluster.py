@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from qsynth.node.recorder import write_json
 from qsynth.placement.contract import Spec, named
 from qsynth.placement.plan import Plan
 from qsynth.placement.task import Task, part_file
 
+PLACED = "placement.json"  # in the run's folder
 LOST = -9  # the code of nodes whose task has ended without a word
 
 
@@ -43,6 +45,20 @@ def _path() -> str:
 
 def _installed(package: str) -> bool:
     return any(package.startswith(p) for p in (sys.prefix, sys.base_prefix))
+
+
+def keep(folder: Path, tasks: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Write which jobs or actors hold which nodes, for another runner."""
+    write_json(folder / PLACED, {"tasks": [{"name": n, "nodes": list(held)} for n, held in tasks]})
+
+
+def kept(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what an earlier runner has written by `keep`; nothing where there was none."""
+    try:
+        read = json.loads((folder / PLACED).read_text(encoding="utf-8"))
+        return [(str(task["name"]), tuple(task["nodes"])) for task in read["tasks"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def told(folder: Path, nodes: Sequence[str]) -> dict[str, int] | None:

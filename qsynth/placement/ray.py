@@ -7,7 +7,6 @@ of what nodes say to each other goes through Ray.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import uuid
@@ -19,14 +18,12 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnschedulableError, RayError
 
 from qsynth.errors import ConfigError, MeshError
-from qsynth.node.recorder import write_json
 from qsynth.placement.actor import Holder
-from qsynth.placement.cluster import LOST, tasks_of, told
+from qsynth.placement.cluster import LOST, keep, kept, tasks_of, told
 from qsynth.placement.contract import Spec
 from qsynth.placement.plan import Plan
 
 NAMESPACE = "qsynth"
-PLACED = "placement.json"  # in the run's folder: which actors hold which nodes
 
 
 @dataclass
@@ -62,21 +59,12 @@ class RayPlacement:
                 "max_restarts": placement.restarts, "scheduling_strategy": "SPREAD",
             }  # fmt: skip
             self._placed.append(_Placed(holder.options(**options).remote(task), name, task.nodes))
-            self._keep()
-
-    def _keep(self) -> None:
-        kept = [{"actor": placed.name, "nodes": list(placed.nodes)} for placed in self._placed]
-        write_json(self.plan.folder / PLACED, {"tasks": kept})
+            keep(self.plan.folder, [(placed.name, placed.nodes) for placed in self._placed])
 
     def _kept(self) -> list[_Placed]:
         """Return the actors of an earlier runner that live."""
-        try:
-            text = (self.plan.folder / PLACED).read_text(encoding="utf-8")
-            kept = [(str(t["actor"]), tuple(t["nodes"])) for t in json.loads(text)["tasks"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
         found = []
-        for name, nodes in kept:
+        for name, nodes in kept(self.plan.folder):
             with contextlib.suppress(ValueError):  # it has left
                 found.append(_Placed(ray.get_actor(name), name, nodes))
         return found

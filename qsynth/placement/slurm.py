@@ -8,7 +8,6 @@ folder; a task that has failed otherwise is requeued by the runner.
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import time
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from qsynth.errors import MeshError
-from qsynth.node.recorder import write_json
-from qsynth.placement.cluster import LOST, tasks_of, told
+from qsynth.placement.cluster import LOST, keep, kept, tasks_of, told
 from qsynth.placement.contract import Spec
 from qsynth.placement.plan import Plan
 
@@ -27,7 +25,6 @@ SIGNAL_S = 30  # between the signal of a time limit and the end
 ASK_S = 2.0  # between two questions to the scheduler
 SETTLED_S = 10.0  # until what a requeued task was before is not taken for what it is
 SILENT_S = 20.0  # until a task that has ended without a word is given up: files travel slowly
-QUEUE = "placement.json"  # in the run's folder: which jobs hold which nodes
 WAITING = frozenset({
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD",
     "REQUEUE_FED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT", "RESV_DEL_HOLD",
@@ -64,11 +61,7 @@ class SlurmPlacement:
         missing = tuple(name for name in spec.nodes if name not in held)
         if missing:
             self._tasks += self._submitted(Spec(spec.folder, missing))
-            self._keep(self._tasks)
-
-    def _keep(self, tasks: list[_Queued]) -> None:
-        kept = [{"job": task.job, "nodes": list(task.nodes)} for task in tasks]
-        write_json(self.plan.folder / QUEUE, {"tasks": kept})
+            keep(self.plan.folder, [(task.job, task.nodes) for task in self._tasks])
 
     def poll(self) -> dict[str, int | None]:
         """Return an exit code by node; None while its task runs or waits in the queue."""
@@ -89,7 +82,7 @@ class SlurmPlacement:
             # At once: submitit's process would sit out the time that others are given to end.
             _slurm("scancel", "--signal=KILL", "--full", *jobs)
             _slurm("scancel", *jobs)
-        self._keep([])
+        keep(self.plan.folder, [])
 
     def logs(self, node: str) -> list[Path]:
         """Return what a node's task and the node itself have written."""
@@ -121,13 +114,9 @@ class SlurmPlacement:
 
     def _kept(self) -> list[_Queued]:
         """Return tasks of an earlier runner that have not ended."""
-        try:
-            text = (self.plan.folder / QUEUE).read_text(encoding="utf-8")
-            kept = [_Queued(str(t["job"]), tuple(t["nodes"])) for t in json.loads(text)["tasks"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
-        states = _states([task.job for task in kept])
-        return [task for task in kept if states.get(task.job) in WAITING - {"COMPLETING"}]
+        tasks = [_Queued(job, nodes) for job, nodes in kept(self.plan.folder)]
+        states = _states([task.job for task in tasks]) if tasks else {}
+        return [task for task in tasks if states.get(task.job) in WAITING - {"COMPLETING"}]
 
     def _ask(self) -> None:
         open_tasks = [task for task in self._tasks if task.codes is None]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 # What would make Lightning, torch or Ray take a node for a rank of one distributed training.
-OTHERS = ("SLURM_", "SUBMITIT_", "PMI", "PMIX", "RAY_")
+OTHERS = ("SLURM_", "SUBMITIT_", "PMI", "RAY_")
 BACKOFF_S = 1.0
 GRACE_S = 120.0
 TAKEN = 75  # of `qsynth part`: other processes have its nodes (EX_TEMPFAIL of sysexits.h)

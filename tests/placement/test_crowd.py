@@ -20,7 +20,7 @@ from qsynth.model.classifier import Classifier
 from qsynth.node.batched import BatchedLearners
 from qsynth.node.state import in_use
 from qsynth.placement.batched import BatchedFit
-from qsynth.placement.cluster import LOST, tasks_of, told
+from qsynth.placement.cluster import LOST, keep, kept, tasks_of, told
 from qsynth.placement.contract import Spec
 from qsynth.placement.task import Task, part_file
 from tests.placement.test_placement import plan, start, training, wait_for
@@ -128,6 +128,15 @@ def test_what_a_part_tells_is_read_or_waited_for(tmp_path: Path) -> None:
         assert told(tmp_path, nodes) is None, torn
     path.write_text('{"codes": {"a-0": 0}}')
     assert told(tmp_path, nodes) == {"a-0": 0, "a-1": LOST}
+
+
+def test_what_is_placed_where_is_kept_for_another_runner(tmp_path: Path) -> None:
+    assert kept(tmp_path) == []
+    keep(tmp_path, [("7_0", ("a-0", "a-1")), ("7_1", ["b-0"])])
+    assert kept(tmp_path) == [("7_0", ("a-0", "a-1")), ("7_1", ("b-0",))]
+    for torn in ("", "[]", '{"tasks": 3}', '{"tasks": [{"name": 1}]}'):
+        (tmp_path / "placement.json").write_text(torn)
+        assert kept(tmp_path) == [], torn
 
 
 def test_tasks_hold_so_many_nodes_and_forget_what_was_told(tmp_path: Path) -> None:

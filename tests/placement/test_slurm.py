@@ -90,7 +90,7 @@ def test_a_dead_runner_stops_nothing_and_another_takes_over(slurm, tmp_path) -> 
     run.send_signal(signal.SIGKILL)
     run.communicate(timeout=60)
     (folder,) = tmp_path.iterdir()
-    jobs = [task["job"] for task in tasks(tmp_path)]
+    jobs = [task["name"] for task in tasks(tmp_path)]
     # One process of a part, with two nodes: the part itself brings it back.
     kept = [folder / "nodes" / name / "batched.ckpt" for name in ("mlp-0", "mlp-1")]
     wait_for(lambda: all(path.exists() for path in kept))
@@ -102,5 +102,5 @@ def test_a_dead_runner_stops_nothing_and_another_takes_over(slurm, tmp_path) -> 
     resumed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     summary = summary_of(resumed)
     assert summary["failures"] == []
-    assert [task["job"] for task in tasks(tmp_path)] == jobs
+    assert [task["name"] for task in tasks(tmp_path)] == jobs
     came_back(tmp_path, ["mlp-0", "mlp-1"])
