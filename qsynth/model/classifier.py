@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from qsynth.model.config import CNN, MLP, Linear, ResNet
 from qsynth.types import CLASSES, LABELS, VALUES, Task
@@ -55,19 +57,25 @@ class Classifier(pl.LightningModule):
             self.log("train_loss", loss)
         return loss
 
-    def configure_optimizers(self) -> Any:
+    def make_optimizer(self, max_steps: int) -> tuple[Optimizer, LRScheduler | None]:
         """Return AdamW over all parameters, and the schedule of its learning rate.
 
-        cosine: from the learning rate to 0 over the Trainer's `max_steps` (Loshchilov 2017).
+        cosine: from the learning rate to 0 over max_steps (Loshchilov 2017); none below 1.
         """
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
+        if self.schedule == "constant" or max_steps < 1:
+            return optimizer, None
+        return optimizer, CosineAnnealingLR(optimizer, max_steps)
+
+    def configure_optimizers(self) -> Any:
+        """Return what `make_optimizer` does, for the Trainer's `max_steps`, in its words."""
         steps = self._trainer.max_steps if self._trainer is not None else -1
-        if self.schedule == "constant" or steps < 1:
+        optimizer, schedule = self.make_optimizer(steps)
+        if schedule is None:
             return optimizer
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def task_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:

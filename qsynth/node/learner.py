@@ -44,8 +44,13 @@ class TrainerLearner(pl.Callback):
 
         A fit that goes on exchanges again, as after the last period that was saved.
         """
-        self._hook = pl_module.register_forward_hook(self._with_offset, with_kwargs=True)
-        self.teaching = self.exchange(self.period, pl_module)
+        self._exchange(pl_module)
+
+    def _exchange(self, network: nn.Module) -> None:
+        self.teaching = self.exchange(self.period, network)
+        offset = None if self.teaching is None else self.teaching.offset
+        if offset is not None and self._hook is None:
+            self._hook = network.register_forward_hook(self._with_offset, with_kwargs=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a fit that goes on needs; the teaching is made again."""
@@ -68,7 +73,7 @@ class TrainerLearner(pl.Callback):
         self.last_step = step
         self._check_offsets()
         self.period += 1
-        self.teaching = self.exchange(self.period, pl_module)
+        self._exchange(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exchange once more: the last period may be shorter."""

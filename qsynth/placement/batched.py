@@ -12,14 +12,13 @@ import torch
 from qsynth.mesh import MemoryNetwork
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
-from qsynth.model.config import Module
 from qsynth.node.batched import BatchedLearners, Slot
 from qsynth.node.learner import Exchange
 from qsynth.node.outcome import Outcome
 from qsynth.placement.finish import write_predictor
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.simulated import SimulatedNode
-from qsynth.placement.train import seed_node
+from qsynth.placement.train import seed_node, why_a_trainer
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
@@ -27,17 +26,13 @@ from qsynth.types import NodeId
 def one_by_one(plan: Plan, node: NodePlan) -> str | None:
     """Return why a node cannot train in one computation with others; None where it can."""
     model, synthesis = node.model, plan.rules.synthesis
-    if isinstance(model, Module):
-        return "model=module"
     if getattr(model, "dropout", 0.0):
         return "model.dropout"
-    if model.augment != "none" and plan.data.task.layout == "image":
+    if getattr(model, "augment", "none") != "none" and plan.data.task.layout == "image":
         return "model.augment"
     if getattr(synthesis, "network", "apart") != "apart":
         return f"synthesis.network={synthesis.network}"
-    if plan.trainer.arguments:
-        return "trainer.arguments"
-    return "trainer.logger" if plan.trainer.logger != "none" else None
+    return why_a_trainer(plan, node)
 
 
 def learner_notes(plan: Plan) -> list[str]:

@@ -1,4 +1,4 @@
-"""Train one node of a plan with a stock Lightning Trainer."""
+"""Train one node of a plan: by a stock Lightning Trainer, or by a loop that does the same."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ from torch.utils.data import TensorDataset
 
 from qsynth.attack.forge import AttackingPort, Forger
 from qsynth.distill import payload_statistics
+from qsynth.errors import StateError
 from qsynth.identity import Identity
 from qsynth.model import make_network
+from qsynth.model.classifier import Classifier
+from qsynth.model.config import Module
 from qsynth.node import target_study
 from qsynth.node.assemble import assemble
 from qsynth.node.consent import Consent
@@ -39,6 +42,7 @@ from qsynth.node.target_study import TargetStudy
 from qsynth.packet import Payload
 from qsynth.placement.loader import ResumableLoader
 from qsynth.placement.loggers import make_logger
+from qsynth.placement.loop import Loop, of_a_loop
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint
 from qsynth.synthesis.teach import Teaching
@@ -189,9 +193,27 @@ def fit(
     learner = TrainerLearner(plan.trainer.period_steps, logged, node.seed)
     saved = keeper.of(network) if keeper else None
     keepers: list[pl.Callback] = [keeper] if isinstance(keeper, pl.Callback) else []
+    if why_a_trainer(plan, node) is None and isinstance(network, Classifier):
+        steps, clip = plan.trainer.max_steps, plan.trainer.gradient_clip_norm
+        Loop(steps, clip, [learner, *keepers]).fit(network, loader, saved)
+        return network.eval()
+    if saved is not None and of_a_loop(saved):
+        raise StateError(
+            f"{saved}: trained without trainer.logger and trainer.arguments; take them back, or "
+            "move it away to train anew"
+        )
     trainer = make_trainer(plan, logger, learner, *keepers)
     trainer.fit(network, loader, ckpt_path=saved)
     return network.eval()
+
+
+def why_a_trainer(plan: Plan, node: NodePlan) -> str | None:
+    """Return the setting that asks for a Trainer; None where a loop does the same."""
+    if isinstance(node.model, Module):
+        return "model=module"
+    if plan.trainer.arguments:
+        return "trainer.arguments"
+    return "trainer.logger" if plan.trainer.logger != "none" else None
 
 
 def make_trainer(plan: Plan, logger: Logger | bool, *callbacks: pl.Callback) -> pl.Trainer:
