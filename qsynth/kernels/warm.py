@@ -8,6 +8,7 @@ from qsynth.kernels import beam, restart, rings
 from qsynth.kernels.batch import cosine_top_many, hamming_top_many, xor_nearest_many
 from qsynth.kernels.cosine import cosine_top, inner_top, inverse_lengths, likeness
 from qsynth.kernels.hamming import hamming_top
+from qsynth.kernels.pool import rectified_means
 from qsynth.kernels.rings import Prints
 from qsynth.kernels.xor import xor_nearest
 
@@ -31,6 +32,8 @@ def warm_up() -> None:
             likeness(query, inverse_lengths(own)[0], other, inverse_lengths(received)[0])
     vectors = np.zeros((2, 16), np.float32)
     inner_top(vectors[0], vectors, 1)
+    maps = np.zeros((1, 1, 2, 2), np.float32)
+    rectified_means(maps, np.float32(0.0), 1, np.zeros((1, 2, 2, 2), np.float32))
     warm_up_rings(own)
     warm_up_beam()
 

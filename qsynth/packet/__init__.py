@@ -8,6 +8,7 @@ from qsynth.packet.statistics import (
     joint_statistics,
     merge,
     restricted,
+    spread_of_means,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "restricted",
     "packet_bytes",
     "packet_digest",
+    "spread_of_means",
 ]

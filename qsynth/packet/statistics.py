@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,11 +74,14 @@ def restricted(statistics: Statistics, classes: npt.NDArray[np.bool_]) -> Statis
     return Statistics(counts, sums, statistics.scatter * share)
 
 
-def merge(parts: Sequence[Statistics]) -> Statistics:
+def merge(
+    parts: Sequence[Statistics], between: Callable[[Statistics], Floats] | None = None
+) -> Statistics:
     """Return the statistics of all samples together, as if they had been in one place.
 
     Parts of different d merge at the smallest.  Summed in the order given: whoever wants the
-    same bits gives the parts in the same order.
+    same bits gives the parts in the same order.  between: gives `spread_of_means` of a part, for
+    who merges a part often.
     Source: exact aggregation as in AFL (analytic federated learning) and Fed3R.
     """
     if not parts:
@@ -87,14 +90,19 @@ def merge(parts: Sequence[Statistics]) -> Statistics:
     cut = [part.prefix(d) for part in parts]
     counts = np.sum([part.counts for part in cut], axis=0)
     sums = np.sum([part.sums for part in cut], axis=0)
-    scatter = np.sum([part.scatter for part in cut], axis=0)
+    scatter = cut[0].scatter.copy()
+    for part in cut[1:]:
+        scatter += part.scatter
     # Deviations are from each part's own class means: add what lies between those means.
     for part in cut:
-        scatter = scatter + _between(part.counts, part.sums)
-    return Statistics(counts, sums, scatter - _between(counts, sums))
+        scatter += (between or spread_of_means)(part)
+    whole = Statistics(counts, sums, scatter)
+    scatter -= spread_of_means(whole)
+    return whole
 
 
-def _between(counts: Floats, sums: Floats) -> Floats:
-    scaled = sums / np.sqrt(np.maximum(counts, 1.0))[:, None]
+def spread_of_means(statistics: Statistics) -> Floats:
+    """Return (d, d): the sum over samples of the outer product of their class mean."""
+    scaled = statistics.sums / np.sqrt(np.maximum(statistics.counts, 1.0))[:, None]
     result: Floats = scaled.T @ scaled
     return result

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from qsynth.packet import Statistics, class_statistics, merge
+from qsynth.packet import Statistics, class_statistics, merge, spread_of_means
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.defence import capped, combined, distinct
@@ -22,13 +22,13 @@ from qsynth.synthesis.head import (
     TEMPERATURES,
     Head,
     log_prior,
-    log_softmax,
     sample_weights,
     solve,
 )
 from qsynth.synthesis.lift import lifted, with_scatter
 from qsynth.types import Floats, Floats32, Ints, NodeId
 
+AT_ONCE = 2**16  # numbers of a computation over several temperatures: they stay in a cache
 GATE_SHRINKAGE = 0.5  # one constant to rank and gate by; the final solve tries them all
 
 
@@ -143,8 +143,9 @@ class _View:
     """Own evidence at d features: whole, and without each fold.
 
     prior: (C,) log label shares that likelihoods are meant under.  weights: (n,) of own samples in
-    them, adding up to 1.  neutral: how packets of fewer features are filled in (see `lifted`).
-    combine: how class means of several authors are (see `combined`).
+    them, adding up to 1.  features: (n_fold, d) of each fold.  neutral: how packets of fewer
+    features are filled in (see `lifted`).  combine: how class means of several authors are (see
+    `combined`).  known, spreads: what has been made of each packet, which the gate asks for often.
     """
 
     own: OwnEvidence
@@ -152,8 +153,11 @@ class _View:
     unseen: tuple[Statistics, Statistics]
     prior: Floats
     weights: Floats
+    features: tuple[Floats, Floats]
     neutral: bool = False
     combine: str = "sum"
+    known: dict[tuple[int, int, bool], tuple[Statistics, Statistics]] = field(default_factory=dict)
+    spreads: dict[int, tuple[Statistics, Floats]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, own: OwnEvidence, d: int, balanced: bool = False) -> _View:
@@ -163,12 +167,25 @@ class _View:
         counts = np.bincount(own.labels, minlength=own.classes).astype(np.float64)
         prior = np.zeros(own.classes) if balanced else log_prior(counts)
         weights = sample_weights(own.labels, balanced)
-        return cls(own, own.statistics(d), (one, other), prior, weights)
+        first, second = (own.features[fold][:, :d].astype(np.float64) for fold in own.folds)
+        return cls(own, own.statistics(d), (one, other), prior, weights, (first, second))
 
     def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
         """Return own statistics with these packets: in author order, for the same bits."""
-        parts = [lifted(chosen[author], mine, self.neutral) for author in sorted(chosen)]
-        return merge([mine, *combined(self.combine, mine, parts)])
+        parts = [self._lifted(chosen[author], mine) for author in sorted(chosen)]
+        return merge([mine, *combined(self.combine, mine, parts)], self._spread)
+
+    def _lifted(self, packet: Statistics, mine: Statistics) -> Statistics:
+        key = id(packet), id(mine), self.neutral
+        if key not in self.known:
+            # The packet is kept with it, so that no other gets its id.
+            self.known[key] = packet, lifted(packet, mine, self.neutral)
+        return self.known[key][1]
+
+    def _spread(self, part: Statistics) -> Floats:
+        if id(part) not in self.spreads:
+            self.spreads[id(part)] = part, spread_of_means(part)
+        return self.spreads[id(part)][1]
 
 
 def _offers(
@@ -213,26 +230,32 @@ def _fold_heads(unseen: Sequence[Statistics], shrinkage: float) -> tuple[Head, H
     return one, other
 
 
-def _fold_scores(own: OwnEvidence, heads: Sequence[Head]) -> list[Floats]:
+def _fold_scores(view: _View, heads: Sequence[Head]) -> list[Floats]:
     """Return each fold's (n_fold, C) scores by a head that has not seen the fold."""
-    pairs = zip(own.folds, heads, strict=True)
-    return [head.scores(own.features[fold]) for fold, head in pairs]
+    pairs = zip(view.features, heads, strict=True)
+    return [head.scores(features) for features, head in pairs]
 
 
-def _mean_log(view: _View, scores: list[Floats], temperature: float) -> float:
-    own, total = view.own, 0.0
+def _mean_logs(view: _View, scores: list[Floats]) -> list[float]:
+    """Return the mean log-likelihood of own samples by each fold's scores, at each temperature."""
+    own, totals = view.own, [0.0] * len(TEMPERATURES)
+    temperatures = np.array(TEMPERATURES)[:, None, None]
     for fold, score in zip(own.folds, scores, strict=True):
-        if len(fold):
-            logs = log_softmax(score * temperature + view.prior)
-            total += float(logs[np.arange(len(fold)), own.labels[fold]] @ view.weights[fold])
-    return total
+        rows, labels = np.arange(len(fold)), own.labels[fold]
+        many = max(1, AT_ONCE // max(score.size, 1))
+        for first in range(0, len(totals) if len(fold) else 0, many):
+            logits = score * temperatures[first : first + many] + view.prior
+            logits -= logits.max(axis=2, keepdims=True)
+            logs = logits[:, rows, labels] - np.log(np.exp(logits).sum(axis=2))
+            for number, each in enumerate(logs, first):
+                totals[number] += float(each @ view.weights[fold])
+    return totals
 
 
 def _likelihood(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
     """Return the two-fold likelihood of own samples with these packets merged."""
     unseen = [view.merged(part, chosen) for part in view.unseen]
-    scores = _fold_scores(view.own, _fold_heads(unseen, GATE_SHRINKAGE))
-    return max(_mean_log(view, scores, t) for t in TEMPERATURES)
+    return max(_mean_logs(view, _fold_scores(view, _fold_heads(unseen, GATE_SHRINKAGE))))
 
 
 def _tuned(
@@ -247,13 +270,13 @@ def _tuned(
     sixty samples cannot tell the best one, and the mean is better than the seemingly best
     (Bayesian model averaging; Hoeting 1999).  The mean of linear heads is a linear head.
     """
-    own, merged = view.own, view.merged(view.mine, chosen)
+    merged = view.merged(view.mine, chosen)
     unseen = [view.merged(part, chosen) for part in view.unseen]
     tried, folded = [], []
     for shrinkage in SHRINKAGES:
         folded.append(_fold_heads(unseen, shrinkage))
-        scores = _fold_scores(own, folded[-1])
-        reached = [(_mean_log(view, scores, t), t) for t in TEMPERATURES]
+        logs = _mean_logs(view, _fold_scores(view, folded[-1]))
+        reached = list(zip(logs, TEMPERATURES, strict=True))
         tried.append((*max(reached), shrinkage))
     best = max(tried)[0]
     # As many samples as weigh alike (Kish 1965): where classes do, the rare ones are most of it.

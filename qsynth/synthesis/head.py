@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from qsynth.packet import Statistics
 from qsynth.types import Floats, Floats32, Ints
@@ -34,7 +34,9 @@ class Head:
 
     def scores(self, features: Floats32 | Floats) -> Floats:
         """Return (n, C) log-likelihoods up to a constant of each row."""
-        result: Floats = features[:, : self.dimensions].astype(np.float64) @ self.weights
+        result: Floats = (
+            features[:, : self.dimensions].astype(np.float64, copy=False) @ self.weights
+        )
         return result + self.bias
 
     def tempered(self, temperature: float) -> Head:
@@ -62,13 +64,15 @@ def solve(statistics: Statistics, shrinkage: float, temperature: float = 1.0) ->
     if total < 1.0:
         return Head(np.zeros((d, len(counts))), np.zeros(len(counts)))
     freedom = max(total - float(seen.sum()), 1.0)
-    covariance = statistics.scatter / freedom
-    diagonal = np.diag(covariance)
+    matrix = statistics.scatter / freedom
+    diagonal = matrix.diagonal().copy()
     spread = max(float(diagonal.mean()), 1e-9)
-    target = np.diag((np.maximum(diagonal, 0.0) + spread) / 2.0)
+    target = (np.maximum(diagonal, 0.0) + spread) / 2.0
+    matrix *= 1.0 - shrinkage
+    matrix[np.diag_indices(d)] += shrinkage * target
     grand = statistics.sums.sum(axis=0) / total
     means = (statistics.sums + PSEUDO_COUNT * grand) / (counts + PSEUDO_COUNT)[:, None]
-    weights = solve_spd((1.0 - shrinkage) * covariance + shrinkage * target, means.T, spread)
+    weights = solve_spd(matrix, means.T, spread)
     bias = -0.5 * np.einsum("dc,cd->c", weights, means)
     return Head(weights * temperature, np.where(seen, bias * temperature, UNSEEN))
 
@@ -82,12 +86,11 @@ def solve_spd(matrix: Floats, right: Floats, spread: float) -> Floats:
     jitter, diagonal = 1e-9 * spread, np.diag_indices(len(matrix))
     for _ in range(12):
         matrix[diagonal] += jitter
-        try:
-            factor = cho_factor(matrix, check_finite=False)
-            solved: Floats = cho_solve(factor, right, check_finite=False)
+        factor, failed = dpotrf(matrix, clean=0)  # of a copy
+        if not failed:
+            solved: Floats = dpotrs(factor, right)[0]
             return solved
-        except LinAlgError:
-            jitter *= 10.0
+        jitter *= 10.0
     return np.zeros_like(right)
 
 

@@ -48,6 +48,15 @@ def test_batches_do_not_matter(task, rng) -> None:
     np.testing.assert_allclose(encoder.encode(x), one_by_one, atol=1e-4)
 
 
+def test_many_at_once_are_encoded_as_a_forward_pass_does(task, rng) -> None:
+    x = rng.random((150, 1, 8, 8), np.float32)
+    for encoder in (make_encoder(SMALL, task), make_encoder(SeededFourier(dimensions=20), task)):
+        with torch.no_grad():
+            forward = encoder(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(encoder.encode(x), forward, atol=1e-4)
+        np.testing.assert_allclose(encoder.encode(x, 12), forward[:, :12], atol=1e-4)
+
+
 def test_another_seed_or_range_is_another_encoder(task) -> None:
     digest = make_encoder(SMALL, task).digest
     other = SeededConv(dimensions=32, fit_images=300, filters=8, seed=1)

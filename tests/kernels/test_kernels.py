@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from qsynth.kernels import (
     beam,
@@ -13,6 +15,7 @@ from qsynth.kernels import (
     hamming_top_many,
     inner_top,
     inverse_lengths,
+    rectified_means,
     restart,
     xor_nearest,
     xor_nearest_many,
@@ -302,3 +305,18 @@ print(before == [len(k.signatures) for k in kernels])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize(("sides", "cell"), [((14, 14), 4), ((8, 9), 2), ((5, 5), 5), ((7, 6), 1)])
+def test_rectified_means_are_torchs_bit_for_bit(sides, cell) -> None:
+    generator = torch.Generator().manual_seed(cell)
+    responses = torch.randn(3, 5, *sides, generator=generator)
+    up = F.avg_pool2d((responses - 0.3).relu(), cell)
+    down = F.avg_pool2d((-responses - 0.3).relu(), cell)
+    out = np.full((3, 10, sides[0] // cell, sides[1] // cell), np.nan, np.float32)
+    rectified_means(responses.numpy(), np.float32(0.3), cell, out)
+    assert np.array_equal(out, torch.cat([up, down], dim=1).numpy())
+    responses[0, 0, 0, 0] = torch.nan
+    rectified_means(responses.numpy(), np.float32(0.3), cell, out)
+    assert np.isnan(out[0, 0, 0, 0])
+    assert np.isnan(out).sum() == 2, "in both maps of one filter, in one cell"
