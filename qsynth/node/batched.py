@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from qsynth.errors import StateError
 from qsynth.model.classifier import Classifier
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson, Teaching, made
 from qsynth.types import CLASSES, LABELS
 
 CHUNK_FLOATS = 2**19  # of parameters that train at once: with their moments they stay in a cache
@@ -41,7 +41,7 @@ class Slot:
     teacher: torch.Generator
     steps: int = 0
     goal: int = 0
-    teaching: Teaching | None = None
+    lesson: Lesson | None = None
     order: list[Tensor] = field(default_factory=list)  # batches of this epoch that are left
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,10 +131,10 @@ class BatchedLearners:
             for name, values in part.items():
                 values[number] = given[name]
 
-    def ask(self, number: int, steps: int, teaching: Teaching | None) -> None:
+    def ask(self, number: int, steps: int, lesson: Lesson | None) -> None:
         """Let a node train so many steps more, before `ready` is called."""
         slot = self.slots[number]
-        slot.teaching, slot.goal = teaching, slot.steps + steps
+        slot.lesson, slot.goal = lesson, slot.steps + steps
 
     def ready(self, number: int) -> None:
         """See to it that a node has trained as asked; who waits as well trains with it."""
@@ -165,7 +165,8 @@ class BatchedLearners:
         """Do the steps that nodes of one kind wait for."""
         slots = [self.slots[n] for n in numbers]
         first = slots[0]
-        steps, teaching = first.goal - first.steps, first.teaching
+        steps = first.goal - first.steps
+        teachings = [t for t in made([slot.lesson for slot in slots]) if t is not None]
         rows = torch.tensor(numbers)
         work = {k: p[rows].requires_grad_() for k, p in self.parameters.items()}
         moments = [{k: m[rows] for k, m in each.items()} for each in self.moments]
@@ -173,13 +174,15 @@ class BatchedLearners:
         batches = self._batches(slots, steps)
         lessons: Iterator[tuple[Tensor, Tensor]] = iter(())
         weights = torch.zeros(len(slots))
-        if teaching is not None and teaching.weight:
-            lessons = _lessons(slots, steps)
-            weights = torch.tensor([s.teaching.weight * s.teaching.every_steps for s in slots])  # type: ignore[union-attr]
+        every = 0
+        if teachings and first.lesson is not None and first.lesson.weight:
+            every = teachings[0].every_steps
+            lessons = _lessons(slots, teachings, steps)
+            weights = torch.tensor([t.weight * t.every_steps for t in teachings])
         for at, (inputs, targets) in enumerate(batches):
             losses = self._losses(work, inputs, targets)
             done = first.steps + at
-            if teaching is not None and teaching.weight and done % teaching.every_steps == 0:
+            if every and done % every == 0:
                 losses = losses + weights * self._losses(work, *next(lessons))
             gradients = torch.autograd.grad(losses.sum(), list(work.values()))
             self._step(optimizer, list(work.values()), list(gradients), done)
@@ -188,7 +191,7 @@ class BatchedLearners:
             for kept, each in zip(self.moments, moments, strict=True):
                 kept[name][rows] = each[name]
         for slot in slots:
-            slot.steps = slot.goal
+            slot.steps, slot.lesson = slot.goal, None
 
     def _batches(self, slots: Sequence[Slot], steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         rows = torch.stack([slot.batches(steps) for slot in slots])  # (nodes, steps, batch)
@@ -274,11 +277,10 @@ def _mapped(*shape: int) -> Tensor:
 
 def _kind(slot: Slot) -> tuple[Any, ...]:
     """Return what slots must have in common to take their steps together."""
-    teaching = slot.teaching
+    lesson = slot.lesson
     taught: tuple[Any, ...] = ()
-    if teaching is not None and teaching.weight:
-        size = min(teaching.batch_size, len(teaching.inputs))
-        taught = size, teaching.every_steps
+    if lesson is not None and lesson.weight:
+        taught = min(lesson.batch_size, len(lesson)), lesson.every_steps
     return slot.steps, slot.goal, slot.batch_size, taught
 
 
@@ -291,9 +293,10 @@ def _padded(parts: Sequence[Tensor]) -> Tensor:
     return made
 
 
-def _lessons(slots: Sequence[Slot], steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _lessons(
+    slots: Sequence[Slot], pools: Sequence[Teaching], steps: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what teaches the nodes, at each step that has a lesson."""
-    pools = [slot.teaching for slot in slots if slot.teaching is not None]
     first = slots[0]
     every = pools[0].every_steps
     lessons = sum((first.steps + at) % every == 0 for at in range(steps))

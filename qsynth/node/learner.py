@@ -16,10 +16,10 @@ from torch.utils.hooks import RemovableHandle
 
 from qsynth.errors import ConfigError
 from qsynth.model.classifier import task_loss
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson, Teaching, made
 
-# Called at the start of a fit (0) and at the end of every period: the teaching for the next.
-Exchange = Callable[[int, nn.Module], Teaching | None]
+# Called at the start of a fit (0) and at the end of every period: what teaches in the next.
+Exchange = Callable[[int, nn.Module], Lesson | None]
 
 
 class TrainerLearner(pl.Callback):
@@ -47,7 +47,7 @@ class TrainerLearner(pl.Callback):
         self._exchange(pl_module)
 
     def _exchange(self, network: nn.Module) -> None:
-        self.teaching = self.exchange(self.period, network)
+        (self.teaching,) = made([self.exchange(self.period, network)])
         offset = None if self.teaching is None else self.teaching.offset
         if offset is not None and self._hook is None:
             self._hook = network.register_forward_hook(self._with_offset, with_kwargs=True)
@@ -83,7 +83,8 @@ class TrainerLearner(pl.Callback):
             self._check_offsets()
         self.period += 1
         self.ended = True
-        self.teaching = self.exchange(self.period, pl_module)
+        self.exchange(self.period, pl_module)
+        self.teaching = None
 
     def _with_offset(
         self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], logits: Tensor

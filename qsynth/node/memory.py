@@ -5,8 +5,12 @@ from __future__ import annotations
 import ctypes
 import platform
 import resource
+import time
 
 M_ARENA_MAX = -8  # of malloc.h
+OFTEN_S = 0.25  # nodes that share a process give back together: it takes a millisecond
+
+_released = [0.0]  # when memory was last given back
 
 
 def release() -> None:
@@ -16,6 +20,13 @@ def release() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+        _released[0] = time.monotonic()
+
+
+def release_now_and_then() -> None:
+    """Do the same, but not so often that many nodes in one process would feel it."""
+    if time.monotonic() >= _released[0] + OFTEN_S:
+        release()
 
 
 def lean() -> None:

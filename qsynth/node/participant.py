@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from qsynth.node.memory import release
+from qsynth.node.memory import release_now_and_then
 from qsynth.node.outcome import Outcome
 from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.predictor import harmed
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
 
@@ -96,7 +96,7 @@ class Participant:
         self._told: dict[str, Any] = {}
         self._same = 0.0
 
-    def exchange(self, period: int, network: nn.Module) -> Teaching | None:
+    def exchange(self, period: int, network: nn.Module) -> Lesson | None:
         """Return the teaching for the next period."""
         drifted = None if self._drifted else self.later(period)
         if drifted is not None:
@@ -136,7 +136,7 @@ class Participant:
             )  # fmt: skip
         self.port.note(records)
         teaching = self.study.teaching(self.synthesis, self.packets, period, network)
-        release()
+        release_now_and_then()
         return teaching
 
     def _alike(self, other: Fingerprint) -> float:

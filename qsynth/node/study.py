@@ -45,7 +45,7 @@ from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd, Replay
 from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.offset import Offset, rows_by_input
 from qsynth.synthesis.predictor import fit_product, head_odds
-from qsynth.synthesis.teach import Teaching, check_teaching, offset_alone
+from qsynth.synthesis.teach import Lesson, check_teaching, offset_alone
 from qsynth.types import Fingerprint, Floats, Floats32, NodeId, Task
 
 
@@ -201,7 +201,7 @@ class Study:
     def teaching(
         self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int,
         network: nn.Module | None = None,
-    ) -> Teaching | None:  # fmt: skip
+    ) -> Lesson | None:  # fmt: skip
         """Return inputs labelled by the head for one period, or None where nothing is taught.
 
         network: the student, whose answers the weight follows if the schedule says so.
@@ -251,7 +251,7 @@ class Study:
     def _lesson(
         self, authors: tuple[NodeId, ...], packets: Mapping[NodeId, Evidence],
         rng: np.random.Generator,
-    ) -> Teaching | None:  # fmt: skip
+    ) -> Lesson | None:  # fmt: skip
         """Return what others' networks teach, or None where nobody does."""
         config = self.rules.synthesis
         if not authors or config.teach.weight == 0.0:

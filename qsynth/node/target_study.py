@@ -20,7 +20,7 @@ from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.config import Ridge
 from qsynth.synthesis.ridge import TargetEvidence, synthesize_targets
 from qsynth.synthesis.target_predictor import fit_mean, make_predictor
-from qsynth.synthesis.teach import Teaching, target_pool
+from qsynth.synthesis.teach import Lesson, target_pool
 from qsynth.types import LABELS, Fingerprint, Floats, NodeId, Task
 
 
@@ -96,7 +96,7 @@ class TargetStudy:
     def teaching(
         self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int,
         network: nn.Module | None = None,
-    ) -> Teaching | None:  # fmt: skip
+    ) -> Lesson | None:  # fmt: skip
         """Return inputs with the head's targets for one period, or None."""
         teach = self.rules.synthesis.teach
         rng = np.random.default_rng([self.seed, 6, period])

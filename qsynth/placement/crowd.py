@@ -30,7 +30,7 @@ from qsynth.placement.points import keeping
 from qsynth.placement.scheduling import ask_long_slices
 from qsynth.placement.simulated import Baton
 from qsynth.placement.train import fit, quietly, single_threaded
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 
 
 def run_nodes(plan: Plan, nodes: Sequence[NodePlan], sockets: Path) -> None:
@@ -118,7 +118,7 @@ class ThreadedTurns:
             raise self._error
         return self._network
 
-    def _exchanged(self, period: int, network: nn.Module) -> Teaching | None:
+    def _exchanged(self, period: int, network: nn.Module) -> Lesson | None:
         if not self._first:
             self._baton.give_back()
             self._baton.wait()

@@ -17,7 +17,7 @@ from qsynth.placement.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import fit, make_participant, quietly, single_threaded
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 
 SERVING_PERIOD_S = 2.0  # of a node that has trained
 
@@ -64,7 +64,7 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
     if checkpoints.path.exists():
         tell(f"training goes on from {checkpoints.path}")
 
-    def exchange(period: int, network: nn.Module) -> Teaching | None:
+    def exchange(period: int, network: nn.Module) -> Lesson | None:
         clean = not participant.used
         teaching = participant.exchange(period, network)
         if clean and participant.used:

@@ -13,7 +13,7 @@ from qsynth.node.export import save_predictor
 from qsynth.node.learner import Exchange
 from qsynth.node.participant import Participant
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 
 FOLDER = "points"  # of a node's folder
 
@@ -30,7 +30,7 @@ def keeping(plan: Plan, node: NodePlan, participant: Participant) -> Exchange:
     folder = plan.node_folder(node) / FOLDER
     model = {} if isinstance(node.model, Module) else asdict(node.model)
 
-    def exchange(period: int, network: nn.Module) -> Teaching | None:
+    def exchange(period: int, network: nn.Module) -> Lesson | None:
         teaching = participant.exchange(period, network)
         if period in shown:
             folder.mkdir(exist_ok=True)

@@ -35,6 +35,7 @@ from qsynth.placement.train import (
     quietly,
     single_threaded,
 )
+from qsynth.synthesis.teach import made
 
 
 @dataclass
@@ -185,7 +186,7 @@ def warm(plan: Plan) -> None:
     study = make_study(plan, first)
     outcome = study.distil()
     synthesis, _ = study.synthesize({}, {})
-    study.teaching(synthesis, {}, 0)
+    made([study.teaching(synthesis, {}, 0)])
     del outcome, synthesis
     short = replace(plan, trainer=replace(plan.trainer, max_steps=2, period_steps=2, logger="none"))
     architectures = {node.architecture: node for node in plan.nodes}

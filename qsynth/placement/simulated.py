@@ -31,7 +31,7 @@ from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.points import keeping
 from qsynth.placement.train import fit, make_node, make_participant
 from qsynth.synthesis import Predictor
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
@@ -231,7 +231,7 @@ class SimulatedNode:
         if self.error is not None:
             raise self.error
 
-    def _exchange(self, period: int, network: nn.Module) -> Teaching | None:
+    def _exchange(self, period: int, network: nn.Module) -> Lesson | None:
         teaching = keeping(self.plan, self.node, self.participant)(period, network)
         if self.watch is not None:
             self.watch(self.node, period, self.participant.predictor(network))

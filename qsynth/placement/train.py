@@ -45,7 +45,7 @@ from qsynth.placement.loggers import make_logger
 from qsynth.placement.loop import Loop, of_a_loop
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 from qsynth.types import Fingerprint, NodeId
 
 Result = TypeVar("Result")
@@ -172,7 +172,7 @@ def fit(
     later = node.later
     drifted = False
 
-    def drifting(period: int, network: nn.Module) -> Teaching | None:
+    def drifting(period: int, network: nn.Module) -> Lesson | None:
         nonlocal drifted
         due = plan.drift_period is not None and period >= plan.drift_period
         if later is not None and due and not drifted:
@@ -184,7 +184,7 @@ def fit(
 
     logger = make_logger(plan.trainer.logger, plan.node_folder(node))
 
-    def logged(period: int, network: nn.Module) -> Teaching | None:
+    def logged(period: int, network: nn.Module) -> Lesson | None:
         teaching = drifting(period, network)
         if isinstance(logger, Logger):
             logger.log_metrics({"period": float(period)}, period * plan.trainer.period_steps)

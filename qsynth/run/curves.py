@@ -18,7 +18,7 @@ from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.points import FOLDER, shown_periods
 from qsynth.run.evaluate import Evaluator
 from qsynth.synthesis import Predictor
-from qsynth.synthesis.teach import Teaching
+from qsynth.synthesis.teach import Lesson
 
 ROWS = 1000  # test samples that a point is measured on, at most
 MEASURES = ("own", "group", "network_own", "network_group")
@@ -40,7 +40,7 @@ class Curve:
         self.points: list[Point] = []
         self.cpu_s = 0.0
 
-    def exchange(self, period: int, network: nn.Module) -> Teaching | None:
+    def exchange(self, period: int, network: nn.Module) -> Lesson | None:
         """Do the participant's exchange; then measure, where the period is shown."""
         teaching = self.participant.exchange(period, network)
         if period in self.shown:

@@ -68,7 +68,7 @@ def routing(
     """
     lookups = [e for e in events if e["event"] == "lookup"]
     semantic = [e for e in lookups if e["kind"] != "nearest"]
-    recalls = [r for r in (_recall(e, events, ids, k, ended) for e in semantic) if r is not None]
+    recalls = list(_recalls(semantic, events, ids, k, ended))
     rpcs = [e["rpcs"] for e in lookups]
     return {
         "lookups": len(lookups),
@@ -80,29 +80,38 @@ def routing(
     }
 
 
-def _recall(
-    lookup: dict[str, Any], events: list[dict[str, Any]], ids: dict[str, str], k: int,
+def _recalls(
+    lookups: list[dict[str, Any]], events: list[dict[str, Any]], ids: dict[str, str], k: int,
     ended: dict[str, float],
-) -> float | None:  # fmt: skip
-    prints: dict[str, tuple[int, bytes]] = {}
-    for event in events:
-        if event["time"] > lookup["began"]:
-            break
-        if event["event"] == "publish":
-            prints[event["node"]] = (event["version"], bytes.fromhex(event["fingerprint"]))
-    me = lookup["node"]
-    for node in [n for n in prints if ended.get(n, lookup["began"]) < lookup["began"]]:
-        del prints[node]
-    if me not in prints or len(prints) < 2 or k < 1:
-        return None
-    own = np.frombuffer(prints.pop(me)[1], np.int8).astype(np.float64)
-    names = sorted(prints)
-    matrix = np.stack([np.frombuffer(prints[n][1], np.int8) for n in names]).astype(np.float64)
-    lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(own)
-    scores = matrix @ own / np.maximum(lengths, 1e-12)
-    best = [names[row] for row in np.argsort(-scores, kind="stable")[:k]]
-    found = {ids.get(node) for node, version in lookup["found"][:k] if version > 0}
-    return len(found & set(best)) / len(best)
+) -> Iterator[float]:  # fmt: skip
+    """Yield the recall of each lookup that has one, in the order of their beginnings."""
+    published = [event for event in events if event["event"] == "publish"]
+    names = sorted({event["node"] for event in published})
+    if k < 1 or not names:
+        return
+    row = {name: number for number, name in enumerate(names)}
+    prints = np.zeros((len(names), len(bytes.fromhex(published[0]["fingerprint"]))))
+    present = np.zeros(len(names), bool)
+    ends_at = np.array([ended.get(name, np.inf) for name in names])
+    told = 0
+    for lookup in sorted(lookups, key=lambda event: event["began"]):
+        while told < len(published) and published[told]["time"] <= lookup["began"]:
+            event, told = published[told], told + 1
+            sent = bytes.fromhex(event["fingerprint"])
+            prints[row[event["node"]]] = np.frombuffer(sent, np.int8)
+            present[row[event["node"]]] = True
+        alive = present & (ends_at >= lookup["began"])
+        me = row.get(lookup["node"])
+        if me is None or not alive[me] or alive.sum() < 2:
+            continue
+        own = prints[me]
+        lengths = np.linalg.norm(prints, axis=1) * np.linalg.norm(own)
+        scores = prints @ own / np.maximum(lengths, 1e-12)
+        alive[me] = False
+        others = np.flatnonzero(alive)
+        best = {names[at] for at in others[np.argsort(-scores[others], kind="stable")[:k]]}
+        found = {ids.get(node) for node, version in lookup["found"][:k] if version > 0}
+        yield len(found & best) / len(best)
 
 
 def pairs(

@@ -6,7 +6,8 @@ labels matters most: see docs/explanation/learning.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,80 @@ class Teaching:
     offset: Callable[[Tensor], Tensor] | None = None
     kind: str = CLASSES
 
+    def __len__(self) -> int:
+        """Return m."""
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Hold what a teaching is made of once its node trains: until then it needs little room.
+
+    own: (n, *shape) of the node's training inputs.  rng: as it is before the first draw.
+    log_prior: (C,) added to the head's scores; None where these are the targets themselves.
+    inputs: merged statistics of inputs, for `generated`.  The rest is that of `Teaching`.
+    """
+
+    config: Teach | TargetLesson
+    head: Head
+    encoder: Encoder
+    task: Task
+    own: Floats32
+    rng: np.random.Generator
+    weight: float
+    batch_size: int
+    every_steps: int
+    log_prior: Floats | None = None
+    inputs: Statistics | None = None
+    offset: Callable[[Tensor], Tensor] | None = None
+
+    def __len__(self) -> int:
+        """Return m."""
+        return self.config.pool_size
+
+    def drawn(self) -> Floats32:
+        """Return (m, *shape) inputs, the same at each call."""
+        rng, count = deepcopy(self.rng), self.config.pool_size
+        if self.inputs is not None and self.log_prior is not None:
+            return generated(self.inputs, self.log_prior, count, self.task, rng)
+        return own_mix(self.own, count, self.task, rng)
+
+    def labelled(self, inputs: Floats32, features: Floats32) -> Teaching:
+        """Return the teaching of (m, *shape) inputs with (m, D) features."""
+        logs = self.head.scores(features)
+        if self.log_prior is not None:
+            logs = logs + self.log_prior
+            targets = np.exp(log_softmax(logs))
+        else:
+            targets = np.clip(logs, 0.0, 1.0) if self.task.kind == LABELS else logs
+        offsets = None
+        if self.offset is not None:
+            offsets = torch.from_numpy(logs.astype(np.float32))
+        return Teaching(
+            torch.from_numpy(inputs), torch.from_numpy(targets.astype(np.float32)), self.weight,
+            self.batch_size, self.every_steps, offsets, self.offset, self.task.kind,
+        )  # fmt: skip
+
+
+Lesson = Teaching | Pool
+
+
+def made(lessons: Sequence[Lesson | None]) -> list[Teaching | None]:
+    """Return the teachings of lessons; what nodes share an encoder for is encoded at once."""
+    ready = [None if isinstance(lesson, Pool) else lesson for lesson in lessons]
+    pools = [(at, lesson) for at, lesson in enumerate(lessons) if isinstance(lesson, Pool)]
+    if not pools:
+        return ready
+    encoder = pools[0][1].encoder
+    assert all(pool.encoder is encoder for _, pool in pools)
+    drawn = [pool.drawn() for _, pool in pools]
+    most = max(pool.head.dimensions for _, pool in pools)
+    features = encoder.encode(np.concatenate(drawn), most)
+    ends = np.cumsum([len(inputs) for inputs in drawn])[:-1]
+    for (at, pool), inputs, part in zip(pools, drawn, np.split(features, ends), strict=True):
+        ready[at] = pool.labelled(inputs, part)
+    return ready
+
 
 def offset_alone(offset: Callable[[Tensor], Tensor]) -> Teaching:
     """Return a teaching without inputs: an offset of the logits and nothing else."""
@@ -59,8 +134,8 @@ def make_pool(
     inputs: Statistics | None,
     rng: np.random.Generator,
     offset: Callable[[Tensor], Tensor] | None = None,
-) -> Teaching | None:
-    """Return inputs labelled by the head, or None where nothing is taught.
+) -> Pool | None:
+    """Return inputs for the head to label, or None where nothing is taught.
 
     own: (n, *shape) of the node's training inputs.  inputs: merged statistics of inputs, for
     `generated`.  The targets follow the node's own label shares, as its network does.
@@ -68,46 +143,27 @@ def make_pool(
     """
     if config.inputs == "none" or config.weight == 0.0:
         return None
-    if config.inputs == "generated" and inputs is not None:
-        made = generated(inputs, log_prior, config.pool_size, task, rng)
-    else:
-        made = own_mix(own, config.pool_size, task, rng)
-    scores = head.scores(encoder.encode(made, head.dimensions))
-    logs = scores + log_prior
-    targets = np.exp(log_softmax(logs)).astype(np.float32)
-    return Teaching(
-        torch.from_numpy(made),
-        torch.from_numpy(targets),
-        config.weight,
-        config.batch_size,
-        config.every_steps,
-        None if offset is None else torch.from_numpy(logs.astype(np.float32)),
-        offset,
-    )
+    kept = inputs if config.inputs == "generated" else None
+    return Pool(
+        config, head, encoder, task, own, rng, config.weight, config.batch_size,
+        config.every_steps, log_prior, kept, offset,
+    )  # fmt: skip
 
 
 def target_pool(
     config: TargetLesson, head: Head, encoder: Encoder, task: Task, own: Floats32,
     rng: np.random.Generator,
-) -> Teaching | None:  # fmt: skip
-    """Return inputs with the targets that a map gives them, or None where nothing is taught.
+) -> Pool | None:  # fmt: skip
+    """Return inputs for a map to give targets, or None where nothing is taught.
 
     own: (n, *shape) of the node's training inputs.
     """
     if config.inputs == "none" or config.weight == 0.0:
         return None
-    made = own_mix(own, config.pool_size, task, rng)
-    targets = head.scores(encoder.encode(made, head.dimensions))
-    if task.kind == LABELS:
-        targets = np.clip(targets, 0.0, 1.0)
-    return Teaching(
-        torch.from_numpy(made),
-        torch.from_numpy(targets.astype(np.float32)),
-        config.weight,
-        config.batch_size,
+    return Pool(
+        config, head, encoder, task, own, rng, config.weight, config.batch_size,
         config.every_steps,
-        kind=task.kind,
-    )
+    )  # fmt: skip
 
 
 def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> Floats32:

@@ -14,7 +14,7 @@ from qsynth.model.config import MLP
 from qsynth.node.learner import TrainerLearner
 from qsynth.node.study import network_logits
 from qsynth.placement.train import quietly
-from qsynth.synthesis import Predictor, synthesize
+from qsynth.synthesis import Predictor, synthesize, teach
 from qsynth.synthesis.analytic_head import OwnEvidence
 from qsynth.synthesis.config import AnalyticHead, Teach
 from qsynth.synthesis.head import log_softmax, solve
@@ -169,9 +169,10 @@ def test_a_hybrids_pool_carries_the_heads_scores(place) -> None:
     encoder, x, _, _, made = place
     offset = offset_of(place)
     rng = np.random.default_rng(3)
-    pool = make_pool(
+    lesson = make_pool(
         Teach(pool_size=32), made.head, made.log_prior, encoder, TASK, x, None, rng, offset
     )
+    (pool,) = teach.made([lesson])
     assert isinstance(pool, Teaching)
     assert pool.offset is offset
     assert pool.offsets is not None
