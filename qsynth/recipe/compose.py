@@ -60,7 +60,8 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     source.add_recipe(name, path)
     base = _compose([f"+recipe={name}", *choices])
     _check_fleet(base, assignments)
-    _check_models(_compose([f"+recipe={name}"]), choices, assignments)
+    if any("@" in choice for choice in choices):
+        _check_models(_compose([f"+recipe={name}"]), choices, assignments)
     forced = [f"++{key}={value}" for _, key, value in assignments]
     values = _compose([f"+recipe={name}", *choices, *forced]) if forced else base
     values["recipe"] = recipe

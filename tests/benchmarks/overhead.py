@@ -4,8 +4,8 @@
 
 Eight nodes, digits, one MLP each: the same shards, model, batches a step and number of steps in all
 arms.  `bare` is a loop of PyTorch that only does the steps.  `plain` arms of qsynth have neither
-peers nor teaching, so that what the rules ask for is the arm beside them less this one.  `start`
-does one step: what is spent before and after the training.  CPU seconds are those of all processes
+peers nor teaching, and one period, so that what the rules ask for is the arm beside them less this
+one.  `start` does one step: what is spent before and after the training.  CPU seconds are those of all processes
 of an arm, memory is the largest sum of their proportional set sizes, sampled.  PYTHON: of an
 environment with torch and flwr[simulation]; without it Flower's arm is left out.
 """
@@ -30,7 +30,7 @@ PR_SET_CHILD_SUBREAPER = 36
 SAMPLE_S, MEMORY_S = 0.05, 0.5
 TICKS = os.sysconf("SC_CLK_TCK")
 # No peers: nothing leaves a node; no teaching: only the optimizer steps of its own samples.
-PLAIN = ["peers=none", "synthesis.teach.weight=0"]
+PLAIN = ["peers=none", "synthesis.teach.weight=0", "trainer.period_steps=${trainer.max_steps}"]
 
 
 def network() -> Any:
