@@ -26,6 +26,11 @@ class Trainer:
         "none", "none, csv, tensorboard, or package.Class of a Lightning logger (save_dir=); in "
         "each node's folder",
     )  # fmt: skip
+    accelerator: str = setting(
+        "cpu", "where networks train, as Lightning calls it; auto: on the best there is. Other "
+        "than cpu needs placement=processes, slurm or ray",
+        choices=("cpu", "auto", "gpu", "cuda", "mps"),
+    )  # fmt: skip
     arguments: dict[str, Any] = setting({}, "further keyword arguments of Lightning's Trainer")
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from qsynth.schema import setting
 
 LEARNER = (
-    "single: a Trainer for each node; batched: nodes of one architecture in a process train in one "
+    "single: each node by itself; batched: nodes of one architecture in a process train in one "
     "computation, those that cannot one by one"
 )
 
@@ -23,8 +23,9 @@ class Hosting:
     )
     learner: str = setting("single", LEARNER, choices=("single", "batched"))
     start: str = setting(
-        "fork", "fork: processes share one warm import; spawn: each is started anew",
-        choices=("fork", "spawn"),
+        "auto", "fork: processes share one warm import; spawn: each is started anew; auto: fork "
+        "where networks train on the CPU",
+        choices=("auto", "fork", "spawn"),
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 The runner only starts them and watches.  Each leads its own session and logs to a file, so that
 it goes on if the runner dies; each binds a free address and writes it into the run folder.  With
-`placement.start=spawn`, and where there is no fork, each process is started anew instead.
+`placement.start=spawn`, where networks train on a GPU, and where there is no fork, each process is
+started anew instead.
 """
 
 from __future__ import annotations
@@ -173,7 +174,10 @@ def _clear_addresses(plan: Plan, nodes: Sequence[NodePlan]) -> None:
 
 def starts_anew(plan: Plan) -> bool:
     """Return whether processes are started anew, and not forked."""
-    return getattr(plan.placement, "start", "fork") == "spawn" or not hasattr(os, "fork")
+    start = getattr(plan.placement, "start", "auto")
+    if start == "auto" and plan.trainer.accelerator != "cpu":
+        return True  # CUDA does not survive a fork
+    return start == "spawn" or not hasattr(os, "fork")
 
 
 def warm(plan: Plan) -> None:

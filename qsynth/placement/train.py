@@ -199,8 +199,8 @@ def fit(
         return network.eval()
     if saved is not None and of_a_loop(saved):
         raise StateError(
-            f"{saved}: trained without trainer.logger and trainer.arguments; take them back, or "
-            "move it away to train anew"
+            f"{saved}: trained without trainer.logger, arguments and accelerator; take them "
+            "back, or move it away to train anew"
         )
     trainer = make_trainer(plan, logger, learner, *keepers)
     trainer.fit(network, loader, ckpt_path=saved)
@@ -213,6 +213,8 @@ def why_a_trainer(plan: Plan, node: NodePlan) -> str | None:
         return "model=module"
     if plan.trainer.arguments:
         return "trainer.arguments"
+    if plan.trainer.accelerator != "cpu":
+        return "trainer.accelerator"
     return "trainer.logger" if plan.trainer.logger != "none" else None
 
 
@@ -222,7 +224,7 @@ def make_trainer(plan: Plan, logger: Logger | bool, *callbacks: pl.Callback) -> 
         "max_steps": plan.trainer.max_steps,
         "max_epochs": -1,
         "gradient_clip_val": plan.trainer.gradient_clip_norm,
-        "accelerator": "cpu",
+        "accelerator": plan.trainer.accelerator,
         "devices": 1,
         "logger": logger,
         "enable_checkpointing": False,

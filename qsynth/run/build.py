@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAccelerator
 
 from qsynth.data import DataSet, load_data
 from qsynth.distill import (
@@ -30,7 +31,7 @@ from qsynth.node.outcome import Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
 from qsynth.partition import Share, deal, deal_further, held_by_nobody, newcomers
 from qsynth.placement.batched import learner_notes
-from qsynth.placement.config import Simulate
+from qsynth.placement.config import Processes, Simulate
 from qsynth.placement.loggers import check_logger
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.config import RunConfig
@@ -41,6 +42,9 @@ from qsynth.types import Floats32
 OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val", "callbacks",
         "accelerator", "devices", "logger", "enable_checkpointing", "enable_progress_bar",
         "enable_model_summary"}  # fmt: skip
+ACCELERATORS: dict[str, tuple[type[Accelerator], ...]] = {
+    "gpu": (CUDAAccelerator, MPSAccelerator), "cuda": (CUDAAccelerator,), "mps": (MPSAccelerator,),
+}  # fmt: skip
 LEAST_AUDITED = 200  # samples of a do-no-harm certificate
 MIN_TRAINING = 4  # samples of a node: two folds of two
 
@@ -101,6 +105,7 @@ def _audit_notes(config: RunConfig, nodes: Sequence[NodePlan]) -> list[str]:
 
 def _check_trainer(config: RunConfig) -> None:
     check_logger(config.trainer.logger)
+    _check_accelerator(config.trainer.accelerator, config.placement)
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - OURS
     for name in config.trainer.arguments:
         if name not in known:
@@ -108,6 +113,25 @@ def _check_trainer(config: RunConfig) -> None:
                 f"trainer.arguments.{name}: not an argument of Lightning's Trainer that is free"
                 f"{nearest_spelling(name, known)}"
             )
+
+
+def _check_accelerator(name: str, placement: Any) -> None:
+    if name == "cpu":
+        return
+    if isinstance(placement, Simulate):
+        raise ConfigError(
+            f"trainer.accelerator={name}: placement=simulate promises the same bits, and needs cpu "
+            "for them; use placement=processes"
+        )
+    if getattr(placement, "start", "") == "fork":
+        raise ConfigError(
+            f"placement.start=fork: what trainer.accelerator={name} uses may not survive a fork; "
+            "use auto or spawn"
+        )
+    # Where a cluster runs its tasks is not known here.
+    here = isinstance(placement, Processes) and name != "auto"
+    if here and not any(kind.is_available() for kind in ACCELERATORS[name]):
+        raise ConfigError(f"trainer.accelerator={name}: this machine has none; use cpu or auto")
 
 
 def _mesh(config: RunConfig) -> Any:

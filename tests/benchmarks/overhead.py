@@ -5,9 +5,9 @@
 Eight nodes, digits, one MLP each: the same shards, model, batches a step and number of steps in all
 arms.  `bare` is a loop of PyTorch that only does the steps.  `plain` arms of qsynth have neither
 peers nor teaching, and one period, so that what the rules ask for is the arm beside them less this
-one.  `start` does one step: what is spent before and after the training.  CPU seconds are those of all processes
-of an arm, memory is the largest sum of their proportional set sizes, sampled.  PYTHON: of an
-environment with torch and flwr[simulation]; without it Flower's arm is left out.
+one.  `start` does one step: what is spent before and after the training.  CPU seconds are those of
+all processes of an arm, memory is the largest sum of their proportional set sizes, sampled.
+PYTHON: of an environment with torch and flwr[simulation]; without it Flower's arm is left out.
 """
 
 from __future__ import annotations

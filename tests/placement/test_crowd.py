@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pytorch_lightning.accelerators import MPSAccelerator
 
 from qsynth.cli.main import main
-from qsynth.errors import StateError
+from qsynth.errors import ConfigError, StateError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.node.batched import BatchedLearners
@@ -22,7 +23,9 @@ from qsynth.node.state import in_use
 from qsynth.placement.batched import BatchedFit
 from qsynth.placement.cluster import LOST, keep, kept, tasks_of, told
 from qsynth.placement.contract import Spec
+from qsynth.placement.processes import starts_anew
 from qsynth.placement.task import Task, part_file
+from qsynth.placement.train import why_a_trainer
 from tests.placement.test_placement import plan, start, training, wait_for
 
 CROWD = ["placement.nodes_per_process=4", "placement.learner=batched"]
@@ -73,11 +76,32 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_started_anew_are_the_same_mesh(tmp_path: Path) -> None:
-    words = ["placement.start=spawn", "placement.nodes_per_process=2", "trainer.max_steps=200"]
+    """As where networks train on a GPU: started anew, and by Trainers."""
+    words = ["trainer.accelerator=auto", "placement.nodes_per_process=2", "trainer.max_steps=200"]
     run = start(tmp_path, *words, "fleet.cnn.count=1", "fleet.mlp.count=2", "fleet.linear.count=1")
     summary = summary_of(run)
     assert summary["failures"] == []
     assert summary["pairs"]["realised"] > 0
+
+
+def test_only_where_networks_train_on_the_cpu_processes_are_forked(tmp_path: Path) -> None:
+    assert not starts_anew(plan(tmp_path, "placement=processes"))
+    assert starts_anew(plan(tmp_path, "placement=processes", "placement.start=spawn"))
+    made = plan(tmp_path, "placement=processes", "trainer.accelerator=auto")
+    assert starts_anew(made)
+    assert {why_a_trainer(made, node) for node in made.nodes} == {"trainer.accelerator"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("trainer.accelerator=auto placement=simulate", "use placement=processes"),
+     ("trainer.accelerator=auto placement=processes placement.start=fork", "use auto or spawn"),
+     ("trainer.accelerator=mps placement=processes", "this machine has none; use cpu or auto")],
+)  # fmt: skip
+def test_an_accelerator_that_cannot_be_used_is_told(tmp_path, monkeypatch, words, said) -> None:
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: False))
+    with pytest.raises(ConfigError, match=said):
+        plan(tmp_path, *words.split())
 
 
 def test_a_batched_fit_goes_on_bit_for_bit(tmp_path: Path) -> None:
