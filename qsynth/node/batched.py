@@ -180,10 +180,15 @@ class BatchedLearners:
             lessons = _lessons(slots, teachings, steps)
             weights = torch.tensor([t.weight * t.every_steps for t in teachings])
         for at, (inputs, targets) in enumerate(batches):
-            losses = self._losses(work, inputs, targets)
             done = first.steps + at
             if every and done % every == 0:
-                losses = losses + weights * self._losses(work, *next(lessons))
+                # One pass for both: small networks cost by the call.
+                taught, wanted = next(lessons)
+                logits = self._logits(work, torch.cat([inputs, taught], dim=1))
+                own = self._losses(logits[:, : inputs.shape[1]], targets)
+                losses = own + weights * self._losses(logits[:, inputs.shape[1] :], wanted)
+            else:
+                losses = self._losses(self._logits(work, inputs), targets)
             gradients = torch.autograd.grad(losses.sum(), list(work.values()))
             self._step(optimizer, list(work.values()), list(gradients), done)
         for name in work:
@@ -201,8 +206,8 @@ class BatchedLearners:
         for step in range(steps):
             yield inputs[node, rows[:, step]], targets[node, rows[:, step]]
 
-    def _losses(self, work: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return (nodes,) losses of (nodes, batch, ...) inputs and targets."""
+    def _logits(self, work: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """Return (nodes, batch, C) logits of (nodes, batch, ...) inputs."""
         template = self._template
 
         def forward(parameters: dict[str, Tensor], batch: Tensor) -> Tensor:
@@ -211,10 +216,13 @@ class BatchedLearners:
 
         if len(inputs) == 1:  # vmap would only cost
             alone = {name: values.squeeze(0) for name, values in work.items()}
-            logits = forward(alone, inputs[0])[None]
-        else:
-            logits = vmap(forward)(work, inputs)
-        kind = template.kind
+            return forward(alone, inputs[0])[None]
+        stacked: Tensor = vmap(forward)(work, inputs)
+        return stacked
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return (nodes,) losses of (nodes, batch, C) logits and targets."""
+        kind = self._template.kind
         flat, wanted = logits.flatten(0, 1), targets.flatten(0, 1)
         if kind == CLASSES:
             each = F.cross_entropy(flat, wanted, reduction="none")

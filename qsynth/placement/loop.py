@@ -42,7 +42,9 @@ class Loop:
         self._optimizer: Optimizer | None = None
         self._schedule: LRScheduler | None = None
 
-    def fit(self, network: Classifier, loader: ResumableLoader, ckpt_path: Path | None) -> None:
+    def fit(
+        self, network: Classifier, loader: ResumableLoader, ckpt_path: Path | None = None
+    ) -> None:
         """Train until max_steps; go on from a checkpoint, a Trainer's too.
 
         A fit that had ended calls no hook.  Raises StateError where it cannot go on.

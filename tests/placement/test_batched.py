@@ -62,6 +62,7 @@ def test_the_benchmark_says_how_much_faster_and_how_near(capsys) -> None:
     made = json.loads(capsys.readouterr().out)
     assert made["nodes"] == 6
     assert made["speedup"] == pytest.approx(made["single_s"] / made["batched_s"], rel=0.05)
+    assert made["speedup_loop"] == pytest.approx(made["loop_s"] / made["batched_s"], rel=0.05)
     assert made["max_abs_diff"] < 1e-4
     assert main(["bench", "learner", "--model", "mpl"]) == 2
     assert "did you mean mlp" in capsys.readouterr().err
