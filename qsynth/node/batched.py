@@ -11,6 +11,8 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,16 +86,17 @@ class BatchedLearners:
     """Learners of one architecture, task and batch size.
 
     template: a network of that architecture.  count: of nodes.  max_steps: of a schedule.
-    gradient_clip_norm: None for no clipping.
+    gradient_clip_norm: None for no clipping.  threads: that train parts of the nodes at once; how
+    many does not change a bit.
     """
 
     def __init__(
         self, template: Classifier, count: int, max_steps: int,
-        gradient_clip_norm: float | None = None,
+        gradient_clip_norm: float | None = None, threads: int = 1,
     ) -> None:  # fmt: skip
         self.slots: list[Slot] = []
         self.errors: dict[int, Exception] = {}
-        self.clip, self.max_steps = gradient_clip_norm, max_steps
+        self.clip, self.max_steps, self.threads = gradient_clip_norm, max_steps, threads
         self._template = template  # its parameters are whose it is asked for
         parameters = dict(template.named_parameters())
         # Of all nodes, by name: (count, *shape); then the two moments of AdamW.
@@ -146,22 +149,31 @@ class BatchedLearners:
         alike: dict[tuple[Any, ...], list[int]] = {}
         for n in waiting:
             alike.setdefault(_kind(self.slots[n]), []).append(n)
-        for members in alike.values():
-            for begin in range(0, len(members), self.chunk):
-                self._tried(members[begin : begin + self.chunk])
+        parts = [
+            members[begin : begin + self.chunk]
+            for members in alike.values() for begin in range(0, len(members), self.chunk)
+        ]  # fmt: skip
+        if min(self.threads, len(parts)) < 2:
+            for part in parts:
+                self._tried(self._template, part)
+        else:
+            # A functional call puts parameters into the module: each part has one of its own.
+            with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)
+                                    ) as pool:  # fmt: skip
+                list(pool.map(lambda part: self._tried(deepcopy(self._template), part), parts))
         if number in self.errors:
             raise self.errors.pop(number)
 
-    def _tried(self, numbers: list[int]) -> None:
+    def _tried(self, template: Classifier, numbers: list[int]) -> None:
         """Train; what goes wrong is told to those whose steps it was, each in its turn."""
         try:
-            self._train(numbers)
+            self._train(template, numbers)
         except Exception as error:
             for number in numbers:
                 self.slots[number].goal = self.slots[number].steps
                 self.errors[number] = error
 
-    def _train(self, numbers: list[int]) -> None:
+    def _train(self, template: Classifier, numbers: list[int]) -> None:
         """Do the steps that nodes of one kind wait for."""
         slots = [self.slots[n] for n in numbers]
         first = slots[0]
@@ -184,11 +196,11 @@ class BatchedLearners:
             if every and done % every == 0:
                 # One pass for both: small networks cost by the call.
                 taught, wanted = next(lessons)
-                logits = self._logits(work, torch.cat([inputs, taught], dim=1))
+                logits = _logits(template, work, torch.cat([inputs, taught], dim=1))
                 own = self._losses(logits[:, : inputs.shape[1]], targets)
                 losses = own + weights * self._losses(logits[:, inputs.shape[1] :], wanted)
             else:
-                losses = self._losses(self._logits(work, inputs), targets)
+                losses = self._losses(_logits(template, work, inputs), targets)
             gradients = torch.autograd.grad(losses.sum(), list(work.values()))
             self._step(optimizer, list(work.values()), list(gradients), done)
         for name in work:
@@ -205,20 +217,6 @@ class BatchedLearners:
         node = torch.arange(len(slots))[:, None]
         for step in range(steps):
             yield inputs[node, rows[:, step]], targets[node, rows[:, step]]
-
-    def _logits(self, work: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """Return (nodes, batch, C) logits of (nodes, batch, ...) inputs."""
-        template = self._template
-
-        def forward(parameters: dict[str, Tensor], batch: Tensor) -> Tensor:
-            logits: Tensor = functional_call(template, parameters, (batch,))
-            return logits
-
-        if len(inputs) == 1:  # vmap would only cost
-            alone = {name: values.squeeze(0) for name, values in work.items()}
-            return forward(alone, inputs[0])[None]
-        stacked: Tensor = vmap(forward)(work, inputs)
-        return stacked
 
     def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return (nodes,) losses of (nodes, batch, C) logits and targets."""
@@ -263,6 +261,20 @@ class BatchedLearners:
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient.contiguous()  # the fused kernel goes by memory, not by strides
         optimizer.step()
+
+
+def _logits(template: Classifier, work: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    """Return (nodes, batch, C) logits of (nodes, batch, ...) inputs."""
+
+    def forward(parameters: dict[str, Tensor], batch: Tensor) -> Tensor:
+        logits: Tensor = functional_call(template, parameters, (batch,))
+        return logits
+
+    if len(inputs) == 1:  # vmap would only cost
+        alone = {name: values.squeeze(0) for name, values in work.items()}
+        return forward(alone, inputs[0])[None]
+    stacked: Tensor = vmap(forward)(work, inputs)
+    return stacked
 
 
 def _mapped(*shape: int) -> Tensor:

@@ -59,8 +59,9 @@ def learners_of(plan: Plan, nodes: Sequence[NodePlan]) -> dict[int, BatchedLearn
         template = make_network(members[0].model, plan.data.task)
         assert isinstance(template, Classifier)
         learners = BatchedLearners(
-            template, len(members), plan.trainer.max_steps, plan.trainer.gradient_clip_norm
-        )
+            template, len(members), plan.trainer.max_steps, plan.trainer.gradient_clip_norm,
+            getattr(plan.placement, "threads", 1),
+        )  # fmt: skip
         found |= {node.index: learners for node in members}
     return found
 

@@ -42,6 +42,10 @@ class Simulate:
 
     name: str = setting("simulate", "the option's name", choices=("simulate",))
     learner: str = setting("single", LEARNER, choices=("single", "batched"))
+    threads: int = setting(
+        1, "that train with learner=batched, from some dozens of nodes on; the bits are the same",
+        low=1,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

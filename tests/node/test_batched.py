@@ -60,8 +60,10 @@ def one_by_one(config, task: Task, clip: float | None) -> list[dict[str, torch.T
     return trained
 
 
-def together(config, task: Task, clip: float | None, torn: bool = False) -> BatchedLearners:
-    learners = BatchedLearners(make_network(config, task), len(SIZES), STEPS, clip)
+def together(
+    config, task: Task, clip: float | None, torn: bool = False, threads: int = 1
+) -> BatchedLearners:
+    learners = BatchedLearners(make_network(config, task), len(SIZES), STEPS, clip, threads)
     for number in range(len(SIZES)):
         torch.manual_seed(number)
         loader, teacher = (torch.Generator().manual_seed(number) for _ in range(2))
@@ -117,6 +119,29 @@ def test_it_is_itself_bit_for_bit_also_through_a_snapshot(task) -> None:
     one, two = together(config, task, None), together(config, task, None, torn=True)
     for name, weights in one.parameters.items():
         assert torch.equal(weights, two.parameters[name])
+
+
+@pytest.mark.parametrize("config", [MLP(width=8), CNN(width=4)], ids=lambda c: c.name)
+def test_threads_do_not_change_a_bit(config, task, monkeypatch) -> None:
+    monkeypatch.setattr("qsynth.node.batched.CHUNK_FLOATS", 1)  # a part for each node
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as simulations do
+    one, three = together(config, task, None), together(config, task, None, threads=3)
+    for name, weights in one.parameters.items():
+        assert torch.equal(weights, three.parameters[name])
+    torch.set_num_threads(before)
+
+
+def test_what_goes_wrong_in_a_thread_is_told_to_whose_steps_it_was(task, monkeypatch) -> None:
+    monkeypatch.setattr("qsynth.node.batched.CHUNK_FLOATS", 1)
+    learners = together(MLP(width=8), task, None, threads=2)
+    bad = Teaching(torch.rand(4, 1, 3, 3), torch.ones(4, 3), 1.0, 4, 1)
+    learners.ask(0, 1, None)
+    learners.ask(1, 1, bad)
+    learners.ready(0)
+    assert learners.slots[0].steps == STEPS + 1
+    with pytest.raises(RuntimeError):
+        learners.ready(1)
 
 
 def test_who_does_not_wait_does_not_train_and_views_are_the_nodes_own(task) -> None:
