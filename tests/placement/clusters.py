@@ -17,7 +17,17 @@ FLEET = [
 
 def started(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
     """Begin a run of sixteen nodes in four tasks; its folder is below `folder`."""
-    command = [sys.executable, "-m", "qsynth", "run", *FLEET, f"folder={folder}", *words, "--json"]
+    return qsynth("run", *FLEET, f"folder={folder}", *words, "--json", **environment)
+
+
+def resumed(run: Path, **environment: str) -> subprocess.Popen[str]:
+    """Go on with a run, as another runner."""
+    return qsynth("run", "--resume", str(run), "--json", **environment)
+
+
+def qsynth(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command."""
+    command = [sys.executable, "-m", "qsynth", *words]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **environment},

@@ -7,12 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.placement.clusters import came_back, started, summary_of, supervisor, told
+from tests.placement.clusters import came_back, resumed, started, summary_of, supervisor, told
 from tests.placement.test_placement import wait_for
 
 pytest.importorskip("submitit", reason="needs the extra slurm")
@@ -98,9 +97,7 @@ def test_a_dead_runner_stops_nothing_and_another_takes_over(slurm, tmp_path) -> 
     os.kill(killed, signal.SIGKILL)
     before = max(p[-1]["period"] for p in told(tmp_path, "period").values())
     wait_for(lambda: max(p[-1]["period"] for p in told(tmp_path, "period").values()) > before)
-    command = [sys.executable, "-m", "qsynth", "run", "--resume", str(folder), "--json"]
-    resumed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    summary = summary_of(resumed)
+    summary = summary_of(resumed(folder))
     assert summary["failures"] == []
     assert [task["name"] for task in tasks(tmp_path)] == jobs
     came_back(tmp_path, ["mlp-0", "mlp-1"])
