@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
@@ -27,6 +27,7 @@ from qsynth.synthesis.teach import Lesson, Teaching, made
 from qsynth.types import CLASSES, LABELS
 
 CHUNK_FLOATS = 2**19  # of parameters that train at once: with their moments they stay in a cache
+CHUNK_CONVOLUTION = 16  # nodes at most of convolutions: their activations outweigh all else
 
 
 @dataclass
@@ -104,7 +105,9 @@ class BatchedLearners:
             {k: _mapped(count, *p.shape) for k, p in parameters.items()} for _ in range(3)
         )
         size = sum(p.numel() for p in parameters.values())
-        self.chunk = max(1, min(count, CHUNK_FLOATS // max(size, 1)))
+        convolves = any(isinstance(module, nn.Conv2d) for module in template.modules())
+        most = CHUNK_CONVOLUTION if convolves else count
+        self.chunk = max(1, min(count, most, CHUNK_FLOATS // max(size, 1)))
 
     def add(self, network: Classifier, slot: Slot) -> int:
         """Take a node's network over; return its number.  Buffers are those of the template."""

@@ -29,7 +29,8 @@ FIRST_MIB, NODE_MIB = (
     26.0,
 )  # of a process that has imported torch; of each one forked from it
 # Measured on two cores of one machine: of a step beside the multiplications, and of these.
-STEP_S, MULTIPLICATIONS_PER_S = 1.2e-3, 4e9
+STEP_S, MULTIPLICATIONS_PER_S = 0.8e-3, 1e10
+TRAINER_S = 0.7e-3  # that a Trainer adds to a step
 WARM_REQUESTS = 10.2  # of a lookup that begins in one's own neighbourhood, any size of mesh
 SERVING_PERIOD_S = 2.0
 FEDAVG_ROUNDS, GOSSIP_DEGREE = 20, 4
@@ -180,10 +181,13 @@ def _seconds(config: RunConfig, groups: list[dict[str, Any]]) -> float | None:
     teach = getattr(config.synthesis, "teach", None)
     taught = teach is not None and getattr(teach, "inputs", "own") != "none" and teach.weight > 0
     more = 1.0 + 1.0 / getattr(teach, "every_steps", 1) if taught else 1.0
+    trainer = config.trainer
+    stock = trainer.logger != "none" or trainer.arguments or trainer.accelerator != "cpu"
     total = 0.0
     for group in groups:
         step = STEP_S + 3.0 * group["work"] * config.data.batch_size / MULTIPLICATIONS_PER_S
-        total += group["nodes"] * config.trainer.max_steps * step * more
+        step = step * more + (TRAINER_S if stock else 0.0)
+        total += group["nodes"] * trainer.max_steps * step
     return round(float(total), 1)
 
 
