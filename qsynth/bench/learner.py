@@ -59,7 +59,7 @@ def measure(nodes: int, steps: int, samples: int, model: str, seed: int = 0) -> 
         for number, network in enumerate(single) for name, one in network.items()
     ]  # fmt: skip
     return {
-        "nodes": nodes, "steps": steps, "model": model, "samples": samples,
+        "nodes": nodes, "steps": steps, "model": model, "samples": samples, "seed": seed,
         "single_s": round(trained - began, 3), "loop_s": round(between - trained, 3),
         "batched_s": round(ended - between, 3),
         "speedup": round((trained - began) / (ended - between), 2),

@@ -32,6 +32,7 @@ OPTIONS = {
 OF_LEARNERS = {"--nodes": "128"}  # one by one, a thousand take minutes
 MODELS = ("linear", "mlp", "cnn", "resnet")
 MOST_NODES, MOST_QUERIES = 4_000_000, 1_000_000
+MOST_SAMPLES = 2_000_000  # of all networks that learners train: some GB
 COLUMNS = ("nodes", "data", "strategy", "start", "dead", "recall", "rpcs_mean", "rpcs_p95",
            "contacts_mean", "bytes_mean", "in_degree_median", "in_degree_max", "busiest_share",
            "join_rpcs_mean", "seconds")  # fmt: skip
@@ -195,9 +196,9 @@ def _kernels(values: dict[str, str], as_json: bool) -> int:
 
 
 def _learner(values: dict[str, str], as_json: bool) -> int:
-    nodes = number("--nodes", values["--nodes"], 1, 100_000)
+    nodes = number("--nodes", values["--nodes"], 1, 4096)
     steps = number("--steps", values["--steps"], 1, 1_000_000)
-    samples = number("--samples", values["--samples"], 1, 1_000_000)
+    samples = number("--samples", values["--samples"], 2, MOST_SAMPLES // nodes)
     seed = number("--seed", values["--seed"], 0, 2**31)
     models = _words("--model", values["--model"], MODELS)
     if len(models) != 1:

@@ -296,6 +296,12 @@ def _dirichlet(config: Dirichlet, stock: Ints, nodes: int, rng: np.random.Genera
                 continue
         if counts.sum(axis=1).min() >= config.min_samples:
             return counts
+    most = int(stock.sum()) // nodes
+    if config.samples_per_node is None and most < config.min_samples:
+        raise ConfigError(
+            f"partition.min_samples={config.min_samples}: {int(stock.sum())} samples make {most} "
+            f"for each of {nodes} nodes; lower it, or have fewer nodes (fleet.NAME.count)"
+        )
     raise ConfigError(
         f"partition.min_samples={config.min_samples}: {DIRICHLET_TRIES} draws with "
         f"alpha={config.alpha} gave some node fewer; raise alpha or lower min_samples"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qsynth.errors import ConfigError
@@ -10,23 +12,40 @@ if TYPE_CHECKING:
     from qsynth.placement.contract import Placement
     from qsynth.placement.plan import Plan
 
-__all__ = ["make_placement"]
+__all__ = ["check_placement", "make_placement"]
+
+
+def check_placement(plan: Plan) -> None:
+    """Raise ConfigError where what a placement needs is missing here; nothing is written."""
+    name = plan.placement.name
+    if name == "simulate":
+        return
+    _kind(name)
+    if name == "slurm" and shutil.which("sbatch") is None:
+        raise ConfigError(
+            "placement=slurm: there is no sbatch here; run it on a login node, or use "
+            "placement=processes"
+        )
 
 
 def make_placement(plan: Plan) -> Placement:
     """Return the placement that a plan asks for.  Raises ConfigError where its extra is missing."""
-    name = plan.placement.name
+    made: Placement = _kind(plan.placement.name)(plan)
+    return made
+
+
+def _kind(name: str) -> Callable[[Plan], Placement]:
     try:
         if name == "slurm":
             from qsynth.placement.slurm import SlurmPlacement
 
-            return SlurmPlacement(plan)
+            return SlurmPlacement
         if name == "ray":
             from qsynth.placement.ray import RayPlacement
 
-            return RayPlacement(plan)
+            return RayPlacement
     except ImportError as error:
-        raise ConfigError(f"placement={name}: {error}; pip install qsynth[{name}]") from None
+        raise ConfigError(f"placement={name}: {error}; pip install 'qsynth[{name}]'") from None
     from qsynth.placement.processes import ProcessesPlacement
 
-    return ProcessesPlacement(plan)
+    return ProcessesPlacement

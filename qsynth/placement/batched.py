@@ -38,7 +38,9 @@ def one_by_one(plan: Plan, node: NodePlan) -> str | None:
 def learner_notes(plan: Plan) -> list[str]:
     """Return a line for each reason that keeps nodes from training in one computation."""
     if getattr(plan.placement, "learner", "single") != "batched":
-        return []
+        threads = getattr(plan.placement, "threads", 1)
+        unused = f"placement.threads={threads}: only placement.learner=batched uses them"
+        return [unused] if threads > 1 else []
     reasons = Counter(reason for node in plan.nodes if (reason := one_by_one(plan, node)))
     return [
         f"placement.learner=batched: {count} of {len(plan.nodes)} nodes train one by one ({reason})"

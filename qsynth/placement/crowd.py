@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -55,7 +56,10 @@ def run_nodes(plan: Plan, nodes: Sequence[NodePlan], sockets: Path) -> None:
     ask_long_slices()
     quietly(lambda: _learn(plan, hosted, failed))
     with ThreadPoolExecutor(max(len(hosted), 1)) as pool:  # each waits for all nodes that it knows
-        list(pool.map(HostedNode.end, [h for h in hosted if h.node.name not in failed]))
+        list(pool.map(HostedNode.wait, [h for h in hosted if h.node.name not in failed]))
+    for each in hosted:
+        if each.node.name not in failed:
+            each.leave()
     if failed:
         raise StateError(f"failed: {', '.join(failed)}; its log tells why")
 
@@ -162,7 +166,8 @@ class BatchedTurns:
                 self._next = time.monotonic() + self.every_s
                 self._save()
         self._begun = True
-        return self.own.network().eval() if self.own.turn(self.exchange) else None
+        # Of its own: it is asked again when others have trained.
+        return deepcopy(self.own.network()).eval() if self.own.turn(self.exchange) else None
 
     def _restore(self) -> None:
         try:

@@ -57,6 +57,8 @@ class HostedNode:
             lambda: [*addresses(plan.folder, node.name), *known], self.state, self.ledger,
         )  # fmt: skip
         self._finished_s, self._weight = 0.0, 0.0
+        self._network: LightningModule | None = None
+        self._everyone: bool | None = None
 
     def start(self) -> None:
         """Tell the others the address, and serve."""
@@ -69,20 +71,34 @@ class HostedNode:
 
     def trained(self, network: LightningModule) -> None:
         """Write what has been learned: whatever happens later, the training's result stands."""
+        self._network = network
         self._weight = write_predictor(self.plan, self.node, self.participant, network)
         self.host.note([{"event": "finished"}])
         self._finished_s = time.time()
         release()
         self._write(None)
 
-    def end(self) -> None:
-        """Serve until all nodes known have finished, within bounds; then end."""
-        everyone = self.host.finish(self.plan.mesh.linger_s)
+    def wait(self) -> None:
+        """Serve until all nodes known have finished, within bounds."""
+        self._everyone = self.host.finish(self.plan.mesh.linger_s)
+
+    def leave(self) -> None:
+        """Learn from what has arrived since the training's end; then end."""
+        self._learn_late()
         self.host.close()
         self.ledger.close()
         self.state.close()
-        self._write(everyone)
+        self._write(self._everyone)
         self.recorder.close()
+
+    def _learn_late(self) -> None:
+        """Answer with the newest packets: a fast node has trained before others have published."""
+        if self._network is None or self.host.error:
+            return
+        before = self.participant.synthesis
+        self.participant.exchange(self.plan.trainer.periods, self._network)
+        if self.participant.synthesis is not before:
+            self._weight = write_predictor(self.plan, self.node, self.participant, self._network)
 
     def _write(self, everyone: bool | None) -> None:
         cpu_s = (time.process_time() - self._began_cpu) / self.sharing
@@ -106,7 +122,8 @@ def run_node(plan: Plan, node: NodePlan, sockets: Path) -> None:
     if participant.synthesis is None:  # the fit had ended in an earlier life
         participant.exchange(plan.trainer.periods, network)
     hosted.trained(network)
-    hosted.end()
+    hosted.wait()
+    hosted.leave()
 
 
 def _listen(plan: Plan, node: NodePlan, sockets: Path) -> str:

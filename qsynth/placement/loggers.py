@@ -8,7 +8,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.schema import load_target
 
 TENSORBOARD = "pytorch_lightning.loggers.TensorBoardLogger"
@@ -34,13 +34,19 @@ def check_logger(name: str) -> None:
         except ImportError as error:
             first = str(error).splitlines()[0]
             raise ConfigError(
-                f"trainer.logger={name}: {first}; pip install qsynth[tensorboard]"
+                f"trainer.logger={name}: {first}; pip install 'qsynth[tensorboard]'"
             ) from None
         except TypeError as error:
             raise ConfigError(f"trainer.logger={name}: {error}") from None
 
 
 def _kind(name: str) -> Any:
+    if "." not in name and name != "tensorboard":
+        known = ("none", "csv", "tensorboard")
+        raise ConfigError(
+            f"trainer.logger={name}: must be none, csv, tensorboard or package.Class"
+            f"{nearest_spelling(name, known)}"
+        )
     made = load_target("trainer.logger", TENSORBOARD if name == "tensorboard" else name)
     if not (isinstance(made, type) and issubclass(made, Logger)):
         raise ConfigError(f"trainer.logger={name}: must be none, csv, tensorboard or a Logger")

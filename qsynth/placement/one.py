@@ -16,7 +16,7 @@ from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.serving import Card, Serving
-from qsynth.placement.train import fit, make_participant, quietly, single_threaded
+from qsynth.placement.train import check_checkpoint, fit, make_participant, quietly, single_threaded
 from qsynth.synthesis.teach import Lesson
 
 SERVING_PERIOD_S = 2.0  # of a node that has trained
@@ -62,6 +62,7 @@ def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
     every_s = plan.trainer.checkpoint_s
     checkpoints = Checkpoints(plan.folder / "checkpoint.ckpt", every_s, serving.stop)
     if checkpoints.path.exists():
+        check_checkpoint(plan, node, checkpoints.path)
         tell(f"training goes on from {checkpoints.path}")
 
     def exchange(period: int, network: nn.Module) -> Lesson | None:

@@ -26,7 +26,7 @@ from torch.utils.data import TensorDataset
 
 from qsynth.attack.forge import AttackingPort, Forger
 from qsynth.distill import payload_statistics
-from qsynth.errors import StateError
+from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
@@ -51,6 +51,16 @@ from qsynth.types import Fingerprint, NodeId
 Result = TypeVar("Result")
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
+# What every Trainer of ours is made with: one long fit of one node, in silence.
+ALONE: dict[str, Any] = {
+    "max_epochs": -1,
+    "devices": 1,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    # A node trains alone, whatever scheduler has placed its process.
+    "plugins": [LightningEnvironment()],
+}
 # Lightning's advice that does not apply to nodes that share two cores.
 ADVICE: tuple[str, ...] = (
     ".*does not have many workers.*",
@@ -197,14 +207,22 @@ def fit(
         steps, clip = plan.trainer.max_steps, plan.trainer.gradient_clip_norm
         Loop(steps, clip, [learner, *keepers]).fit(network, loader, saved)
         return network.eval()
-    if saved is not None and of_a_loop(saved):
-        raise StateError(
-            f"{saved}: trained without trainer.logger, arguments and accelerator; take them "
-            "back, or move it away to train anew"
-        )
+    check_checkpoint(plan, node, saved)
     trainer = make_trainer(plan, logger, learner, *keepers)
     trainer.fit(network, loader, ckpt_path=saved)
     return network.eval()
+
+
+def check_checkpoint(plan: Plan, node: NodePlan, saved: Path | None) -> None:
+    """Raise ConfigError where a Trainer is to go on from what a loop has left."""
+    key = why_a_trainer(plan, node)
+    if key is None or key == "model=module" or saved is None or not of_a_loop(saved):
+        return
+    value = getattr(plan.trainer, key.removeprefix("trainer."))
+    raise ConfigError(
+        f"{key}={value}: {saved} was trained without it; take it back, or move that file away to "
+        "train anew"
+    )
 
 
 def why_a_trainer(plan: Plan, node: NodePlan) -> str | None:
@@ -222,18 +240,21 @@ def make_trainer(plan: Plan, logger: Logger | bool, *callbacks: pl.Callback) -> 
     """Return a stock Trainer with callbacks of ours."""
     settings = {
         "max_steps": plan.trainer.max_steps,
-        "max_epochs": -1,
         "gradient_clip_val": plan.trainer.gradient_clip_norm,
         "accelerator": plan.trainer.accelerator,
-        "devices": 1,
         "logger": logger,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        # A node trains alone, whatever scheduler has placed its process.
-        "plugins": [LightningEnvironment()],
     }
-    return pl.Trainer(callbacks=list(callbacks), **(settings | plan.trainer.arguments))
+    return pl.Trainer(callbacks=list(callbacks), **(ALONE | settings | plan.trainer.arguments))
+
+
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Raise ConfigError where Lightning makes no Trainer with these arguments."""
+    try:
+        quietly(lambda: pl.Trainer(**(ALONE | {"accelerator": "cpu", "logger": False} | arguments)))
+    except Exception as error:  # whatever Lightning and its plugins say
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        shown = ", ".join(f"trainer.arguments.{key}={value}" for key, value in arguments.items())
+        raise ConfigError(f"{shown}: {first}") from None
 
 
 def quietly(call: Callable[[], Result]) -> Result:

@@ -34,6 +34,7 @@ from qsynth.placement.batched import learner_notes
 from qsynth.placement.config import Processes, Simulate
 from qsynth.placement.loggers import check_logger
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.placement.train import check_arguments
 from qsynth.run.config import RunConfig
 from qsynth.synthesis.teach import check_teaching
 from qsynth.types import Floats32
@@ -44,6 +45,10 @@ OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val"
         "enable_model_summary"}  # fmt: skip
 ACCELERATORS: dict[str, tuple[type[Accelerator], ...]] = {
     "gpu": (CUDAAccelerator, MPSAccelerator), "cuda": (CUDAAccelerator,), "mps": (MPSAccelerator,),
+}  # fmt: skip
+INSTEAD = {
+    "max_steps": "max_steps", "gradient_clip_val": "gradient_clip_norm", "logger": "logger",
+    "accelerator": "accelerator",
 }  # fmt: skip
 LEAST_AUDITED = 200  # samples of a do-no-harm certificate
 MIN_TRAINING = 4  # samples of a node: two folds of two
@@ -107,12 +112,18 @@ def _check_trainer(config: RunConfig) -> None:
     check_logger(config.trainer.logger)
     _check_accelerator(config.trainer.accelerator, config.placement)
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - OURS
-    for name in config.trainer.arguments:
+    for name, value in config.trainer.arguments.items():
+        if name in INSTEAD:
+            raise ConfigError(f"trainer.arguments.{name}={value}: use trainer.{INSTEAD[name]}")
+        if name in OURS:
+            raise ConfigError(f"trainer.arguments.{name}={value}: qsynth sets it itself")
         if name not in known:
             raise ConfigError(
-                f"trainer.arguments.{name}: not an argument of Lightning's Trainer that is free"
+                f"trainer.arguments.{name}={value}: not an argument of Lightning's Trainer"
                 f"{nearest_spelling(name, known)}"
             )
+    if config.trainer.arguments:
+        check_arguments(config.trainer.arguments)
 
 
 def _check_accelerator(name: str, placement: Any) -> None:

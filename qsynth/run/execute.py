@@ -15,7 +15,7 @@ from qsynth.errors import ConfigError, DataError, RunError
 from qsynth.mesh.address import check_host
 from qsynth.node.recorder import write_json
 from qsynth.node.state import owned
-from qsynth.placement import make_placement
+from qsynth.placement import check_placement, make_placement
 from qsynth.placement.contract import run_placed
 from qsynth.placement.plan import Plan
 from qsynth.placement.simulate import simulate
@@ -71,6 +71,7 @@ def execute(
     plan = build(config, Path())  # a mistake found here leaves no folder behind
     if locked is not None:
         check_plan(locked, plan)
+    check_placement(plan)
     folder = new_folder(config, values)
     plan = replace(plan, folder=folder)
     _write_inputs(plan, values, overrides, recipe)

@@ -89,7 +89,8 @@ def test_natural_follows_the_sites() -> None:
     ("config", "nodes", "site", "shape", "message"),
     [
         (Iid(samples_per_node=5000), 4, None, (), "samples_per_node=5000"),
-        (Dirichlet(alpha=0.01, min_samples=500), 4, None, (), "min_samples"),
+        (Dirichlet(alpha=0.01, min_samples=299), 4, None, (), "raise alpha"),
+        (Dirichlet(alpha=9.0, min_samples=400), 4, None, (), "for each of 4 nodes; lower it"),
         (Rotations(), 4, None, (5,), "square images"),
         (Rotations(), 4, None, (1, 8, 9), "square images"),
         (LabelGroups(labels_per_group=11), 4, None, (), "labels_per_group"),

@@ -65,4 +65,6 @@ def test_the_benchmark_says_how_much_faster_and_how_near(capsys) -> None:
     assert made["speedup_loop"] == pytest.approx(made["loop_s"] / made["batched_s"], rel=0.05)
     assert made["max_abs_diff"] < 1e-4
     assert main(["bench", "learner", "--model", "mpl"]) == 2
+    assert main(["bench", "learner", "--nodes", "100000"]) == 2
+    assert main(["bench", "learner", "--nodes", "4000", "--samples", "1000"]) == 2
     assert "did you mean mlp" in capsys.readouterr().err

@@ -119,5 +119,5 @@ def test_a_missing_extra_is_told(name, tmp_path, monkeypatch) -> None:
 
     from qsynth.placement.config import OPTIONS
 
-    with pytest.raises(ConfigError, match=rf"pip install qsynth\[{name}\]"):
+    with pytest.raises(ConfigError, match=rf"pip install 'qsynth\[{name}\]'"):
         make_placement(replace(made, placement=OPTIONS[name]()))

@@ -127,6 +127,28 @@ def test_processes_learn_from_each_other(tmp_path, transport) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [(), ("placement.nodes_per_process=4", "placement.learner=batched")]
+)
+def test_who_has_trained_before_others_have_published_still_learns_from_them(
+    tmp_path, words
+) -> None:
+    run = start(tmp_path, "trainer.max_steps=10", *words)
+    out, err = run.communicate(timeout=240)
+    assert run.returncode == 0, err
+    assert json.loads(out.strip().splitlines()[-1])["failures"] == []
+    (folder,) = tmp_path.iterdir()
+    learned = 0
+    for node in (folder / "nodes").iterdir():
+        result = json.loads((node / "result.json").read_text())
+        events = [json.loads(line) for line in (node / "events.jsonl").read_text().splitlines()]
+        held = [event["held"] for event in events if event["event"] == "synthesis"]
+        assert held[-1] >= len(result["authors"]), "its predictor knows all that it holds"
+        learned += bool(result["used"])
+    assert learned > 0
+
+
+@pytest.mark.slow
 def test_a_killed_node_is_named_and_the_others_go_on(tmp_path) -> None:
     victim = "linear-1"
     run = start(tmp_path, "trainer.max_steps=1200")
