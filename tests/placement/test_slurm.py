@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.placement.clusters import came_back, resumed, started, summary_of, supervisor, told
+from qsynth.cli.main import main
+from tests.placement.clusters import (
+    FLEET,
+    came_back,
+    resumed,
+    started,
+    summary_of,
+    supervisor,
+    told,
+)
 from tests.placement.test_placement import wait_for
 
 pytest.importorskip("submitit", reason="needs the extra slurm")
@@ -101,3 +110,10 @@ def test_a_dead_runner_stops_nothing_and_another_takes_over(slurm, tmp_path) -> 
     assert summary["failures"] == []
     assert [task["name"] for task in tasks(tmp_path)] == jobs
     came_back(tmp_path, ["mlp-0", "mlp-1"])
+
+
+def test_without_sbatch_nothing_is_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert main(["run", *FLEET, "placement=slurm", f"folder={tmp_path}"]) == 2
+    assert "use placement=processes" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -251,7 +251,6 @@ ERRORS = [
     (["+trainer.arguments.gradient_clip_val=.5"], "use trainer.gradient_clip_norm"),
     (["+trainer.arguments.precision=banana"], "trainer.arguments.precision=banana: "),
     (["trainer.logger=cvs"], "did you mean csv"),
-    (["placement=slurm", "mesh=tcp"], "use placement=processes"),
     (["distill.max_bytes=1024", "distill.d=128"], "would fit"),
     (["data=arrays"], "needs an .npz"),
     (["data=fmnist", "data.root=/nowhere"], "digits_mesh"),
