@@ -57,9 +57,13 @@ def run_nodes(plan: Plan, nodes: Sequence[NodePlan], sockets: Path) -> None:
     quietly(lambda: _learn(plan, hosted, failed))
     with ThreadPoolExecutor(max(len(hosted), 1)) as pool:  # each waits for all nodes that it knows
         list(pool.map(HostedNode.wait, [h for h in hosted if h.node.name not in failed]))
-    for each in hosted:
-        if each.node.name not in failed:
+    for each in [h for h in hosted if h.node.name not in failed]:
+        try:
             each.leave()
+        except Exception:
+            failed.append(each.node.name)
+            traceback.print_exc()
+            each.host.close()
     if failed:
         raise StateError(f"failed: {', '.join(failed)}; its log tells why")
 

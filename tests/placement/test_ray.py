@@ -101,7 +101,7 @@ def placed_by(raylet: int) -> list[str]:
 def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None:
     """Also without the runner, which is killed before; another one goes on with what lives."""
     address, other = cluster
-    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=1400",
+    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=2200",
              "mesh.linger_s=120"]  # fmt: skip
     run = started(tmp_path, *words, **TOKEN)
     try:

@@ -60,8 +60,9 @@ def all_at(folder: Path, period: int) -> bool:
 
 
 def test_a_killed_task_is_requeued_and_its_nodes_go_on(slurm, tmp_path) -> None:
-    steps = "trainer.max_steps=1300"
-    # Who has finished waits for a task that Slurm takes its time to bring back.
+    # Slurm takes its time to bring a task back: the others must not have ended until then, and
+    # wait for it when they have trained.
+    steps = "trainer.max_steps=2600"
     run = started(tmp_path / "slurm", "placement=slurm", steps, "mesh.linger_s=120")
     try:
         wait_for(lambda: all_at(tmp_path / "slurm", 2))
