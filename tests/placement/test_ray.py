@@ -13,15 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.placement.clusters import (
-    came_back,
-    parent_of,
-    resumed,
-    started,
-    summary_of,
-    supervisor,
-    told,
-)
+from tests.placement.clusters import came_back, parent_of, started, summary_of, supervisor, told
 from tests.placement.test_placement import wait_for
 
 if shutil.which("ray", path=str(Path(sys.executable).parent)) is None:
@@ -99,10 +91,8 @@ def placed_by(raylet: int) -> list[str]:
 
 
 def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None:
-    """Also without the runner, which is killed before; another one goes on with what lives."""
     address, other = cluster
-    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=2200",
-             "mesh.linger_s=120"]  # fmt: skip
+    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=2200"]
     run = started(tmp_path, *words, **TOKEN)
     try:
         wait_for(lambda: len(told(tmp_path, "joined")) == 16)
@@ -111,11 +101,7 @@ def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None
         firsts = placed_by(raylet)
         names = list(told(tmp_path, "started"))
         assert 0 < len(firsts) < 4
-        run.kill()
-        run.communicate(timeout=60)
         os.kill(raylet, signal.SIGKILL)
-        (folder,) = tmp_path.iterdir()
-        run = resumed(folder, **TOKEN)
         summary = summary_of(run)
     finally:
         run.kill()
