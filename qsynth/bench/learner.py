@@ -22,7 +22,7 @@ from qsynth.node.batched import BatchedLearners, Slot
 from qsynth.node.learner import TrainerLearner
 from qsynth.placement.loader import ResumableLoader
 from qsynth.placement.loop import Loop
-from qsynth.placement.train import quietly, single_threaded
+from qsynth.placement.train import ALONE, quietly, single_threaded
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import Task
 
@@ -91,11 +91,8 @@ def _network(config: Any, seed: int) -> Classifier:
 
 
 def _trainer(max_steps: int, clip: float | None, callbacks: list[pl.Callback]) -> pl.Trainer:
-    return pl.Trainer(
-        max_steps=max_steps, max_epochs=-1, callbacks=callbacks, gradient_clip_val=clip,
-        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+    settings = {"max_steps": max_steps, "gradient_clip_val": clip, "callbacks": callbacks}
+    return pl.Trainer(**(ALONE | settings), accelerator="cpu", logger=False)
 
 
 def _one_by_one(

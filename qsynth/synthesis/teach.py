@@ -65,8 +65,6 @@ class Pool:
     own: Floats32
     rng: np.random.Generator
     weight: float
-    batch_size: int
-    every_steps: int
     log_prior: Floats | None = None
     inputs: Statistics | None = None
     offset: Callable[[Tensor], Tensor] | None = None
@@ -74,6 +72,16 @@ class Pool:
     def __len__(self) -> int:
         """Return m."""
         return self.config.pool_size
+
+    @property
+    def batch_size(self) -> int:
+        """Return the inputs of a lesson."""
+        return self.config.batch_size
+
+    @property
+    def every_steps(self) -> int:
+        """Return the optimizer steps between two lessons."""
+        return self.config.every_steps
 
     def drawn(self) -> Floats32:
         """Return (m, *shape) inputs, the same at each call."""
@@ -144,10 +152,7 @@ def make_pool(
     if config.inputs == "none" or config.weight == 0.0:
         return None
     kept = inputs if config.inputs == "generated" else None
-    return Pool(
-        config, head, encoder, task, own, rng, config.weight, config.batch_size,
-        config.every_steps, log_prior, kept, offset,
-    )  # fmt: skip
+    return Pool(config, head, encoder, task, own, rng, config.weight, log_prior, kept, offset)
 
 
 def target_pool(
@@ -160,10 +165,7 @@ def target_pool(
     """
     if config.inputs == "none" or config.weight == 0.0:
         return None
-    return Pool(
-        config, head, encoder, task, own, rng, config.weight, config.batch_size,
-        config.every_steps,
-    )  # fmt: skip
+    return Pool(config, head, encoder, task, own, rng, config.weight)
 
 
 def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> Floats32:

@@ -126,10 +126,12 @@ def test_threads_do_not_change_a_bit(config, task, monkeypatch) -> None:
     monkeypatch.setattr("qsynth.node.batched.CHUNK_FLOATS", 1)  # a part for each node
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as simulations do
-    one, three = together(config, task, None), together(config, task, None, threads=3)
+    try:
+        one, three = together(config, task, None), together(config, task, None, threads=3)
+    finally:
+        torch.set_num_threads(before)
     for name, weights in one.parameters.items():
         assert torch.equal(weights, three.parameters[name])
-    torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_a_thread_is_told_to_whose_steps_it_was(task, monkeypatch) -> None:

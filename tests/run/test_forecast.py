@@ -18,7 +18,7 @@ from qsynth.model import make_network
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
 from qsynth.model.size import size
 from qsynth.recipe.compose import compose
-from qsynth.run.forecast import forecast
+from qsynth.run.forecast import TRAINER_S, forecast
 from qsynth.types import Task
 
 CONFIGS = [Linear(), MLP(width=7, depth=3), MLP(width=64), CNN(width=4, depth=1), CNN(depth=3),
@@ -80,6 +80,15 @@ def test_a_plan_is_near_what_a_run_sends(tmp_path, capsys) -> None:
     ratio = plan["traffic"]["bytes_per_node"] / (summary["traffic"]["bytes_total"] / 8)
     assert 0.5 < ratio < 2.0
     assert plan["nodes"] == summary["nodes"]
+
+
+def test_a_trainer_costs_what_a_loop_does_and_more() -> None:
+    loop, logged = (
+        forecast(compose([f"trainer.logger={name}", "trainer.max_steps=1000"]).config)["cpu_s"]
+        for name in ("none", "csv")
+    )
+    nodes = forecast(compose([]).config)["nodes"]
+    assert logged - loop == pytest.approx(nodes * 1000 * TRAINER_S, abs=0.2)
 
 
 def test_advice_says_fedavg_where_that_is_simpler() -> None:
