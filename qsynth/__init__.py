@@ -2,23 +2,91 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qsynth.node import JoinMesh, load_predictor
+    from qsynth.dht.config import Rings
+    from qsynth.dht.record import Record, record_key
+    from qsynth.distill.config import Analytic, ClassLogits, Mosaic, ReferenceLogits
+    from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededConv1d, SeededFourier
+    from qsynth.errors import (
+        ConfigError,
+        DataError,
+        MeshError,
+        PacketError,
+        QsynthError,
+        RecipeError,
+        RunError,
+        ShapeError,
+        StateError,
+    )
+    from qsynth.mesh.config import Tcp
+    from qsynth.node.export import load_predictor
+    from qsynth.node.host import MeshHost
+    from qsynth.node.join import JoinMesh
+    from qsynth.peers.config import AllPeers, Dissimilar, NoPeers, RandomPeers, Semantic, Sums
+    from qsynth.similarity.config import (
+        ClassSketch,
+        LabelHistogram,
+        OutputProbe,
+        OwnMetric,
+        SketchMean,
+    )
+    from qsynth.synthesis.config import (
+        AnalyticHead,
+        ClassKd,
+        Lesson,
+        ReferenceKd,
+        Replay,
+        ReplayLesson,
+        Ridge,
+        TargetLesson,
+        Teach,
+    )
+    from qsynth.synthesis.predictor import Predictor
+    from qsynth.trust.config import Checks
     from qsynth.types import Task
 
 __version__ = "0.1.0"
-__all__ = ["JoinMesh", "Task", "__version__", "load_predictor"]
+# Where each public name is: what a script needs, and nothing is imported before it is used.
+_HOMES = {
+    "dht.config": ("Rings",),
+    "dht.record": ("Record", "record_key"),
+    "distill.config": ("Analytic", "ClassLogits", "Mosaic", "ReferenceLogits"),
+    "encoder.config": ("ModuleEncoder", "SeededConv", "SeededConv1d", "SeededFourier"),
+    "errors": ("ConfigError", "DataError", "MeshError", "PacketError", "QsynthError",
+               "RecipeError", "RunError", "ShapeError", "StateError"),
+    "mesh.config": ("Tcp",),
+    "node.export": ("load_predictor",),
+    "node.host": ("MeshHost",),
+    "node.join": ("JoinMesh",),
+    "peers.config": ("AllPeers", "Dissimilar", "NoPeers", "RandomPeers", "Semantic", "Sums"),
+    "similarity.config": ("ClassSketch", "LabelHistogram", "OutputProbe", "OwnMetric",
+                          "SketchMean"),
+    "synthesis.config": ("AnalyticHead", "ClassKd", "Lesson", "ReferenceKd", "Replay",
+                         "ReplayLesson", "Ridge", "TargetLesson", "Teach"),
+    "synthesis.predictor": ("Predictor",),
+    "trust.config": ("Checks",),
+    "types": ("Task",),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = [
+    "AllPeers", "Analytic", "AnalyticHead", "Checks", "ClassKd", "ClassLogits", "ClassSketch",
+    "ConfigError", "DataError", "Dissimilar", "JoinMesh", "LabelHistogram", "Lesson", "MeshError",
+    "MeshHost", "ModuleEncoder", "Mosaic", "NoPeers", "OutputProbe", "OwnMetric", "PacketError",
+    "Predictor", "QsynthError", "RandomPeers", "RecipeError", "Record", "ReferenceKd",
+    "ReferenceLogits", "Replay", "ReplayLesson", "Ridge", "Rings", "RunError", "SeededConv",
+    "SeededConv1d", "SeededFourier", "Semantic", "ShapeError", "SketchMean", "StateError", "Sums",
+    "TargetLesson", "Task", "Tcp", "Teach", "__version__", "load_predictor", "record_key",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Task":
-        from qsynth.types import Task
+    if name in _MODULES:
+        return getattr(import_module(f"qsynth.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'qsynth' has no attribute {name!r}")
 
-        return Task
-    if name in ("JoinMesh", "load_predictor"):
-        from qsynth import node
 
-        return getattr(node, name)
-    raise AttributeError(name)
+def __dir__() -> list[str]:
+    return sorted(__all__)

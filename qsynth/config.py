@@ -20,17 +20,15 @@ from qsynth.errors import ConfigError
 from qsynth.mesh.config import OPTIONS as MESH
 from qsynth.model.config import OPTIONS as MODEL
 from qsynth.node.config import OPTIONS as TRAINER
+from qsynth.node.config import check_node, without_inputs
 from qsynth.partition.config import OPTIONS as PARTITION
 from qsynth.peers.config import OPTIONS as PEERS
-from qsynth.peers.config import check_peers
 from qsynth.placement.config import OPTIONS as PLACEMENT
 from qsynth.run.config import BASELINES, NodeGroup, RunConfig
 from qsynth.schema import build, choose, unknown
 from qsynth.similarity.config import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
-from qsynth.synthesis.config import check_rules
 from qsynth.trust.config import OPTIONS as TRUST
-from qsynth.trust.config import check_ids
 
 GROUPS: dict[str, dict[str, type]] = {
     "task": TASK,
@@ -52,7 +50,6 @@ GROUPS: dict[str, dict[str, type]] = {
 
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
 
 
 def validate(values: Mapping[str, Any]) -> RunConfig:
@@ -70,7 +67,7 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
         if baseline not in BASELINES:
             raise unknown("baselines", baseline, "no such arm", baseline, BASELINES)
     _check_together(config)
-    return config
+    return replace(config, distill=without_inputs(config.distill, config.synthesis))
 
 
 def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
@@ -95,26 +92,16 @@ def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
 
 def _check_together(config: RunConfig) -> None:
     """Check what no single key can tell."""
-    inputs = getattr(config.synthesis.teach, "inputs", "none")
-    check_rules(config.distill, config.synthesis)
-    if inputs == "generated" and getattr(config.distill, "input_rank", None) is None:
-        raise ConfigError(
-            "synthesis.teach.inputs=generated: packets must carry input statistics; "
-            "set distill.input_rank=8"
-        )
     further = getattr(config.data, "unlabelled", None)
+    check_node(
+        config.distill, config.similarity, config.synthesis, config.peers, config.dht, config.mesh,
+        bool(further or config.partition.unlabelled_per_node),
+    )  # fmt: skip
     if further and config.partition.unlabelled_per_node:
         raise ConfigError(
             f"partition.unlabelled_per_node={config.partition.unlabelled_per_node}: "
             "must be 0 beside data.unlabelled"
         )
-    if inputs == "unlabelled" and not (further or config.partition.unlabelled_per_node):
-        raise ConfigError(
-            "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; set "
-            "partition.unlabelled_per_node=1200, or data.unlabelled with data=arrays"
-        )
-    check_peers(config.peers, config.distill)
-    check_ids(config.trust)
     _check_sizes(config)
     if config.placement.name != "simulate" and config.mesh.name == "memory":
         raise ConfigError(
@@ -148,16 +135,6 @@ def _check_sizes(config: RunConfig) -> None:
     whole = {"fmnist": 28, "cifar10": 32}.get(config.data.name)
     if side is not None and whole is not None and whole % side:
         raise ConfigError(f"data.side={side}: must divide {whole}")
-    if config.partition.validation_share + config.partition.audit_share > 0.9:
-        raise ConfigError("partition.validation_share + partition.audit_share: must be <= 0.9")
-    # What is too large for a transport closes the connection: it must never be sent.
-    answer = 2 * config.dht.reply_contacts * (config.similarity.fingerprint_dim + CONTACT_BYTES)
-    needed = max(config.distill.max_bytes + CONTACT_BYTES, answer)
-    if config.mesh.max_message_bytes < needed:
-        raise ConfigError(
-            f"mesh.max_message_bytes={config.mesh.max_message_bytes}: must be >= {needed} for "
-            "distill.max_bytes, dht.reply_contacts and similarity.fingerprint_dim"
-        )
     for name, group in config.fleet.items():
         model = group.model
         if model.name == "resnet" and model.width % model.groups:

@@ -6,15 +6,20 @@ Standard library only, so that a mistake is found before anything heavy is impor
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
+import math
+import numbers
+import traceback
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 def setting(
@@ -24,17 +29,56 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    distinct: bool = False,
 ) -> Any:
     """Return a dataclass field with its documentation and its rule.
 
-    low, high: inclusive bounds of a number.  choices: the strings allowed.
+    low, high: inclusive bounds of a number.  choices: the strings allowed.  distinct: whether the
+    entries of a list are names, of which none is empty and none stands there twice.
     """
-    metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices, "distinct": distinct}
     if isinstance(default, list):
         default = tuple(default)
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def option(path: str) -> Callable[[type[T]], type[T]]:
+    """Return a decorator of a frozen dataclass: its fields are checked wherever it is made.
+
+    path: dotted key of the class in a config, so that a script is told what a command line is.
+    What no single field can tell is checked by the class's own method `check`, if it has one.
+    Making an instance raises ConfigError.
+    """
+
+    def decorated(cls: type[T]) -> type[T]:
+        plain = cls.__init__
+
+        @functools.wraps(plain)
+        def checked(self: Any, *values: Any, **named: Any) -> None:
+            plain(self, *values, **named)
+            hints = _hints(type(self))
+            for field in dataclasses.fields(self):
+                key, value = _join(path, field.name), getattr(self, field.name)
+                kept = _checked(hints[field.name], field.metadata, value, key)
+                object.__setattr__(self, field.name, kept)
+            if hasattr(self, "check"):
+                self.check()
+
+        cls.__init__ = checked  # type: ignore[method-assign]
+        return cls
+
+    return decorated
+
+
+_known: dict[Any, dict[str, Any]] = {}  # the hints of each class: they are resolved once
+
+
+def _hints(schema: Any) -> dict[str, Any]:
+    if schema not in _known:
+        _known[schema] = typing.get_type_hints(schema)
+    return _known[schema]
 
 
 def build(schema: type[T], values: Mapping[str, Any], path: str) -> T:
@@ -43,7 +87,7 @@ def build(schema: type[T], values: Mapping[str, Any], path: str) -> T:
     path: dotted key of `values`, for messages.  Raises ConfigError.
     """
     fields = {f.name: f for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(schema)
+    hints = _hints(schema)
     for key, value in values.items():
         if key not in fields:
             raise _error(_join(path, key), value, f"no such key{_place(path)}", str(key), fields)
@@ -53,10 +97,27 @@ def build(schema: type[T], values: Mapping[str, Any], path: str) -> T:
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             made[key] = build(hints[key], value, full)
             continue
-        _check_type(hints[key], value, full)
-        _check_rule(fields[key].metadata, value, full)
-        made[key] = tuple(value) if isinstance(value, list) else value
+        made[key] = _checked(hints[key], fields[key].metadata, value, full)
     return schema(**made)
+
+
+def _checked(hint: Any, metadata: Mapping[str, Any], value: Any, path: str) -> Any:
+    """Return a value as its setting keeps it, once type and rule hold."""
+    value = _plain(value)
+    _check_type(hint, value, path)
+    _check_rule(metadata, value, path)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's numbers as Python's: a script may compute a setting."""
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
@@ -114,6 +175,28 @@ def load_target(key: str, target: str, what: str = "package.Class") -> Any:
         ) from None
 
 
+def run_own(key: str, target: str, call: Callable[[], Made]) -> Made:
+    """Return what code of the user's own gives.  Raises ConfigError: its error, file and line.
+
+    key: dotted key of the config that names the code.  target: the name.
+    """
+    try:
+        return call()
+    except QsynthError:
+        raise  # of ours: it says what to do
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        own = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if "site-packages" not in frame.filename and "/qsynth/" not in frame.filename
+        ]
+        where, said = own[-1] if own else last, " ".join(str(error).split()) or "no message"
+        raise ConfigError(
+            f"{key}={target}: {type(error).__name__}: {said} ({where.filename}:{where.lineno})"
+        ) from None
+
+
 def unknown(key: str, value: Any, rule: str, word: str, known: typing.Iterable[str]) -> ConfigError:
     """Return a ConfigError that names key, value, rule and the nearest right spelling."""
     return _error(key, value, rule, word, known)
@@ -160,7 +243,8 @@ def _fits(hint: Any, value: Any) -> bool:
     if origin is tuple:
         return isinstance(value, (list, tuple)) and all(_fits(args[0], v) for v in value)
     if origin is dict:
-        return isinstance(value, Mapping) and all(_fits(args[1], v) for v in value.values())
+        whole = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        return whole and all(_fits(args[1], v) for v in value.values())
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:
@@ -179,7 +263,7 @@ def _spoken(hint: Any) -> str:
     if origin is tuple:
         return f"a list of {_spoken(args[0])} ([] for none)"
     if origin is dict:
-        return "a mapping"
+        return "a mapping whose keys are text (a number in quotes is text)"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return "null" if hint is type(None) else names.get(hint, "a mapping")
 
@@ -187,6 +271,8 @@ def _spoken(hint: Any) -> str:
 def _check_rule(metadata: Mapping[str, Any], value: Any, path: str) -> None:
     choices = metadata.get("choices", ())
     if isinstance(value, (list, tuple)):
+        if metadata.get("distinct") and (len(set(value)) < len(value) or "" in value):
+            raise ConfigError(f"{path}={list(value)}: names must differ, and none may be empty")
         for entry in value:
             _check_rule(metadata, entry, path)
         return
@@ -195,6 +281,8 @@ def _check_rule(metadata: Mapping[str, Any], value: Any, path: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     low, high = metadata.get("low"), metadata.get("high")
+    if isinstance(value, float) and math.isinf(value):
+        raise ConfigError(f"{path}={value}: must be a finite number")
     if value != value or (low is not None and value < low) or (high is not None and value > high):
         bounds = [f">= {low}"] * (low is not None) + [f"<= {high}"] * (high is not None)
         raise ConfigError(f"{path}={value}: must be {' and '.join(bounds) or 'a number'}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from qsynth.errors import ConfigError
 
 NodeId: TypeAlias = bytes  # SHA-256 of a public key: 32 bytes
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -19,11 +23,12 @@ Fingerprint: TypeAlias = npt.NDArray[np.int8]  # (fingerprint_dim,), a unit vect
 
 CLASSES, LABELS, VALUES = "classes", "labels", "values"  # what is told of an input: kinds of task
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")
+AXES = {"image": 3, "series": 2, "vector": 1, "tokens": 1}  # of one input, by layout
 
 
 @dataclass(frozen=True)
 class Task:
-    """Say what is learned, in the same words on every node.
+    """Say what is learned, in the same words on every node.  Raises ConfigError where it cannot be.
 
     labels: ordered names; a class index means the same on every node.
     kind: what is told of an input: one of the classes, for each label whether it holds (labels,
@@ -87,6 +92,38 @@ class Task:
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        for wrong, key, rule in self._rules():
+            if wrong:
+                value = getattr(self, key)
+                shown = list(value) if isinstance(value, tuple) else value
+                raise ConfigError(f"task.{key}={shown}: {rule}")
+
+    def _rules(self) -> Iterator[tuple[bool, str, str]]:
+        """Return whether each rule is broken, by which field, and what it says."""
+        size, count = math.prod(self.shape), len(self.labels)
+        kinds = (CLASSES, LABELS, VALUES)
+        yield self.kind not in kinds, "kind", f"must be one of {', '.join(kinds)}"
+        yield self.layout not in AXES, "layout", f"must be one of {', '.join(AXES)}"
+        axes = AXES.get(self.layout)
+        yield len(self.shape) != axes, "shape", f"must have {axes} numbers for {self.layout}"
+        yield min(self.shape, default=0) < 1, "shape", "must be numbers above 0"
+        text = all(isinstance(name, str) and name for name in self.labels)
+        yield not text or len(set(self.labels)) < count, "labels", "must be names that differ"
+        least = 2 if self.classified else 1
+        yield count < least, "labels", f"must be {least} or more for kind={self.kind}"
+        yield not math.isfinite(self.low), "low", "must be a finite number"
+        yield not math.isfinite(self.high), "high", "must be a finite number"
+        yield self.low >= self.high, "high", f"must be above task.low={self.low}"
+        feature, target = (0, 1, size), (0, count)
+        for key, lengths in (("location", feature), ("scale", feature),
+                             ("target_location", target), ("target_scale", target)):  # fmt: skip
+            values, each = getattr(self, key), "target" if "target" in key else "feature"
+            wanted = f"needs one number a {each}, {max(lengths)} in all"
+            yield len(values) not in lengths, key, wanted
+            yield not all(map(math.isfinite, values)), key, "must be finite numbers"
+            yield "scale" in key and any(value <= 0.0 for value in values), key, "must be above 0"
+        known = f"must be of {', '.join(INVARIANCES)}"
+        yield not set(self.invariances) <= set(INVARIANCES), "invariances", known
 
     def digest(self) -> bytes:
         """Return the 16 bytes that stand for this task in every packet."""

@@ -1,10 +1,12 @@
 """Two plain Lightning scripts join one mesh: run `python join_mesh.py FOLDER`.
 
-Each process trains its own module on its own digits; the second joins through the first.
+Each process trains its own module on its own digits; the second joins through the first.  A third
+fit, without peers, tells what the mesh was worth.
 """
 
 from __future__ import annotations
 
+import socket
 import sys
 from multiprocessing import get_context
 from pathlib import Path
@@ -49,8 +51,26 @@ class MyModule(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-def node(number: int, folder: Path) -> None:
+def fit(mesh: qsynth.JoinMesh, module: MyModule, loader: DataLoader) -> None:
+    pl.Trainer(
+        max_steps=1000,
+        callbacks=[mesh],
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(module, loader)
+
+
+def accuracy(predictor: torch.nn.Module, x, y) -> float:
+    with torch.no_grad():
+        return float((predictor(torch.from_numpy(x)).argmax(dim=1).numpy() == y).mean())
+
+
+def node(number: int, folder: Path, address: str, ready) -> None:
     torch.set_num_threads(1)  # two nodes on one machine share its cores
+    ready.wait()  # a first node that has ended before the second begins has taught it nothing
     images, digits = load_digits(return_X_y=True)
     x, y = images.reshape(-1, 1, 8, 8).astype("float32") / 16, digits
     mine = slice(number * 80, number * 80 + 60)
@@ -59,35 +79,38 @@ def node(number: int, folder: Path) -> None:
         TASK,
         train=(x[mine], y[mine]),
         validation=(x[held_back], y[held_back]),
-        listen=f"ipc://{folder}/{number}",
-        join=[] if number == 0 else [f"ipc://{folder}/0"],
+        listen=address if number == 0 else "tcp://127.0.0.1:0",
+        join=[] if number == 0 else [address],
         seed=number,
     )
     samples = TensorDataset(torch.from_numpy(x[mine]), torch.from_numpy(y[mine]))
-    pl.Trainer(
-        max_steps=2000,
-        callbacks=[mesh],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    ).fit(MyModule(32 * (number + 1)), DataLoader(samples, batch_size=10, shuffle=True))
+    loader = DataLoader(samples, batch_size=10, shuffle=True)
+    fit(mesh, MyModule(32 * (number + 1)), loader)
     mesh.save(folder / f"predictor-{number}.pt")
+    alone = mesh.alone()  # the same pipeline without peers
+    fit(alone, MyModule(32 * (number + 1)), loader)
 
     predictor = qsynth.load_predictor(
         folder / f"predictor-{number}.pt", network=MyModule(32 * (number + 1))
     )
-    with torch.no_grad():
-        answers = predictor(torch.from_numpy(x[400:])).argmax(dim=1).numpy()
     print(f"authors of node {number} {len(mesh.host.node.authors())}")
-    print(f"accuracy of node {number} {(answers == y[400:]).mean():.3f}", flush=True)
+    print(f"accuracy of node {number} {accuracy(predictor, x[400:], y[400:]):.3f}")
+    print(f"alone node {number} {accuracy(alone.predictor, x[400:], y[400:]):.3f}", flush=True)
+
+
+def free_address() -> str:
+    """Return an address of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     context = get_context("spawn")
-    processes = [context.Process(target=node, args=(number, target)) for number in range(2)]
+    first = free_address()
+    ready = context.Barrier(2)
+    processes = [context.Process(target=node, args=(n, target, first, ready)) for n in range(2)]
     for process in processes:
         process.start()
     for process in processes:

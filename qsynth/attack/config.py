@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 
+@option("attack")
 @dataclass(frozen=True)
 class Attack:
     """What every attack has.  Only honest nodes are measured."""
@@ -14,6 +15,7 @@ class Attack:
     share: float = setting(0.2, "of the nodes that attack, drawn by the seed", low=0.0, high=0.9)
 
 
+@option("attack")
 @dataclass(frozen=True)
 class NoAttack:
     """Every node is honest."""
@@ -22,6 +24,7 @@ class NoAttack:
     share: float = setting(0.0, "of the nodes that attack", low=0.0, high=0.0)
 
 
+@option("attack")
 @dataclass(frozen=True)
 class LabelFlip(Attack):
     """Publish one's own statistics under the next label."""
@@ -29,6 +32,7 @@ class LabelFlip(Attack):
     name: str = setting("label_flip", "the option's name", choices=("label_flip",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class Noise(Attack):
     """Publish class means that are noise of the usual size."""
@@ -36,6 +40,7 @@ class Noise(Attack):
     name: str = setting("noise", "the option's name", choices=("noise",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class InflatedSupport(Attack):
     """Publish flipped labels and claim many times the samples."""
@@ -44,6 +49,7 @@ class InflatedSupport(Attack):
     factor: int = setting(100, "times the true samples that are claimed", low=1, high=10000)
 
 
+@option("attack")
 @dataclass(frozen=True)
 class Sybil(Attack):
     """Publish one and the same flipped packet under the identity of every attacker."""
@@ -51,6 +57,7 @@ class Sybil(Attack):
     name: str = setting("sybil", "the option's name", choices=("sybil",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class SybilAround(Attack):
     """Publish packets with a victim's fingerprint and flipped labels in all that it leaves open.
@@ -61,6 +68,7 @@ class SybilAround(Attack):
     name: str = setting("sybil_around", "the option's name", choices=("sybil_around",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class Replay(Attack):
     """Publish a victim's own statistics as one's own."""
@@ -68,6 +76,7 @@ class Replay(Attack):
     name: str = setting("replay", "the option's name", choices=("replay",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class ForgedFingerprint(Attack):
     """Announce a victim's fingerprint beside a packet of flipped labels."""
@@ -75,6 +84,7 @@ class ForgedFingerprint(Attack):
     name: str = setting("forged_fingerprint", "the option's name", choices=("forged_fingerprint",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class FreeRider(Attack):
     """Publish nothing; without a fingerprint of its own it finds nobody either."""
@@ -82,6 +92,7 @@ class FreeRider(Attack):
     name: str = setting("free_rider", "the option's name", choices=("free_rider",))
 
 
+@option("attack")
 @dataclass(frozen=True)
 class Turncoat(Attack):
     """Be honest at first, then publish flipped labels."""
@@ -90,6 +101,7 @@ class Turncoat(Attack):
     period: int = setting(5, "the first in which it lies", low=1)
 
 
+@option("attack")
 @dataclass(frozen=True)
 class PartialLie(Attack):
     """Be honest about the classes that a victim has, and lie about the others."""

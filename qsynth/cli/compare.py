@@ -6,7 +6,8 @@ import json
 import sys
 from typing import Any
 
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from rich.console import Console
 from rich.table import Table
 
@@ -32,13 +33,14 @@ def main(words: list[str]) -> int:
     # Only now: a mistake above is answered before torch is imported.
     sys.path.insert(0, "")
     from qsynth.run.compare import compare, write_rows
-    from qsynth.run.execute import new_folder
+    from qsynth.run.execute import check_folder, new_folder
     from qsynth.run.plot import plot_rows
 
     def say(line: str) -> None:
         if not options.quiet:
             print(f"qsynth: {line}", file=sys.stderr, flush=True)
 
+    check_folder(composed.config)
     rows = compare(composed.config, arms, seeds, say)
     folder = new_folder(composed.config, composed.values | {"compare": [arms, seeds]})
     write_rows(folder, rows)
@@ -63,8 +65,8 @@ def _list(words: list[str], key: str, kind: type) -> tuple[list[Any], list[str]]
             rest.append(word)
             continue
         try:
-            given = yaml.safe_load(text)
-        except yaml.YAMLError:
+            given = OverridesParser.create().parse_override(f"{key}={text}").value()
+        except (HydraException, ValueError):
             given = None
         values = given if isinstance(given, list) else [given]
         if not values or not all(type(value) is kind for value in values):

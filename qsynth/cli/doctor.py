@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qsynth.cli.node import check_mesh
 from qsynth.cli.options import parse
 from qsynth.errors import QsynthError
-from qsynth.mesh.address import host_of, is_any
+from qsynth.mesh.address import check_live, host_of, is_any
+from qsynth.peers.config import check_live_peers
 
 LEAST_FILES = 1024  # a connection is a file, and so is each of what a node keeps
 LEAST_FREE_MIB = 200
@@ -113,7 +113,8 @@ def _kernels() -> str:
 
 
 def _mesh(config: Any) -> str:
-    check_mesh(config)
+    check_live(config.mesh)
+    check_live_peers(config.peers)
     return "addresses and security are what `node up` takes"
 
 

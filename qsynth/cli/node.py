@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from qsynth.cli.options import parse
 from qsynth.errors import ConfigError, MeshError, nearest_spelling
-from qsynth.mesh.address import check_address, host_of, is_any, is_loopback, scheme
-from qsynth.mesh.config import Tcp
+from qsynth.mesh.address import check_live
+from qsynth.peers.config import check_live_peers
 from qsynth.placement.config import Processes
 from qsynth.run.config import RunConfig
 from qsynth.types import config_digest
@@ -124,7 +124,8 @@ def _given(words: list[str]) -> _Given:
 
     composed = compose(options.overrides, options.trusted)
     config = replace(composed.config, placement=Processes())  # whatever a run would do
-    check_mesh(config)
+    check_live(config.mesh)
+    check_live_peers(config.peers)
     from qsynth.node.outcome import Rules
     from qsynth.placement.serving import Settings
 
@@ -233,43 +234,3 @@ def _forget(words: list[str]) -> int:
     made = forget(Path(options.own.get("--home", DEFAULT_HOME)), options.overrides[0])
     print(json.dumps(made))
     return 0
-
-
-def check_mesh(config: RunConfig) -> None:
-    """Raise ConfigError where a node on a host of its own could not be reached, or by anyone."""
-    mesh = config.mesh
-    if not isinstance(mesh, Tcp):
-        raise ConfigError(f"mesh.name={mesh.name}: `node up` needs mesh=tcp")
-    if config.peers.name in ("oracle", "central"):
-        raise ConfigError(f"peers.name={config.peers.name}: knows more than a node can")
-    tls = bool(mesh.tls)
-    for address in mesh.join:
-        check_address("mesh.join", address, tls=tls)
-    if mesh.dial_only:
-        _check_dial_only(mesh)
-        return
-    check_address("mesh.listen", mesh.listening, free_port=True, tls=tls)
-    host = host_of(mesh.listening)
-    if mesh.advertise:
-        check_address("mesh.advertise", mesh.advertise, tls=tls)
-    elif is_any(host):
-        raise ConfigError(
-            f"mesh.listen={mesh.listen}: others cannot dial {host}; set mesh.advertise="
-            f"{scheme(tls)}NAME:PORT, where they reach this host"
-        )
-    if not is_loopback(host) and not tls and not mesh.insecure:
-        raise ConfigError(
-            f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join; set "
-            "mesh.tls (`qsynth node keys`), or mesh.insecure=true where the network is trusted"
-        )
-
-
-def _check_dial_only(mesh: Tcp) -> None:
-    """Raise ConfigError where a node that nobody can dial is told where others would dial it."""
-    for key in ("listen", "advertise"):
-        if getattr(mesh, key):
-            raise ConfigError(
-                f"mesh.{key}={getattr(mesh, key)}: with mesh.dial_only=true nobody dials this node"
-            )
-    if not mesh.join:
-        raise ConfigError("mesh.join=[]: with mesh.dial_only=true it must name a node to dial")

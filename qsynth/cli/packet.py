@@ -128,13 +128,18 @@ def _audit(words: list[str]) -> int:
         value = made[key]
         return "-" if value is None else f"{value:.{digits}f}"
 
+    def area(key: str) -> str:
+        within = made[f"{key}_interval"]
+        return shown(key) + (f" ({within[0]:.2f} to {within[1]:.2f})" if within else "")
+
     print(
         f"{made['name']}: packets of {shown('bytes', 0)} bytes from {shown('samples', 0)} samples, "
         f"{shown('d', 0)} features\n"
-        f"membership, by class means       AUC {shown('membership_auc')}  (.5: nothing learned)\n"
-        f"membership, by the scatter       AUC {shown('scatter_auc')}\n"
-        f"membership, by the fingerprint   AUC {shown('fingerprint_auc')}\n"
-        f"membership, by the images        AUC {shown('mosaic_auc')}\n"
+        "AUC with its 95 % interval; .5: nothing learned\n"
+        f"membership, by class means       AUC {area('membership_auc')}\n"
+        f"membership, by the scatter       AUC {area('scatter_auc')}\n"
+        f"membership, by the fingerprint   AUC {area('fingerprint_auc')}\n"
+        f"membership, by the images        AUC {area('mosaic_auc')}\n"
         f"inversion: a class mean picks a sample out of {made['candidates']} others   "
         f"{shown('inversion_rate')}\n"
         f"difference: the sample between two packets is found   "

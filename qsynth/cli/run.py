@@ -15,6 +15,7 @@ from qsynth.cli.show import Display, print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
+from qsynth.run.forecast import check_packet
 
 
 def main(words: list[str]) -> int:
@@ -32,6 +33,7 @@ def main(words: list[str]) -> int:
     if "--locked" in options.own:
         return _again(options)
     composed = compose(options.overrides, options.trusted)
+    check_packet(composed.config)
     # Only now: a mistake above is answered before torch is imported.
     sys.path.insert(0, "")
     from qsynth.run.execute import execute
@@ -112,7 +114,7 @@ def _resume(options: Options) -> int:
     with display, _hinted(display):
         plan, summary = resume(config, values, folder, display.announce, display.progress)
     _show(options, summary, plan.folder)
-    return 0
+    return 0 if summary["accuracy"] else 1
 
 
 def _show(options: Options, summary: dict[str, Any], folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,8 +70,9 @@ class Display:
                 self._live.start()
             title = f"{name}, {seconds:.0f} s"
             self._live.update(table(followed, title, self.console.height), refresh=True)
-        elif seconds >= self._next_line:
-            self._next_line = seconds + LINE_S
+        elif time.monotonic() >= self._next_line:
+            # By this terminal's clock: a run that is watched late has its own.
+            self._next_line = time.monotonic() + LINE_S
             print(plain(followed, periods, seconds), file=sys.stderr, flush=True)
 
 
@@ -82,7 +84,7 @@ def plain(followed: Followed, periods: int, seconds: float) -> str:
     return (
         f"qsynth: {seconds:5.0f} s: period {told['period_least']}-{told['period_most']} of "
         f"{periods}, {told['done']} of {told['nodes']} nodes done, {told['admitted']} packets "
-        f"admitted{shown}"
+        f"admitted, {told['packet_bytes'] / 1024:.0f} KiB of packets sent{shown}"
     )
 
 
@@ -104,24 +106,32 @@ def table(followed: Followed, title: str, height: int) -> Table:
             name, "done" if state.done else str(state.period), accuracy, str(state.admitted),
             f"{state.sent_bytes / 1024:.0f}", told or "nobody yet",
         )  # fmt: skip
-    if len(shown) < len(names):
-        made.caption = f"and {len(names) - len(shown)} more"
+    all_told = followed.line()
+    rest = f"and {len(names) - len(shown)} more; " if len(shown) < len(names) else ""
+    made.caption = (
+        f"{rest}{all_told['done']} of {all_told['nodes']} nodes done, {all_told['admitted']} "
+        f"packets admitted, {all_told['packet_bytes'] / 1024:.0f} KiB of packets sent"
+    )
     return made
 
 
 def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = None) -> None:
     """Print the table, one line on routing and bytes, and the folder that holds everything."""
     from qsynth.run.report import COLUMNS, routing_line, table_rows
+    from qsynth.run.verdict import gains_line, lost_line, verdict
 
     out = file or sys.stdout
+    print(verdict(summary), file=out)
     console = Console(file=out, width=None if out.isatty() else 100)
-    made = Table(title="own accuracy, percent: predictor (local, alone, mesh), then network")
+    made = Table(title="own accuracy, percent: predictor (alone and in the mesh), then network")
     for column in COLUMNS:
         made.add_column(column, justify="left" if column == "architecture" else "right")
     for row in table_rows(summary):
         made.add_row(*row)
     console.print(made)
-    print(routing_line(summary), file=out)
+    for line in (gains_line(summary), lost_line(summary), routing_line(summary)):
+        if line:
+            print(line, file=out)
     for failure in summary["failures"]:
         print(f"failed: {failure['node']}: {failure['reason']}", file=out)
     print(f"everything is in {folder}; its page is {folder / 'report.html'}", file=out)

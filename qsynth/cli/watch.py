@@ -26,7 +26,7 @@ def main(words: list[str]) -> int:
 
     periods = _periods(folder)
     followed, display = Followed(folder), Display(options.quiet)
-    began = changed = time.monotonic()
+    changed = time.monotonic()
     last: dict[str, Any] = {}
     with display:
         while True:
@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
                 if options.json:
                     print(json.dumps(told), flush=True)
             if not (options.json or options.quiet):
-                display.show(followed, folder.name, periods, now - began)
+                display.show(followed, folder.name, periods, run_seconds(folder))
             if (folder / "summary.json").exists():
                 break
             if now - changed > PATIENCE_S:
@@ -48,6 +48,14 @@ def main(words: list[str]) -> int:
     if not options.json:
         print(f"ended; qsynth report {folder}")
     return 0
+
+
+def run_seconds(folder: Path) -> float:
+    """Return how long a run has lasted, by its own files: since it wrote its config."""
+    try:
+        return max(time.time() - (folder / "config.yaml").stat().st_mtime, 0.0)
+    except OSError:
+        return 0.0
 
 
 def _periods(folder: Path) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,56 @@ import numpy as np
 import numpy.typing as npt
 
 from qsynth.data.config import Arrays
-from qsynth.data.dataset import (
-    DataSet,
-    check_inputs,
+from qsynth.data.dataset import DataSet, split_test
+from qsynth.data.samples import (
+    check_apart,
+    check_proportion,
+    check_range,
+    check_shape,
+    check_targets,
     class_indices,
+    inputs_of,
     label_names,
-    split_test,
+    site_indices,
     targets,
 )
 from qsynth.errors import DataError
 from qsynth.types import CLASSES, VALUES, Floats32, Ints, Task
 
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
+LEAST_SPREAD = 1e-30  # of a value that is to be learned
 LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
 
 
-def load(config: Arrays) -> DataSet:
+def load(config: Arrays, names: tuple[str, ...] = (), ranged: bool = False) -> DataSet:
     """Return the samples of an .npz with x, y and, optionally, node, x_test, y_test, node_test.
 
     x: (n, features), (n, channels, length) or (n, channels, height, width).  y: (n,) class
-    indices, or (n, K) labels or values, as `kind` says.  node: (n,) whole numbers, whose sample
-    it is.
+    indices or label names, or (n, K) labels or values, as `kind` says.  node: (n,) whole numbers or
+    text, whose sample it is.  names: of the labels, where the config names none.  ranged: whether
+    a declared task says what range inputs have.
     """
     arrays = _read("path", config.path, {"x", "y"})
-    data = from_arrays(arrays, config, str(Path(config.path).expanduser()))
-    return data if config.unlabelled is None else _with_further(data, config.unlabelled)
+    further = None if config.unlabelled is None else _read("unlabelled", config.unlabelled, {"x"})
+    source = str(Path(config.path).expanduser())
+    return from_arrays(arrays, config, source, names, further, ranged)
 
 
 def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
     path = Path(name).expanduser()
     if not name or not path.is_file():
-        asked = "no such .npz file" if name else f"needs an .npz file: data.{key}=mine.npz"
-        raise DataError(f"data.{key}={name or 'null'}: {asked}")
+        said = "no such .npz file" if name else f"needs an .npz file: data.{key}=mine.npz"
+        if name and path.is_dir():
+            said = f"is a folder; give an .npz file in it, e.g. {Path(name) / 'mine.npz'}"
+        raise DataError(f"data.{key}={name or 'null'}: {said}")
+    if not zipfile.is_zipfile(path):
+        raise DataError(
+            f"data.{key}={name}: is not an .npz file; save arrays together: "
+            "np.savez('mine.npz', x=x, y=y)"
+        )
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {stored_name: stored[stored_name] for stored_name in stored.files}
+            arrays = {stored_name: _stored(stored, stored_name, path) for stored_name in stored}
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     if needed - set(arrays):
@@ -55,75 +70,106 @@ def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
             f"{path}: needs arrays {' and '.join(sorted(needed))}, "
             f"has {', '.join(sorted(arrays)) or 'none'}"
         )
+    for one, other in (("x_test", "y_test"), ("y_test", "x_test")):
+        if one in arrays and other not in arrays:
+            raise DataError(f"{path}: has {one} but no {other}; give both, or neither")
     return arrays
 
 
-def _with_further(data: DataSet, name: str) -> DataSet:
-    """Return the data with further inputs, which nobody has labelled."""
-    arrays = _read("unlabelled", name, {"x"})
-    further = arrays["x"]
-    if further.dtype.kind not in "iufb" or further.shape[1:] != data.task.shape:
+def _stored(stored: Any, name: str, path: Path) -> npt.NDArray[Any]:
+    """Return one array of a file.  Raises DataError where only running its code could read it."""
+    try:
+        array: npt.NDArray[Any] = stored[name]
+    except ValueError as error:
+        if "pickle" not in str(error):
+            raise
         raise DataError(
-            f"data.unlabelled={name}: x must hold numbers {data.task.shape} a sample, "
-            f"got {further.dtype}{further.shape[1:]}"
-        )
-    inputs, nodes = further.astype(np.float32), _nodes(arrays, "node", name)
-    check_inputs(inputs, name)
-    if nodes is not None and len(nodes) != len(inputs):
-        raise DataError(f"data.unlabelled={name}: x and node must have the same length")
+            f"{path}: {name} holds Python objects; save numbers, or text as {name}.astype(str)"
+        ) from None
+    return array
+
+
+def from_arrays(
+    arrays: Mapping[str, Any], config: Any, source: str, names: tuple[str, ...] = (),
+    further: Mapping[str, Any] | None = None, ranged: bool = False,
+) -> DataSet:  # fmt: skip
+    """Return the data set of named arrays, with a test part split off where there is none.
+
+    names: of the labels, where the config names none.  further: arrays of inputs that nobody has
+    labelled.  ranged: whether a declared task says what range inputs have.  Raises DataError.
+    """
+    kind = getattr(config, "kind", CLASSES)
+    named = tuple(config.labels) or names
+    inputs = inputs_of(arrays["x"], source)
+    labels = _told(arrays["y"], kind, source, "y", named)
+    all_names = label_names(tuple(config.labels), labels, source)
+    task = _task(arrays["x"], inputs, all_names, config, source, ranged)
+    if kind == VALUES:
+        task = _with_units(task, labels, source)
+    node, test_node, further_node = site_indices(
+        [arrays.get("node"), arrays.get("node_test"), (further or {}).get("node")], "node", source
+    )
+    _same_length(source, x=inputs, y=labels, node=node)
+    if "x_test" in arrays:
+        test_x = inputs_of(arrays["x_test"], source, "x_test")
+        test_y = _told(arrays["y_test"], kind, source, "y_test", named)
+        _same_length(source, x_test=test_x, y_test=test_y, node_test=test_node)
+        check_shape(test_x, task, source, "x_test")
+        fits = test_y.shape[1:] == labels.shape[1:]
+        if kind == CLASSES and fits:
+            fits = int(test_y.max(initial=0)) < task.classes
+        if not fits:
+            raise DataError(f"{source}: y_test holds labels that y lacks; name all: data.labels")
+        check_apart(inputs, test_x, source)
+        made = DataSet(task, inputs, labels, test_x, test_y, node, test_node)
+    else:
+        strata = labels if kind == CLASSES else np.zeros(len(labels), np.int64)
+        train, test = split_test(strata, node, config.test_share)
+        nodes = (None, None) if node is None else (node[train], node[test])
+        made = DataSet(task, inputs[train], labels[train], inputs[test], labels[test], *nodes)
+    if further is not None:
+        made = _with_further(made, further, further_node, str(config.unlabelled))
+    return in_units(made)
+
+
+def _with_further(
+    data: DataSet, arrays: Mapping[str, Any], nodes: Ints | None, name: str
+) -> DataSet:
+    """Return the data with further inputs, which nobody has labelled."""
+    source = f"data.unlabelled={name}"
+    inputs = inputs_of(arrays["x"], source)
+    check_shape(inputs, data.task, source)
+    _same_length(source, x=inputs, node=nodes)
+    if nodes is not None and data.train_node is not None:
+        strangers = np.setdiff1d(nodes, data.train_node)
+        if len(strangers) == len(np.unique(nodes)):
+            raise DataError(f"{source}: none of its sites has a sample in data.path")
     return replace(data, further_x=inputs, further_node=nodes)
 
 
-def from_arrays(arrays: dict[str, npt.NDArray[Any]], config: Any, source: str) -> DataSet:
-    """Return the data set of named arrays, with a test part split off where there is none."""
-    if arrays["x"].dtype.kind not in "iufb" or not len(arrays["x"]):
-        raise DataError(f"{source}: x must hold numbers of at least one sample")
-    layout = LAYOUT_OF_AXES.get(arrays["x"].ndim - 1)
-    if layout is None:
-        raise DataError(f"{source}: x must have 2, 3 or 4 axes, got {arrays['x'].ndim}")
-    if getattr(config, "tokens", False):
-        if layout != "vector" or not np.array_equal(arrays["x"], np.rint(arrays["x"])):
-            raise DataError(f"{source}: data.tokens needs x (n, length) of whole numbers")
-        layout = "tokens"
-    kind = getattr(config, "kind", CLASSES)
-    told, nodes = partial(_told, kind=kind), _nodes(arrays, "node", source)
-    labels = told(arrays["y"], source=source)
-    names = label_names(tuple(config.labels), labels, source)
-    task = _task(arrays["x"], layout, names, config, source)
-    if kind == VALUES:
-        # One place and spread for each, from all that the file has: never from a node.
-        spread = labels.std(axis=0).astype(np.float64)
-        task = replace(
-            task, target_location=tuple(labels.mean(axis=0).astype(np.float64).tolist()),
-            target_scale=tuple(np.where(spread > 0, spread, 1.0).tolist()),
-        )  # fmt: skip
-    task = replace(task, kind=kind)
-    inputs = arrays["x"].astype(np.float32)
-    check_inputs(inputs, source)
-    _same_length(inputs, labels, nodes, source)
-    if "x_test" in arrays and "y_test" in arrays:
-        test_x, test_y = (
-            arrays["x_test"].astype(np.float32),
-            told(arrays["y_test"], source=source),
+def _with_units(task: Task, values: Floats32, source: str) -> Task:
+    """Return a task with one place and spread for each value: from all that the file has."""
+    spread = values.astype(np.float64).std(axis=0)
+    flat = np.flatnonzero(spread < LEAST_SPREAD)
+    if len(flat):
+        raise DataError(
+            f"{source}: y column {flat[0]} is {values[0, flat[0]]:g} in every sample: there is "
+            "nothing to learn; leave it out"
         )
-        test_node = _nodes(arrays, "node_test", source)
-        check_inputs(test_x, source)
-        _same_length(test_x, test_y, test_node, source)
-        fits = test_y.shape[1:] == labels.shape[1:]
-        if kind == CLASSES:
-            fits = int(test_y.max(initial=0)) < task.classes
-        if test_x.shape[1:] != task.shape or not fits:
-            raise DataError(f"{source}: x_test and y_test do not fit x and y")
-        whole = DataSet(task, inputs, labels, test_x, test_y, nodes, test_node)
-        return in_units(whole)
-    strata = labels if kind == CLASSES else np.zeros(len(labels), np.int64)
-    train, test = split_test(strata, nodes, config.test_share)
-    train_node, test_node = (None, None) if nodes is None else (nodes[train], nodes[test])
-    return in_units(
-        DataSet(
-            task, inputs[train], labels[train], inputs[test], labels[test], train_node, test_node
-        )
-    )
+    return replace(
+        task, target_location=tuple(values.mean(axis=0).astype(np.float64).tolist()),
+        target_scale=tuple(spread.tolist()),
+    )  # fmt: skip
+
+
+def check_inputs(data: DataSet, source: str) -> None:
+    """Raise DataError where inputs of a data set lie far outside of its task's range."""
+    check_range(data.train_x, data.task, source)
+    check_range(data.test_x, data.task, source, "x_test")
+    check_targets(data.train_y, data.task, source)
+    check_targets(data.test_y, data.task, source, "y_test")
+    if data.further_x is not None:
+        check_range(data.further_x, data.task, source, "unlabelled x")
 
 
 def in_units(data: DataSet) -> DataSet:
@@ -142,21 +188,30 @@ def units(task: Task) -> tuple[Floats32, Floats32]:
     return place, np.array(task.target_scale or (1.0,), np.float32)
 
 
-def _told(values: npt.NDArray[Any], kind: str, source: str) -> Any:
-    return class_indices(values, source) if kind == CLASSES else targets(values, kind, source)
+def _told(
+    values: Any, kind: str, source: str, name: str, names: tuple[str, ...]
+) -> npt.NDArray[Any]:  # fmt: skip
+    if kind == CLASSES:
+        return class_indices(values, source, name, names, len(names) or None)
+    return targets(values, kind, source, name)
 
 
 def _task(
-    inputs: npt.NDArray[Any], layout: str, names: tuple[str, ...], config: Any, source: str
+    given: Any, inputs: Floats32, names: tuple[str, ...], config: Any, source: str, ranged: bool
 ) -> Task:
-    low, high = getattr(config, "low", None), getattr(config, "high", None)
-    byte = inputs.dtype == np.uint8
-    if low is None:
-        low = 0.0 if byte or layout == "image" else float(inputs.min())
-    if high is None:
-        high = 255.0 if byte else float(inputs.max())
-    if not low < high:
-        raise DataError(f"{source}: the range of x must grow, got low {low} and high {high}")
+    """Return the task that inputs alone tell of.
+
+    given: as they came, which says whether they are bytes.
+    """
+    layout = LAYOUT_OF_AXES.get(inputs.ndim - 1)
+    if layout is None:
+        raise DataError(f"{source}: x must have 2, 3 or 4 axes, got {inputs.ndim}")
+    if getattr(config, "tokens", False):
+        if layout != "vector" or not np.array_equal(inputs, np.rint(inputs)):
+            raise DataError(f"{source}: data.tokens needs x (n, length) of whole numbers")
+        layout = "tokens"
+    # Where the task is declared, its own range takes the place of this one.
+    low, high = (0.0, 1.0) if ranged else _range(given, inputs, layout, config, source)
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     if layout == "vector":
@@ -169,19 +224,40 @@ def _task(
         layout=layout,
         shape=tuple(int(n) for n in inputs.shape[1:]),
         units="",
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         location=location,
         scale=scale,
+        kind=getattr(config, "kind", CLASSES),
     )
 
 
-def _nodes(arrays: dict[str, npt.NDArray[Any]], name: str, source: str) -> Ints | None:
-    if name not in arrays:
-        return None
-    return class_indices(arrays[name], f"{source} {name}")
+def _range(
+    given: Any, inputs: Floats32, layout: str, config: Any, source: str
+) -> tuple[float, float]:
+    """Return the range of inputs: as configured, of bytes, or what they themselves hold."""
+    low, high = getattr(config, "low", None), getattr(config, "high", None)
+    byte = getattr(given, "dtype", None) == np.uint8
+    if layout != "tokens" and low is None and high is None and not byte:
+        check_proportion(inputs, source)
+    if low is None:
+        low = 0.0 if byte or layout == "image" else float(inputs.min())
+        if layout == "image" and float(inputs.min()) < 0.0:
+            raise DataError(
+                f"{source}: x holds {inputs.min():g}, images begin at 0; say what their range is: "
+                "data.low=... data.high=..., alike at every site"
+            )
+    if high is None:
+        high = 255.0 if byte else float(inputs.max())
+    if not low < high:
+        raise DataError(
+            f"{source}: x holds {low:g} to {high:g}, no range; set data.low and data.high"
+        )
+    return float(low), float(high)
 
 
-def _same_length(inputs: Floats32, labels: Ints, nodes: Ints | None, source: str) -> None:
-    if len(inputs) != len(labels) or (nodes is not None and len(nodes) != len(labels)):
-        raise DataError(f"{source}: x, y and node must have the same length")
+def _same_length(source: str, **arrays: npt.NDArray[Any] | None) -> None:
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise DataError(f"{source}: {told} samples; they must be as many")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")  # types.INVARIANCES, without NumPy
 KINDS = ("classes", "labels", "values")  # of types.Task
 
 
+@option("data")
 @dataclass(frozen=True)
 class Digits:
     """8x8 digits that ship with scikit-learn: 1,797 real images, no download."""
@@ -18,11 +19,14 @@ class Digits:
     name: str = setting("digits", "the option's name", choices=("digits",))
     test_share: float = setting(0.25, "of the images kept for the test", low=0.05, high=0.9)
     positives: tuple[str, ...] = setting(
-        [], "labels that count as one, against all others as the other; empty: all labels"
+        [],
+        "labels that count as one, against all others as the other; empty: all labels",
+        distinct=True,
     )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
 
+@option("data")
 @dataclass(frozen=True)
 class Fmnist:
     """Fashion-MNIST in the official IDX files."""
@@ -31,11 +35,14 @@ class Fmnist:
     root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
     side: int = setting(28, "pixels a side after averaging; must divide 28", low=7, high=28)
     positives: tuple[str, ...] = setting(
-        [], "labels that count as one, against all others as the other; empty: all labels"
+        [],
+        "labels that count as one, against all others as the other; empty: all labels",
+        distinct=True,
     )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
 
+@option("data")
 @dataclass(frozen=True)
 class Cifar10:
     """CIFAR-10 in the official binary layout or the official Python archive."""
@@ -44,11 +51,14 @@ class Cifar10:
     root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
     side: int = setting(32, "pixels a side after averaging; must divide 32", low=8, high=32)
     positives: tuple[str, ...] = setting(
-        [], "labels that count as one, against all others as the other; empty: all labels"
+        [],
+        "labels that count as one, against all others as the other; empty: all labels",
+        distinct=True,
     )
     batch_size: int = setting(32, "own training samples a step", low=1)
 
 
+@option("data")
 @dataclass(frozen=True)
 class Arrays:
     """The user's own .npz with x, y and, optionally, node, x_test, y_test, node_test."""
@@ -58,7 +68,9 @@ class Arrays:
     unlabelled: str | None = setting(
         None, "an .npz with x of further inputs and, optionally, node (teach.inputs=unlabelled)"
     )
-    labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
+    labels: tuple[str, ...] = setting(
+        [], "names in the order of class indices; empty: 0, 1, ...", distinct=True
+    )
     label_map: dict[str, str] = setting(
         {}, "the task's label for each of this site's own, where task=declared names them otherwise"
     )
@@ -69,10 +81,13 @@ class Arrays:
     tokens: bool = setting(False, "x (n, length) holds whole numbers of a vocabulary: text")
     low: float | None = setting(None, "of inputs' range; null: 0 for images, else the data's")
     high: float | None = setting(None, "of inputs' range; null: 255 for uint8, else the data's")
-    test_share: float = setting(0.25, "kept for the test where the file has none", low=0.05)
+    test_share: float = setting(
+        0.25, "kept for the test where the file has none", low=0.05, high=0.9
+    )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
 
+@option("data")
 @dataclass(frozen=True)
 class DataModule:
     """The user's own LightningDataModule: batches of (x, y) from train and test loaders."""
@@ -80,8 +95,12 @@ class DataModule:
     name: str = setting("module", "the option's name", choices=("module",))
     target: str = setting("", "package.Class of a LightningDataModule")
     arguments: dict[str, Any] = setting({}, "its keyword arguments")
-    labels: tuple[str, ...] = setting([], "names in the order of class indices; empty: 0, 1, ...")
-    test_share: float = setting(0.25, "kept for the test where there is no test loader", low=0.05)
+    labels: tuple[str, ...] = setting(
+        [], "names in the order of class indices; empty: 0, 1, ...", distinct=True
+    )
+    test_share: float = setting(
+        0.25, "kept for the test where there is no test loader", low=0.05, high=0.9
+    )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
 
@@ -94,6 +113,7 @@ OPTIONS: dict[str, type] = {
 }
 
 
+@option("task")
 @dataclass(frozen=True)
 class FromData:
     """Take the task that the data option declares."""
@@ -105,6 +125,7 @@ class FromData:
     )
 
 
+@option("task")
 @dataclass(frozen=True)
 class Declared:
     """Declare the task in full; the data must fit it."""
@@ -112,7 +133,7 @@ class Declared:
     name: str = setting("declared", "the option's name", choices=("declared",))
     title: str = setting("", "the task's name")
     version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
-    labels: tuple[str, ...] = setting([], "names in the order of class indices")
+    labels: tuple[str, ...] = setting([], "names in the order of class indices", distinct=True)
     layout: str = setting("vector", "of inputs", choices=("image", "series", "vector", "tokens"))
     shape: tuple[int, ...] = setting([], "of one input")
     units: str = setting("", "of inputs")

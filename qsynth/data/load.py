@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qsynth.data import arrays, cifar10, digits, fmnist, module
-from qsynth.data.arrays import in_units, units
+from qsynth.data.arrays import check_inputs, in_units, units
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
 from qsynth.data.dataset import DataSet
+from qsynth.data.samples import check_axes, check_shape
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.types import VALUES, Task
 
 
 def load_data(config: Any, task: FromData | Declared) -> DataSet:
     """Return the data set of a `data` config; its task is the data's own or the declared one."""
-    loaders = {Digits: digits.load, Fmnist: fmnist.load, Cifar10: cifar10.load, Arrays: arrays.load}
-    load: Any = loaders.get(type(config), module.load)
-    data: DataSet = load(config)
+    data = _loaded(config, task)
     if getattr(config, "positives", ()):
         data = against_the_rest(data, tuple(config.positives))
     if getattr(config, "label_map", {}):
         data = renamed(data, config.label_map, task)
     if isinstance(task, FromData):
+        if data.task.layout == "image":
+            check_axes(data.train_x, _source(config, data))
         named = replace(data.task, version=task.version, invariances=tuple(task.invariances))
     else:
         named = declared(task, data)
@@ -32,7 +34,30 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
             data = in_units(replace(_in_own_units(data), task=named))
     if named.invariances and named.layout != "image":
         raise ConfigError(f"task.invariances: for images, the data are {named.layout} inputs")
-    return replace(data, task=named)
+    data = replace(data, task=named)
+    check_inputs(data, _source(config, data))
+    return data
+
+
+def _source(config: Any, data: DataSet) -> str:
+    """Return what a message calls the data."""
+    path = getattr(config, "path", "")
+    return str(Path(path).expanduser()) if path else getattr(config, "target", "") or data.task.name
+
+
+def _loaded(config: Any, task: FromData | Declared) -> DataSet:
+    """Return the data set of a config, with the task that it tells of."""
+    bundled: dict[type, Any] = {Digits: digits.load, Fmnist: fmnist.load, Cifar10: cifar10.load}
+    if type(config) in bundled:
+        made: DataSet = bundled[type(config)](config)
+        return made
+    # A site that maps its own labels has other names than the task's.
+    mapped = bool(getattr(config, "label_map", {}))
+    told = task if isinstance(task, Declared) else None
+    names = tuple(told.labels) if told is not None and not mapped else ()
+    load: Any = arrays.load if isinstance(config, Arrays) else module.load
+    loaded: DataSet = load(config, names, ranged=told is not None)
+    return loaded
 
 
 def _in_own_units(data: DataSet) -> DataSet:
@@ -44,11 +69,6 @@ def _declared_targets(task: Task, data: DataSet) -> Task:
     count = data.train_y.shape[1]
     if len(task.labels) != count:
         raise ConfigError(f"task.labels={list(task.labels)}: the data have {count} targets")
-    for key in ("target_location", "target_scale"):
-        if len(getattr(task, key)) not in (0, count):
-            raise ConfigError(f"task.{key}: needs one number a target, {count} in all")
-    if any(value <= 0 for value in task.target_scale):
-        raise ConfigError(f"task.target_scale={list(task.target_scale)}: must be positive")
     return task
 
 
@@ -117,19 +137,12 @@ def declared(config: Declared, data: DataSet) -> Task:
         target_scale=tuple(config.target_scale),
     )
     if task.shape != data.task.shape:
-        raise ConfigError(f"task.shape={list(task.shape)}: the data have {list(data.task.shape)}")
+        # Says which axes would fit, where they are the same numbers in another order.
+        check_shape(data.train_x, task, f"task.shape={list(task.shape)}")
     if task.layout != data.task.layout:
         raise ConfigError(f"task.layout={task.layout}: the data are {data.task.layout} inputs")
-    if not task.low < task.high:
-        raise ConfigError(f"task.high={task.high}: must be above task.low={task.low}")
     if task.kind != data.task.kind:
         raise ConfigError(f"task.kind={task.kind}: the data hold {data.task.kind}")
-    for key in ("location", "scale"):
-        length = len(getattr(task, key))
-        if length not in (0, 1, int(np.prod(task.shape))):
-            raise ConfigError(f"task.{key}: needs one number or one a feature, got {length}")
-    if any(value <= 0 for value in task.scale):
-        raise ConfigError("task.scale: must be above 0")
     if not task.classified:
         return _declared_targets(task, data)
     highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))

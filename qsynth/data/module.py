@@ -1,44 +1,112 @@
-"""The data option `module`: the user's own LightningDataModule."""
+"""The data option `module`: the user's own LightningDataModule.
+
+A loader may shuffle, and another process may draw otherwise than this one.  So the samples are put
+into an order of their own, by what they hold, and the module is made and read twice: what differs
+between the two would differ between a run, its report, and a node that starts again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
+import numpy.typing as npt
 
 from qsynth.data.arrays import from_arrays
 from qsynth.data.config import DataModule
 from qsynth.data.dataset import DataSet
+from qsynth.data.samples import as_array, row_digests
 from qsynth.errors import ConfigError, DataError
-from qsynth.schema import load_target
+from qsynth.schema import load_target, run_own
+
+HOOKS = ("prepare_data", "setup", "train_dataloader", "test_dataloader")
+MOST_UNCOUNTED = 100_000  # batches of a loader without a length
+LIGHTNING = ("pytorch_lightning", "lightning")
+Arrays = dict[str, npt.NDArray[Any]]
 
 
-def load(config: DataModule) -> DataSet:
-    """Return all (x, y) batches of a data module's train loader, and of its test loader."""
+def load(config: DataModule, names: tuple[str, ...] = (), ranged: bool = False) -> DataSet:
+    """Return all (x, y) batches of a data module's train loader, and of its test loader.
+
+    names: of the labels, where the config names none.  ranged: whether a declared task says what
+    range inputs have.  Raises ConfigError where the user's code
+    fails, DataError where its samples are not the same each time.
+    """
     made = load_target("data.target", config.target)
-    if not (isinstance(made, type) and issubclass(made, pl.LightningDataModule)):
+    if not (isinstance(made, type) and all(hasattr(made, hook) for hook in HOOKS)):
         raise ConfigError(f"data.target={config.target}: must be a LightningDataModule")
+    run = partial(run_own, "data.target", config.target)
+    first, again = _read(config, made, run), _read(config, made, run)
+    for part in ("", "_test"):
+        if f"x{part}" in first:
+            _check_same(config.target, first, again, part)
+    return from_arrays(first, config, config.target, names, ranged=ranged)
+
+
+def _read(config: DataModule, made: type, run: Callable[[Callable[[], Any]], Any]) -> Arrays:
+    """Return the arrays of a module that is made anew, each part in the order of what it holds."""
     try:
-        module = made(**config.arguments)
+        module: Any = made(**config.arguments)
     except TypeError as error:
         raise ConfigError(f"data.arguments: {error}") from None
-    module.prepare_data()
-    module.setup("fit")
-    arrays = _collect(module.train_dataloader(), config.target, "")
-    if type(module).test_dataloader is not pl.LightningDataModule.test_dataloader:
-        module.setup("test")
-        arrays |= _collect(module.test_dataloader(), config.target, "_test")
-    return from_arrays(arrays, config, config.target)
+    except Exception:
+        module = run(lambda: made(**config.arguments))  # the same error, with its file and line
+    run(module.prepare_data)
+    run(lambda: module.setup("fit"))
+    arrays = _collect(run, module.train_dataloader, config.target, "")
+    if _has_test(made):
+        run(lambda: module.setup("test"))
+        arrays |= _collect(run, module.test_dataloader, config.target, "_test")
+    return arrays
 
 
-def _collect(loader: Any, source: str, suffix: str) -> dict[str, Any]:
+def _has_test(made: type) -> bool:
+    """Return whether a module has a test loader of its own."""
+    owner = next(kind for kind in made.__mro__ if "test_dataloader" in vars(kind))
+    return owner.__module__.split(".")[0] not in LIGHTNING
+
+
+def _collect(
+    run: Callable[[Callable[[], Any]], Any], loader: Callable[[], Any], source: str, part: str
+) -> Arrays:  # fmt: skip
     inputs, labels = [], []
-    for batch in loader:
+    for batch in run(lambda: _batches(loader(), source, loader.__name__)):
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-            raise DataError(f"{source}: batches must be pairs (x, y)")
-        inputs.append(np.asarray(batch[0]))
-        labels.append(np.asarray(batch[1]))
+            raise DataError(f"{source}: batches must be pairs (x, y), got {type(batch).__name__}")
+        inputs.append(as_array(batch[0], f"x{part}", source))
+        labels.append(as_array(batch[1], f"y{part}", source))
     if not inputs:
-        raise DataError(f"{source}: a loader without batches")
-    return {f"x{suffix}": np.concatenate(inputs), f"y{suffix}": np.concatenate(labels)}
+        raise DataError(f"{source}: {loader.__name__} gives no batch")
+    try:
+        x, y = np.concatenate(inputs), np.concatenate(labels)
+    except ValueError as error:
+        raise DataError(f"{source}: batches of {loader.__name__} differ ({error})") from None
+    if len(x) != len(y):
+        raise DataError(f"{source}: {loader.__name__} gives {len(x)} inputs and {len(y)} labels")
+    order = np.argsort(row_digests(x, y), kind="stable")
+    return {f"x{part}": x[order], f"y{part}": y[order]}
+
+
+def _batches(loader: Any, source: str, name: str) -> list[Any]:
+    """Return all batches; one that says not how many there are may have no end."""
+    known, kept = hasattr(loader, "__len__"), []
+    for batch in loader:
+        kept.append(batch)
+        if not known and len(kept) > MOST_UNCOUNTED:
+            raise DataError(f"{source}: {name} has no end, or more than {MOST_UNCOUNTED} batches")
+    return kept
+
+
+def _check_same(source: str, first: Arrays, again: Arrays, part: str) -> None:
+    loader = "test_dataloader" if part else "train_dataloader"
+    one, other = (row_digests(a[f"x{part}"], a[f"y{part}"]) for a in (first, again))
+    if np.array_equal(one, other):
+        return
+    kept = len(np.intersect1d(one, other))
+    raise DataError(
+        f"{source}: {loader} gives other samples when it is made again ({kept} of {len(one)} are "
+        "the same): give all of them, with no augmentation, no drawing sampler, no drop_last, and "
+        "a seed in setup() where it splits; augment in training_step"
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 STRATEGIES = ("auto", "rings", "simhash", "full_view", "random_walk")
 SMALL_REPLY = 8
 FULL_VIEW = 200  # nodes below which to know everyone costs fewer bytes than to look for them
 
 
+@option("dht")
 @dataclass(frozen=True)
 class Rings:
     """Prefix rings for the semantic order, Kademlia buckets for the exact one."""

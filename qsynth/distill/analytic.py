@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.distill.config import Analytic
+from qsynth.distill.config import MOST_BYTES, Analytic
 from qsynth.distill.means import MAX_FEATURES, MAX_SUPPORT, code_means, decode_means, mean_shapes
 from qsynth.distill.subset import ROWS, most_told, narrow, widen
 from qsynth.errors import ConfigError, PacketError
@@ -67,7 +67,7 @@ def distil(
     if config.coding == "means":
         return code_means(statistics) if whole else narrow(code_means(statistics))
     payload = code_statistics(statistics, _rank(config), "")
-    if config.input_rank is not None and inputs is not None:
+    if config.input_rank and inputs is not None:
         flat = inputs[kept].reshape(len(labels), input_size)
         payload |= code_statistics(
             class_statistics(flat, labels, classes), config.input_rank, "input_"
@@ -104,7 +104,7 @@ def packet_size(
     if config.coding == "means":
         return _bytes(mean_shapes(classes, d), rows)
     shapes = statistics_shapes(classes, d, min(_rank(config), d), "")
-    if config.input_rank is not None:
+    if config.input_rank:
         shapes |= statistics_shapes(
             classes, input_size, min(config.input_rank, input_size), "input_"
         )
@@ -137,20 +137,36 @@ def check_size(
     told = packet_size(config, d, classes, input_size, rows)
     if told <= config.max_bytes:
         return told
-    step = 2 if config.coding == "means" else 1
-    tries = [(f"distill.d={n}", replace(config, d=n)) for n in range(d - step, 3, -step)]
-    tries += [(f"distill.rank={n}", replace(config, rank=n)) for n in range(config.rank)[::-1]]
-    tries += [("distill.coding=diagonal", replace(config, coding="diagonal"))]
-    fitting = f"distill.max_bytes={2 ** math.ceil(math.log2(needed))}"
-    for setting, other in tries:
-        smaller = d if other.d == config.d else int(other.d)
-        if packet_size(other, smaller, classes, input_size) <= config.max_bytes:
-            fitting = setting
-            break
+    inputs = f", statistics of {input_size} inputs" if config.input_rank else ""
     raise ConfigError(
-        f"distill.max_bytes={config.max_bytes}: d={d}, rank={config.rank} and {classes} classes "
-        f"need {needed} bytes; {fitting} would fit"
+        f"distill.max_bytes={config.max_bytes}: d={d}, rank={config.rank} and {classes} classes"
+        f"{inputs} need {needed} bytes; {_fitting(config, d, classes, input_size)}"
     )
+
+
+def _fitting(config: Analytic, d: int, classes: int, input_size: int) -> str:
+    """Return what would make a packet fit: with less of what costs most, first."""
+
+    def size_of(other: Analytic, features: int = d) -> int:
+        return packet_size(other, features, classes, input_size)
+
+    bare, words = replace(config, input_rank=None), ""
+    costs_most = size_of(config) - size_of(bare) > size_of(bare)
+    if config.input_rank and (costs_most or size_of(bare) <= config.max_bytes):
+        config, words = bare, "synthesis.teach.inputs=own_mix"
+        if size_of(config) <= config.max_bytes:
+            return f"{words} (no statistics of inputs) would fit"
+    step = 2 if config.coding == "means" else 1
+    tries = [(f"distill.d={n}", config, n) for n in range(d - step, 3, -step)]
+    tries += [(f"distill.rank={n}", replace(config, rank=n), d) for n in range(config.rank)[::-1]]
+    tries += [("distill.coding=diagonal", replace(config, coding="diagonal"), d)]
+    for setting, other, features in tries:
+        if size_of(other, features) <= config.max_bytes:
+            return f"{words} {setting} would fit".strip()
+    needed = 2 ** math.ceil(math.log2(size_of(config)))
+    if needed <= MOST_BYTES:
+        return f"{words} distill.max_bytes={needed} would fit".strip()
+    return "no setting makes so many classes fit; have fewer, or fewer features (distill.d=auto)"
 
 
 def payload_statistics(

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
+MOST_BYTES = 32_768  # of a packet
 Dimensions = int | Literal["auto", "fit"]
 
 
+@option("distill")
 @dataclass(frozen=True)
 class Published:
     """What every rule has."""
 
     min_support: int = setting(5, "samples a class needs before anything is sent of it", low=1)
-    max_bytes: int = setting(8192, "of a packet with its signature", low=512, high=32768)
+    max_bytes: int = setting(8192, "of a packet with its signature", low=512, high=MOST_BYTES)
     ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0, high=4e9)
 
 
+@option("distill")
 @dataclass(frozen=True)
 class Analytic(Published):
     """Send the sufficient statistics of a linear-Gaussian classifier over encoder features."""
@@ -35,10 +38,11 @@ class Analytic(Published):
     )  # fmt: skip
     rank: int = setting(16, "low-rank factors of the within-class scatter", low=0, high=256)
     input_rank: int | None = setting(
-        None, "the same for inputs themselves (teach.inputs=generated); null: not sent", low=0
+        None, "the same for inputs themselves (teach.inputs=generated); null or 0: not sent", low=0
     )
 
 
+@option("distill")
 @dataclass(frozen=True)
 class ModelRule(Published):
     """What rules have that send answers of the network, and class means to be routed by."""
@@ -46,6 +50,7 @@ class ModelRule(Published):
     route_d: int = setting(20, "features of the class means that route a packet", low=4, high=64)
 
 
+@option("distill")
 @dataclass(frozen=True)
 class ClassLogits(ModelRule):
     """Send the network's mean logits for each class: model knowledge in 512 bytes."""
@@ -53,6 +58,7 @@ class ClassLogits(ModelRule):
     name: str = setting("class_logits", "the option's name", choices=("class_logits",))
 
 
+@option("distill")
 @dataclass(frozen=True)
 class ReferenceLogits(ModelRule):
     """Send the network's answers to a public set of inputs that everybody has."""
@@ -65,6 +71,7 @@ class ReferenceLogits(ModelRule):
     file: str | None = setting(None, "a .npy of inputs (n, ...) to be the public set instead")
 
 
+@option("distill")
 @dataclass(frozen=True)
 class Mosaic(Published):
     """Send averaged images of the author's data: several samples of a class in each."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 
+@option("encoder")
 @dataclass(frozen=True)
 class SeededConv:
     """Encode images by filters drawn from a seed."""
@@ -20,6 +21,7 @@ class SeededConv:
     fit_images: int = setting(2000, "seeded noise images that fix the projection", low=300)
 
 
+@option("encoder")
 @dataclass(frozen=True)
 class SeededFourier:
     """Encode vectors and flattened series by random Fourier features drawn from a seed."""
@@ -32,6 +34,7 @@ class SeededFourier:
     fit_inputs: int = setting(2000, "seeded inputs that fix the projection", low=300)
 
 
+@option("encoder")
 @dataclass(frozen=True)
 class SeededConv1d:
     """Encode series by filters drawn from a seed, at several widths."""
@@ -45,6 +48,7 @@ class SeededConv1d:
     fit_inputs: int = setting(2000, "seeded noise series that fix the projection", low=300)
 
 
+@option("encoder")
 @dataclass(frozen=True)
 class ModuleEncoder:
     """Encode by a frozen network of the user's own that every node has, pre-trained for example."""

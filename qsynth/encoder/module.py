@@ -52,14 +52,22 @@ class OwnEncoder(Encoder):
         shape = tuple(inputs[:1].shape)
         try:
             with torch.no_grad():
-                made = self._raw(torch.from_numpy(inputs))
+                made, again = (self._raw(torch.from_numpy(inputs)) for _ in range(2))
+                one = self._raw(torch.from_numpy(inputs[:1]))
         except Exception as error:  # the user's own code
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(f"encoder.target: forward(x) of x {shape} fails: {first}") from None
-        if made.ndim != 2 or len(made) != len(inputs) or not torch.isfinite(made).all():
+        if made.ndim != 2 or len(made) != len(inputs) or not made.shape[1]:
             raise ConfigError(
-                f"encoder.target: forward(x) must give finite numbers of shape (n, ...), gave "
+                f"encoder.target: forward(x) must give numbers of shape (n, ...), gave "
                 f"{tuple(made.shape)}"
+            )
+        if not torch.isfinite(made).all():
+            raise ConfigError("encoder.target: forward(x) gives numbers that are not finite")
+        if one.shape[1:] != made.shape[1:] or not torch.equal(made, again):
+            raise ConfigError(
+                "encoder.target: forward(x) gives other features for the same x; it must be a "
+                "fixed map: no dropout, no noise, nothing that depends on the batch"
             )
         return made
 

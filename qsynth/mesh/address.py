@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from typing import Any
 
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, MeshError
+from qsynth.mesh.config import Tcp
 
 TCP = re.compile(
     r"^(?P<tls>tls\+)?tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})$"
 )
 MAX_PORT = 65535
+MAX_IPC_PATH = 107  # bytes: sizeof(sun_path) - 1
 AUTO = "auto"
 
 
@@ -31,6 +34,56 @@ def check_address(key: str, address: str, free_port: bool = False, tls: bool = F
     if port > MAX_PORT or (port == 0 and not free_port):
         low = 0 if free_port else 1
         raise ConfigError(f"{key}={address}: the port must be from {low} to {MAX_PORT}")
+
+
+def check_ipc(path: str) -> None:
+    """Raise MeshError where an ipc socket cannot have this path."""
+    size = len(os.fsencode(path))
+    if size > MAX_IPC_PATH:
+        raise MeshError(
+            f"ipc://{path}: {size} bytes, ipc paths have at most {MAX_IPC_PATH}; use mesh=tcp, or "
+            "a shorter TMPDIR"
+        )
+
+
+def check_live(mesh: Any) -> None:
+    """Raise ConfigError where a node on a host of its own could not be reached, or by anyone.
+
+    mesh: its options, of the command line or of a script.
+    """
+    if not isinstance(mesh, Tcp):
+        raise ConfigError(f"mesh.name={mesh.name}: a node on its own host needs mesh=tcp")
+    tls = bool(mesh.tls)
+    for address in mesh.join:
+        check_address("mesh.join", address, tls=tls)
+    if mesh.dial_only:
+        _check_dial_only(mesh)
+        return
+    check_address("mesh.listen", mesh.listening, free_port=True, tls=tls)
+    host = host_of(mesh.listening)
+    if mesh.advertise:
+        check_address("mesh.advertise", mesh.advertise, tls=tls)
+    elif is_any(host):
+        raise ConfigError(
+            f"mesh.listen={mesh.listening}: others cannot dial {host}; set mesh.advertise="
+            f"{scheme(tls)}NAME:PORT, where they reach this host"
+        )
+    if not is_loopback(host) and not tls and not mesh.insecure:
+        raise ConfigError(
+            f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join; set "
+            "mesh.tls (`qsynth node keys`), or mesh.insecure=true where the network is trusted"
+        )
+
+
+def _check_dial_only(mesh: Tcp) -> None:
+    """Raise ConfigError where a node that nobody can dial is told where others would dial it."""
+    for key in ("listen", "advertise"):
+        if getattr(mesh, key):
+            raise ConfigError(
+                f"mesh.{key}={getattr(mesh, key)}: with mesh.dial_only=true nobody dials this node"
+            )
+    if not mesh.join:
+        raise ConfigError("mesh.join=[]: with mesh.dial_only=true it must name a node to dial")
 
 
 def scheme(tls: bool) -> str:

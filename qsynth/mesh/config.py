@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 
+@option("mesh")
 @dataclass(frozen=True)
 class Shared:
     """What every transport has."""
@@ -27,6 +28,7 @@ class Shared:
     linger_s: float = setting(30.0, "seconds a finished node serves others at most", low=0.0)
 
 
+@option("mesh")
 @dataclass(frozen=True)
 class Ipc(Shared):
     """Sockets in a temporary folder: nodes on one machine."""
@@ -34,6 +36,7 @@ class Ipc(Shared):
     name: str = setting("ipc", "the option's name", choices=("ipc",))
 
 
+@option("mesh")
 @dataclass(frozen=True)
 class Tcp(Shared):
     """TCP sockets: a free port for each node of a run, `listen` for `qsynth node up`."""
@@ -62,13 +65,14 @@ class Tcp(Shared):
         return self.listen or f"{'tls+' if self.tls else ''}tcp://{self.host}:0"
 
 
+@option("mesh")
 @dataclass(frozen=True)
 class Memory(Shared):
     """No sockets: messages of simulated nodes, delivered on a virtual clock."""
 
     name: str = setting("memory", "the option's name", choices=("memory",))
-    latency_s: float = setting(0.01, "mean virtual seconds of a message", low=0.0)
-    period_s: float = setting(1.0, "virtual seconds of a period of learning", low=0.01)
+    latency_s: float = setting(0.01, "mean virtual seconds of a message", low=0.0, high=1e6)
+    period_s: float = setting(1.0, "virtual seconds of a period of learning", low=0.01, high=1e6)
 
 
 OPTIONS: dict[str, type] = {"ipc": Ipc, "tcp": Tcp, "memory": Memory}

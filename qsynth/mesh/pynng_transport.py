@@ -21,10 +21,9 @@ import pynng
 
 from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
-from qsynth.mesh.address import host_of, scheme
+from qsynth.mesh.address import check_ipc, host_of, scheme
 from qsynth.mesh.tls import Tls, dialled, peer_of
 
-MAX_IPC_PATH = 107  # sizeof(sun_path) - 1
 QUEUE_MESSAGES = 64  # kept for an address while its connection is being made
 QUEUE_S = 10.0
 BUFFER_MESSAGES = 512
@@ -59,8 +58,8 @@ class PynngTransport:
     """
 
     def __init__(self, listen: str, max_bytes: int, tls: Tls | None = None) -> None:
-        if listen.startswith("ipc://") and len(listen) - len("ipc://") > MAX_IPC_PATH:
-            raise MeshError(f"{listen}: ipc paths have at most {MAX_IPC_PATH} bytes")
+        if listen.startswith("ipc://"):
+            check_ipc(listen.removeprefix("ipc://"))
         self._shed: Counter[str] = Counter()
         self._most = max_bytes
         self._tls = tls

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 SCHEDULES = ("constant", "cosine")
 AUGMENT = ("none", "shift", "shift_flip")
 
 
+@option("model")
 @dataclass(frozen=True)
 class Linear:
     """Multinomial logistic regression on flattened inputs."""
@@ -22,6 +23,7 @@ class Linear:
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
+@option("model")
 @dataclass(frozen=True)
 class MLP:
     """Fully connected layers with ReLU on flattened inputs."""
@@ -36,6 +38,7 @@ class MLP:
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
+@option("model")
 @dataclass(frozen=True)
 class CNN:
     """Convolutions with ReLU, halving the side at every stage, then global averages."""
@@ -49,6 +52,7 @@ class CNN:
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
+@option("model")
 @dataclass(frozen=True)
 class ResNet:
     """A small residual network with GroupNorm."""
@@ -63,6 +67,7 @@ class ResNet:
     augment: str = setting("none", "of own training images", choices=AUGMENT)
 
 
+@option("model")
 @dataclass(frozen=True)
 class Module:
     """The user's own LightningModule whose forward(x) gives logits."""

@@ -13,6 +13,7 @@ from torch import nn
 from qsynth.errors import ConfigError
 from qsynth.model import classifier
 from qsynth.model.config import CNN, MLP, OPTIONS, Linear, Module, ResNet
+from qsynth.model.outputs import fitted
 from qsynth.schema import choose, load_target
 from qsynth.types import Task
 
@@ -50,9 +51,10 @@ def check_network(network: nn.Module, task: Task, path: str = "model") -> None:
     was_training = network.training
     try:
         with torch.no_grad():
-            logits = network.eval()(torch.full((1, *task.shape), float(task.low)))
-    except (RuntimeError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[0]
+            inputs = torch.full((1, *task.shape), float(task.low))
+            logits = network.eval()(fitted(network, inputs))
+    except Exception as error:  # the user's own code may raise anything
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(f"{path}: forward(x) of x {(1, *task.shape)} fails: {first}") from None
     finally:
         network.train(was_training)

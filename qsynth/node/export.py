@@ -16,11 +16,13 @@ from qsynth.encoder import make_encoder
 from qsynth.encoder.config import OPTIONS as ENCODERS
 from qsynth.errors import DataError
 from qsynth.model import make_network
+from qsynth.node.best import copied
 from qsynth.schema import choose
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.target_predictor import make_predictor
 from qsynth.types import Task
 
+MOST_SAID = 300  # characters of torch's list of what does not fit
 UNREADABLE = (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, ValueError,
               struct.error, pickle.UnpicklingError)  # fmt: skip
 TUPLES = ("labels", "shape", "location", "scale", "invariances", "target_location",
@@ -45,8 +47,9 @@ def save_predictor(
 def load_predictor(path: str | Path, network: nn.Module | None = None) -> Predictor:
     """Return a node's predictor, ready to answer.
 
-    network: an instance of the user's own module, where the file names none.
-    Raises DataError where the file is no predictor.
+    network: an instance of the user's own module, where the file names none.  It is copied: the
+    predictor has the file's weights, the instance keeps its own.
+    Raises DataError where the file is no predictor, or not of such a module.
     """
     try:
         stored = torch.load(Path(path), weights_only=True, map_location="cpu")
@@ -65,6 +68,12 @@ def load_predictor(path: str | Path, network: nn.Module | None = None) -> Predic
     if encoder_values:
         encoder = make_encoder(choose(ENCODERS, encoder_values, "encoder"), task)
         state = state | {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
-    predictor = make_predictor(network, encoder, task)
-    predictor.load_state_dict(state)
+    predictor = make_predictor(copied(network), encoder, task)
+    try:
+        predictor.load_state_dict(state)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:MOST_SAID]
+        raise DataError(
+            f"{path}: is of another network than {type(network).__name__} ({said})"
+        ) from None
     return predictor.eval()

@@ -8,6 +8,7 @@ mesh.save("predictor.pt")
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,106 +19,151 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 
-from qsynth.data.dataset import targets
 from qsynth.dht.config import Rings
 from qsynth.distill import check_size, check_target_size
-from qsynth.distill.config import Analytic, ReferenceLogits
 from qsynth.encoder import make_encoder
-from qsynth.encoder.config import SeededConv, SeededConv1d, SeededFourier
-from qsynth.errors import ConfigError, ShapeError
+from qsynth.errors import ConfigError
 from qsynth.identity import Identity
-from qsynth.mesh.config import Tcp
+from qsynth.identity.file import identity_of
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
 from qsynth.node.assemble import assemble
+from qsynth.node.best import BestWeights, copied
+from qsynth.node.callback import Callback
+from qsynth.node.consent import AUTO, Consent
 from qsynth.node.export import save_predictor
 from qsynth.node.host import MeshHost
 from qsynth.node.learner import TrainerLearner
+from qsynth.node.ledger import NAME as LEDGER
+from qsynth.node.ledger import Ledger
 from qsynth.node.node import Node
-from qsynth.node.outcome import Rules, Samples
-from qsynth.node.participant import Participant
+from qsynth.node.participant import Lonely, Participant
 from qsynth.node.recorder import Recorder
+from qsynth.node.saved import entries_of, restore
+from qsynth.node.script import BEST, Script, checked_script
+from qsynth.node.state import State
 from qsynth.node.study import Study
 from qsynth.node.target_study import TargetStudy, make_study
-from qsynth.peers.config import Semantic, check_peers
 from qsynth.similarity.config import ClassSketch
 from qsynth.synthesis import Predictor
-from qsynth.synthesis.config import AnalyticHead, Ridge, check_rules
 from qsynth.trust.config import Checks
 from qsynth.types import Task
 
-Pair = tuple[npt.ArrayLike, npt.ArrayLike]
 
-
-class JoinMesh(pl.Callback):
+class JoinMesh(Callback):
     """Join a mesh for the length of a fit; the module must give logits by forward(x).
 
-    train, validation: own samples (x, y) without augmentation, x (n, *task.shape) in the task's
-    range, y (n,) class indices.  listen: `tcp://host:port` (0 picks a free one) or `ipc://path`.
-    unlabelled: further inputs of one's own (teach.inputs=unlabelled).
-    reference: the public set of distill=reference_logits, the same (n, *task.shape) everywhere.
-    join: addresses of any live nodes; none starts a mesh.  identity: file of the key pair, made
-    if it is not there; None makes a new one for this fit.  record: file of events, or None.
-    After the fit, `predictor` answers with the network and what was learned from peers.
-    Raises ConfigError or ShapeError where samples, task or settings do not fit together.
+    A Trainer and a module of `lightning.pytorch` will do as well as of `pytorch_lightning`.
+
+    Args:
+        task: what all nodes learn.
+        train: own samples (x, y) without augmentation: x (n, *task.shape) in the task's range, y
+            (n,) class indices or label names, or (n, K) targets.
+        validation: others, which neither the module's training nor a packet sees.
+        join: addresses of any live nodes; none starts a mesh.  Instead of `mesh.join`.
+        listen: `tcp://host:port`, 0 for a free one.  Instead of `mesh.listen`.
+        period_steps: optimizer steps between two exchanges.
+        seed: of all that the node draws.
+        home: folder of the node's key, of what it must not forget, and of the ledger of what has
+            left; a second fit goes on as the same node.  None: a node for this object alone.
+        identity: file of the key pair alone, made if it is not there; not beside `home`.
+        record: file of events, or None.
+        publish: `auto`; `ask`: packets leave once `qsynth packet approve` has said so, needs
+            `home`; `never`: learn from others alone.
+        weights: `best`: the predictor has the best weights, where a ModelCheckpoint or an
+            EarlyStopping of the Trainer says which these are; `last`: those of the last step.
+        encoder, distill, similarity, synthesis, peers, trust, dht, mesh: options of these groups,
+            e.g. `qsynth.Analytic(rank=8)`; None: as a run has them.
+        unlabelled: further inputs of one's own (`Teach(inputs="unlabelled")`).
+        reference: the public set of `ReferenceLogits`, the same (n, *task.shape) everywhere.
+
+    Raises:
+        ConfigError, DataError: a setting or a sample that the command line would refuse, in the
+            same words.
+
+    After the fit `predictor` answers with the network and what was learned from peers.  At each
+    exchange `mesh/authors`, `mesh/held` and `mesh/gain` go to the Trainer's logger: authors that
+    count, packets held, and nats a sample that peers bring to the likelihood of own samples.
     """
 
     def __init__(
-        self, task: Task, train: Pair, validation: Pair, *, join: Sequence[str] = (),
-        listen: str = "tcp://127.0.0.1:0", period_steps: int = 50, seed: int = 0,
-        identity: str | Path | None = None, record: str | Path | None = None,
-        encoder: Any = None, distill: Any = None,
-        synthesis: Any = None, peers: Any = None, mesh: Any = None,
-        similarity: ClassSketch | None = None, trust: Checks | None = None,
+        self, task: Task, train: Any, validation: Any, *, join: Sequence[str] | None = None,
+        listen: str | None = None, period_steps: int = 50, seed: int = 0,
+        home: str | Path | None = None, identity: str | Path | None = None,
+        record: str | Path | None = None, publish: str = AUTO, weights: str = BEST,
+        encoder: Any = None, distill: Any = None, synthesis: Any = None, peers: Any = None,
+        mesh: Any = None, similarity: ClassSketch | None = None, trust: Checks | None = None,
         dht: Rings | None = None, unlabelled: npt.ArrayLike | None = None,
         reference: npt.ArrayLike | None = None,
     ) -> None:  # fmt: skip
-        self.task, self.join, self.listen, self.seed = task, tuple(join), listen, seed
-        self.mesh, self.peers = mesh or Tcp(), peers or Semantic()
-        self.trust, self.dht = trust or Checks(), dht or Rings()
-        fitting = {"image": SeededConv, "series": SeededConv1d}.get(task.layout, SeededFourier)
-        self.encoder_config = encoder or fitting()
-        rule = AnalyticHead() if task.classified else Ridge()
-        self.rules = Rules(distill or Analytic(), similarity or ClassSketch(), synthesis or rule)
-        further = None if unlabelled is None else _checked_inputs(task, unlabelled)
-        public = None if reference is None else _checked_inputs(task, reference)
-        check_peers(self.peers, self.rules.distill)
-        self.samples = Samples(*_checked(task, train), *_checked(task, validation), further, public)
-        check_rules(self.rules.distill, self.rules.synthesis)
-        if isinstance(self.rules.distill, ReferenceLogits) and public is None:
-            raise ConfigError("JoinMesh.reference: distill=reference_logits needs a public set")
-        self.identity = _identity(identity)
-        self.recorder = Recorder(self.identity.id.hex()[:8], Path(record) if record else None)
+        given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self._begin(checked_script(**given), lonely=False)
+
+    def _begin(self, script: Script, lonely: bool) -> None:
+        self.script, self.lonely = script, lonely
+        self.task, self.samples, self.rules = script.task, script.samples, script.rules
+        self.mesh, self.join = script.mesh, script.mesh.join
+        self.identity = _identity(script)
+        self.recorder = Recorder(self.identity.id.hex()[:8], None)
         self.predictor: Predictor | None = None
         self.host: MeshHost | None = None
+        self.network_lost = False
         self._participant: Participant | None = None
-        self._learner = TrainerLearner(period_steps, self._exchange, seed)
+        self._state: State | None = None
+        self._ledger: Ledger | None = None
+        self._best: BestWeights | None = None
+        self._learner = TrainerLearner(script.period_steps, self._exchange, script.seed)
+        self._gain: float | None = None
 
     @property
     def address(self) -> str:
         """Return the address that others can join through, once the fit has started."""
         return self.host.node.address if self.host is not None else ""
 
+    def alone(self) -> JoinMesh:
+        """Return the same callback without peers: it opens no socket, and nothing leaves.
+
+        The same pipeline on the same samples; a fit with it tells what the mesh was worth.
+        """
+        made = type(self).__new__(type(self))
+        made._begin(self.script, lonely=True)
+        return made
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Begin anew where this object has seen a fit before."""
+        if stage != "fit":
+            return
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"Trainer.devices: a node trains in one process, this Trainer has "
+                f"{trainer.world_size}; use devices=1"
+            )
+        self._learner.begin()
+        self._best, self._gain = BestWeights(trainer), None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a fit that goes on from a checkpoint needs."""
+        return self._learner.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._learner.load_state_dict(state_dict)
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the socket and join."""
         check_network(pl_module, self.task, "forward")
-        study = make_study(
-            self.task, make_encoder(self.encoder_config, self.task), self.rules, self.samples,
-            self.seed,
-        )  # fmt: skip
-        size = int(np.prod(self.task.shape))
-        public = self.samples.reference_x
-        count = None if public is None else len(public)
-        if self.task.classified:
-            samples = len(self.samples.train_y)
-            check_size(self.rules.distill, study.d, self.task.classes, size, count, samples)
-        else:
-            check_target_size(self.rules.distill, study.d, self.task.classes)
-        transport = PynngTransport(self.listen, self.mesh.max_message_bytes, tls_of(self.mesh))
-        node = self._node(study, transport.address)
-        self.host = MeshHost(node, transport, self.recorder, lambda: self.join)
-        self._participant = Participant(study, self.host)
+        if not any(p.requires_grad for p in pl_module.parameters()):
+            _warn("nothing in this network is trained: no parameter requires a gradient")
+        study = self._study()
+        script = self.script
+        self.recorder = Recorder(self.identity.id.hex()[:8], script.record)
+        permits = Consent(script.publish, script.home or Path()).permits
+        if self.lonely:
+            self._participant = Participant(study, Lonely())
+            return
+        self.host = self._host(study)
+        self._participant = Participant(study, self.host, permits=permits)
         self.host.start()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -134,86 +180,140 @@ class JoinMesh(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
         batch_idx: int,
     ) -> None:  # fmt: skip
-        """End a period after `period_steps` optimizer steps."""
+        """End a period after `period_steps` optimizer steps; log what the mesh brings."""
+        before = self._learner.period
         self._learner.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self._learner.period != before:
+            pl_module.log_dict(self._measures(), on_step=True, on_epoch=False, batch_size=1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look whether these are the best weights so far."""
+        if self._best is not None:
+            self._best.watch(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look whether these are the best weights so far."""
+        if self._best is not None and not trainer.sanity_checking:
+            self._best.watch(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exchange once more and make the predictor."""
         self._learner.on_train_end(trainer, pl_module)
-        assert self._participant is not None
-        self.predictor = self._participant.predictor(pl_module.cpu()).eval()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Serve until the others have finished, `mesh.linger_s` at most; then leave."""
+        """Serve until the others have finished, `mesh.linger_s` at most; make the predictor.
+
+        It holds what has arrived by then: a fast node has trained before others have published.
+        """
+        assert self._participant is not None
+        assert self._best is not None
+        network = copied(pl_module)
+        best = self._best.of() if self.script.weights == BEST else None
+        if best is not None:
+            network.load_state_dict(best)
         if self.host is not None:
             self.host.finish(self.mesh.linger_s)
-            self._close()
+            self._participant.exchange(self._learner.period, network)
+        self.predictor = self._participant.predictor(network).eval()
+        self.network_lost = self.predictor.lost
+        if self.network_lost:
+            _warn("this network is lost: its answers are no finite numbers; the head answers alone")
+        self._close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Leave the mesh when the training fails."""
+        """Leave the mesh when the training fails; the module is as it was."""
+        self._learner.remove()
         self._close()
 
     def save(self, path: str | Path) -> None:
         """Write the predictor; `qsynth.load_predictor(path, network=...)` reads it."""
         if self.predictor is None:
             raise ConfigError("JoinMesh.save: there is no predictor before the fit has ended")
-        save_predictor(self.predictor, Path(path), asdict(self.encoder_config), {})
+        save_predictor(self.predictor, Path(path), asdict(self.script.encoder), {})
+
+    def _measures(self) -> dict[str, float]:
+        """Return what the newest exchange has brought."""
+        assert self._participant is not None
+        synthesis = self._participant.synthesized()
+        if self._gain is None:
+            self._gain = self._participant.study.alone().likelihood
+        return {
+            "mesh/authors": float(len(synthesis.authors)),
+            "mesh/held": float(len(self._participant.packets)),
+            "mesh/gain": float(synthesis.likelihood - self._gain),
+        }
 
     def _exchange(self, period: int, network: nn.Module) -> Any:
         assert self._participant is not None
         return self._participant.exchange(period, network)
 
+    def _study(self) -> Study | TargetStudy:
+        script = self.script
+        encoder = make_encoder(script.encoder, self.task)
+        study = make_study(self.task, encoder, self.rules, self.samples, script.seed)
+        size, samples = int(np.prod(self.task.shape)), len(self.samples.train_y)
+        public = self.samples.reference_x
+        count = None if public is None else len(public)
+        if self.task.classified:
+            check_size(self.rules.distill, study.d, self.task.classes, size, count, samples)
+        else:
+            check_target_size(self.rules.distill, study.d, self.task.classes)
+        return study
+
+    def _host(self, study: Study | TargetStudy) -> MeshHost:
+        """Return the node with its socket, and with its memory where it has a home."""
+        script, known = self.script, []
+        transport = PynngTransport(
+            self.mesh.listening, self.mesh.max_message_bytes, tls_of(self.mesh)
+        )
+        node = self._node(study, self.mesh.advertise or transport.address)
+        node.shadow = script.publish != AUTO
+        if script.home is not None:
+            self._state, self._ledger = State(script.home), Ledger(script.home / LEDGER)
+            node.clock(time.monotonic())
+            known = restore(node, self._state.load())
+            self._state.replace(entries_of(node))
+        return MeshHost(
+            node, transport, self.recorder, lambda: [*self.join, *known], self._state, self._ledger
+        )
+
     def _node(self, study: Study | TargetStudy, address: str) -> Node:
+        script = self.script
         return assemble(
-            self.task, study.encoder.digest, self.rules, trust=self.trust, peers=self.peers,
-            dht=self.dht, mesh=self.mesh, identity=self.identity, address=address,
-            epoch_s=time.time() - time.monotonic(), seed=self.seed,
+            self.task, study.encoder.digest, self.rules, trust=script.trust, peers=script.peers,
+            dht=script.dht, mesh=self.mesh, identity=self.identity, address=address,
+            epoch_s=time.time() - time.monotonic(), seed=script.seed,
         )  # fmt: skip
 
     def _close(self) -> None:
         if self.host is not None:
             self.host.close()
+        if self._state is not None and self.host is not None:
+            self._state.replace(entries_of(self.host.node))
+        for kept in (self._state, self._ledger):
+            if kept is not None:
+                kept.close()
+        self._state = self._ledger = None
         self.recorder.close()
 
 
-def _identity(path: str | Path | None) -> Identity:
-    if path is None:
+def _identity(script: Script) -> Identity:
+    """Return the node's key pair: of its home, of its file, or a new one."""
+    if script.home is not None:
+        return identity_of(script.home)
+    if script.identity is None:
         return Identity.random()
-    file = Path(path)
-    if file.exists():
-        return Identity.load(file)
-    made = Identity.random()
-    made.save(file)
+    try:
+        if script.identity.exists():
+            return Identity.load(script.identity)
+        made = Identity.random()
+        made.save(script.identity)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"identity={script.identity}: is no key file ({error})") from None
     return made
 
 
-def _checked_inputs(task: Task, inputs: npt.ArrayLike) -> Any:
-    x = np.ascontiguousarray(np.asarray(inputs), dtype=np.float32)
-    if x.shape[1:] != task.shape:
-        raise ShapeError(f"inputs must be (n, {', '.join(map(str, task.shape))}), got {x.shape}")
-    if not np.isfinite(x).all():
-        raise ShapeError("inputs must be finite numbers")
-    return x
-
-
-def _checked(task: Task, pair: Pair) -> tuple[Any, Any]:
-    x = np.ascontiguousarray(np.asarray(pair[0]), dtype=np.float32)
-    if not task.classified:
-        made = targets(np.asarray(pair[1]), task.kind, "samples")
-        if x.shape[1:] != task.shape or made.shape != (len(x), task.classes):
-            raise ShapeError(
-                f"samples of {task.kind} must be x (n, {', '.join(map(str, task.shape))}) and y "
-                f"(n, {task.classes}), got {x.shape} and {made.shape}"
-            )
-        return x, made
-    y = np.asarray(pair[1]).astype(np.int64)
-    if x.shape[1:] != task.shape or y.shape != x.shape[:1]:
-        raise ShapeError(
-            f"samples must be x (n, {', '.join(map(str, task.shape))}) and y (n,), "
-            f"got {x.shape} and {y.shape}"
-        )
-    if len(y) and not 0 <= y.min() <= y.max() < task.classes:
-        raise ShapeError(f"labels must be in [0, {task.classes}), got {y.min()} to {y.max()}")
-    return x, y
+def _warn(said: str) -> None:
+    warnings.warn(f"qsynth: {said}", stacklevel=3)

@@ -10,6 +10,8 @@ import numpy as np
 from qsynth.packet import OutcomePacket, Payload
 from qsynth.types import Fingerprint, Floats32, Ints
 
+MIN_TRAINING = 4  # samples of a node: two folds of two
+
 
 @dataclass(frozen=True)
 class Samples:

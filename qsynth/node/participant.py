@@ -91,6 +91,7 @@ class Participant:
         self.used: set[NodeId] = set()
         self.usefulness: dict[NodeId, Usefulness] = {}
         self.fell_back = False  # the newest predictor is that of own evidence alone
+        self.lost = False  # the newest network's answers are no finite numbers
         self._outcome: Outcome | None = None
         self._unshared = self._drifted = False
         self._told: dict[str, Any] = {}
@@ -108,7 +109,8 @@ class Participant:
         told: Outcome | None = self._outcome
         if self.study.follows_network:
             # An untrained network has nothing to say.
-            told = self.study.distil(network) if period > 0 else None
+            lost = period > 0 and self.study.lost(network)
+            told = self.study.distil(network) if period > 0 and not lost else None
         told = None if self.silent else told
         if told is not None and not self.permits(told):
             told = replace(told, shared=False)
@@ -162,6 +164,9 @@ class Participant:
             alone = self.study.predictor(network, self.study.alone())
             self.fell_back = harmed(self.study.losses(made), self.study.losses(alone))
             made = alone if self.fell_back else made
+        if made.lost and not self.lost:
+            self.port.note([{"event": "network_lost"}])
+        self.lost = made.lost
         return made
 
     def _judge(self, alike: Mapping[NodeId, float]) -> None:

@@ -27,6 +27,7 @@ from qsynth.distill import (
 from qsynth.distill.config import Analytic, ModelRule
 from qsynth.distill.config import Mosaic as MosaicRule
 from qsynth.encoder import Encoder
+from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.node.outcome import Outcome, Rules, Samples
 from qsynth.node.received import answers_of, image_statistics_of, images_of, logits_of
 from qsynth.packet import Statistics, class_statistics, merge
@@ -107,7 +108,7 @@ class Study:
         if self.follows_network and network is not None:
             payload |= model_arrays(
                 self.rules.distill,
-                lambda inputs: network_logits(network, inputs).double().numpy(),
+                lambda inputs: network_outputs(network, torch.from_numpy(inputs)).double().numpy(),
                 self.samples.train_x,
                 self.own.labels,
                 self.task.classes,
@@ -241,7 +242,7 @@ class Study:
     def _odds(self, network: nn.Module, synthesis: Synthesis) -> float:
         """Return the odds, on validation samples, that the head knows better than the network."""
         inputs, labels = self.samples.validation_x, self.samples.validation_y
-        logits = network_logits(network, inputs).double().numpy()
+        logits = network_outputs(network, torch.from_numpy(inputs)).double().numpy()
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         learned = self.network_log_prior(synthesis)
         if self.summed:
@@ -308,14 +309,18 @@ class Study:
             head_weight = self.rules.synthesis.head_weight
         predictor = Predictor(network, self.encoder, self.task)
         inputs, labels = self.samples.validation_x, self.samples.validation_y
-        logits = network_logits(network, inputs).double().numpy()
+        outputs = network_outputs(network, torch.from_numpy(inputs))
+        logits = outputs.double().numpy()
+        predictor.lost = is_lost(network, outputs)
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         learned = self.network_log_prior(synthesis)
         balanced = getattr(self.rules.synthesis, "objective", "own") == "balanced"
         wanted = np.zeros_like(learned) if balanced else synthesis.log_prior
-        weight, temperature = fit_product(
-            logits, scores, labels, wanted, head_weight, learned, self.summed, balanced
-        )
+        weight, temperature = 1.0, 1.0
+        if not predictor.lost:
+            weight, temperature = fit_product(
+                logits, scores, labels, wanted, head_weight, learned, self.summed, balanced
+            )
         predictor.set_head(
             synthesis.head, synthesis.log_prior, weight, temperature, learned, self.summed
         )
@@ -329,7 +334,7 @@ class Study:
         if self.summed or not len(self.samples.validation_y):
             return np.zeros(0)
         inputs = self.samples.validation_x
-        logits = network_logits(predictor.network, inputs)
+        logits = network_outputs(predictor.network, torch.from_numpy(inputs))
         with torch.no_grad():
             scores = predictor.head_scores(torch.from_numpy(inputs))
             logs = predictor.combine(logits, scores, "own").double().numpy()
@@ -337,12 +342,17 @@ class Study:
         lost: Floats = -logs[rows, self.samples.validation_y]
         return lost
 
+    def lost(self, network: nn.Module) -> bool:
+        """Return whether the network's training has diverged."""
+        inputs = torch.from_numpy(self.samples.validation_x)
+        return is_lost(network, network_outputs(network, inputs))
+
     def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
-        """Return the network's accuracy on validation samples."""
+        """Return the network's accuracy on validation samples; None where it is lost."""
         samples = self.samples
-        if not len(samples.validation_y):
+        logits = network_outputs(network, torch.from_numpy(samples.validation_x))
+        if not len(samples.validation_y) or is_lost(network, logits):
             return None
-        logits = network_logits(network, samples.validation_x)
         if self.summed:
             logits = logits + self.head_logits(synthesis, samples.validation_x)
         return float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
@@ -353,14 +363,3 @@ class Study:
             self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
         sent = [packets[author].inputs for author in synthesis.authors]
         return merge([self._own_inputs, *(part for part in sent if part is not None)])
-
-
-def network_logits(network: nn.Module, inputs: Floats32) -> Tensor:
-    """Return (n, C) logits of a network in evaluation mode, on the CPU; its mode is kept."""
-    was_training = network.training
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    network.eval()
-    with torch.no_grad():
-        logits: Tensor = network(torch.from_numpy(inputs).to(device)).cpu()
-    network.train(was_training)
-    return logits

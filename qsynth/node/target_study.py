@@ -13,8 +13,9 @@ from qsynth.distill.analytic import MIN_AUTO
 from qsynth.distill.targets import target_packet_size
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
+from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.node.outcome import Outcome, Rules, Samples
-from qsynth.node.study import Study, network_logits
+from qsynth.node.study import Study
 from qsynth.similarity import fingerprint, likeness, whole_from_half
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.config import Ridge
@@ -113,10 +114,13 @@ class TargetStudy:
             head_weight = self.rules.synthesis.head_weight
         predictor = make_predictor(network, self.encoder, self.task)
         inputs = self.samples.validation_x
-        outputs = network_logits(network, inputs).double().numpy()
+        answers = network_outputs(network, torch.from_numpy(inputs))
+        predictor.lost, outputs = is_lost(network, answers), answers.double().numpy()
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         targets: Floats = self.samples.validation_y.astype(np.float64)
-        weight = fit_mean(outputs, scores, targets, self.task.kind == LABELS, head_weight)
+        weight = 1.0
+        if not predictor.lost:
+            weight = fit_mean(outputs, scores, targets, self.task.kind == LABELS, head_weight)
         predictor.set_head(synthesis.head, synthesis.log_prior, weight, 1.0)
         return predictor
 
@@ -130,19 +134,25 @@ class TargetStudy:
         if not len(targets):
             return np.zeros(0)
         inputs = self.samples.validation_x
-        logits = network_logits(predictor.network, inputs)
+        logits = network_outputs(predictor.network, torch.from_numpy(inputs))
         with torch.no_grad():
             scores = predictor.head_scores(torch.from_numpy(inputs))
             answers = predictor.combine(logits, scores, "own").double().numpy()
         lost: Floats = np.square(answers - targets).mean(axis=1)
         return lost
 
+    def lost(self, network: nn.Module) -> bool:
+        """Return whether the network's training has diverged."""
+        inputs = torch.from_numpy(self.samples.validation_x)
+        return is_lost(network, network_outputs(network, inputs))
+
     def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
-        """Return the network's share of right labels, or of variance explained."""
+        """Return the network's share of right labels, or of variance explained; None if lost."""
         targets = self.samples.validation_y
-        if not len(targets):
+        answers = network_outputs(network, torch.from_numpy(self.samples.validation_x))
+        if not len(targets) or is_lost(network, answers):
             return None
-        outputs = network_logits(network, self.samples.validation_x).numpy()
+        outputs = answers.numpy()
         if self.task.kind == LABELS:
             return float(np.mean((outputs > 0.0) == (targets > 0.5)))
         spread = max(float(targets.var(axis=0).sum()), 1e-9)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qsynth.schema import setting
+from qsynth.errors import ConfigError
+from qsynth.schema import option, setting
 
 
+@option("partition")
 @dataclass(frozen=True)
 class Shares:
     """What every partition has."""
@@ -24,7 +26,13 @@ class Shares:
     )  # fmt: skip
     liars_publish: bool = setting(True, "whether those nodes send packets")
 
+    def check(self) -> None:
+        """Raise ConfigError where too little is left to train on."""
+        if self.validation_share + self.audit_share > 0.9:
+            raise ConfigError("partition.validation_share + partition.audit_share: must be <= 0.9")
 
+
+@option("partition")
 @dataclass(frozen=True)
 class Even(Shares):
     """What partitions have that deal every node the same share of each class."""
@@ -39,6 +47,7 @@ class Even(Shares):
     newcomer_period: int = setting(3, "in which newcomers begin, of the others' periods", low=0)
 
 
+@option("partition")
 @dataclass(frozen=True)
 class Iid(Even):
     """Deal every class evenly to all nodes."""
@@ -46,6 +55,7 @@ class Iid(Even):
     name: str = setting("iid", "the option's name", choices=("iid",))
 
 
+@option("partition")
 @dataclass(frozen=True)
 class Dirichlet(Shares):
     """Deal each class in shares drawn from a Dirichlet distribution (Hsu 2019)."""
@@ -58,6 +68,7 @@ class Dirichlet(Shares):
     )
 
 
+@option("partition")
 @dataclass(frozen=True)
 class Grouped(Even):
     """What every partition with true groups has."""
@@ -72,6 +83,7 @@ class Grouped(Even):
     group_sizes: tuple[int, ...] = setting([], "nodes of each group; empty: in turn", low=0)
 
 
+@option("partition")
 @dataclass(frozen=True)
 class LabelGroups(Grouped):
     """Give each group of nodes its own subset of the labels."""
@@ -81,6 +93,7 @@ class LabelGroups(Grouped):
     labels_per_group: int = setting(5, "labels that a group has", low=2)
 
 
+@option("partition")
 @dataclass(frozen=True)
 class Rotations(Grouped):
     """Turn the images of each group by another quarter; labels are dealt evenly."""
@@ -89,6 +102,7 @@ class Rotations(Grouped):
     groups: int = setting(4, "true groups, one a quarter turn", low=1, high=4)
 
 
+@option("partition")
 @dataclass(frozen=True)
 class LabelSwap(Grouped):
     """Give each group another meaning of the labels: concept shift."""
@@ -98,6 +112,7 @@ class LabelSwap(Grouped):
     swapped: int = setting(4, "labels that a group permutes", low=2)
 
 
+@option("partition")
 @dataclass(frozen=True)
 class Natural(Shares):
     """Deal by the data's own `node` array: one node a site."""

@@ -332,8 +332,6 @@ def _split(
     indices: Ints, labels: Ints, config: Any, rng: np.random.Generator
 ) -> tuple[Ints, Ints, Ints]:
     """Return sorted training, validation and audit indices, each class split in proportion."""
-    if config.validation_share + config.audit_share > 0.9:
-        raise ConfigError("partition.validation_share + partition.audit_share: must be <= 0.9")
     shuffled = rng.permutation(indices)
     # Walk through the classes in turn: any stretch then holds each class in proportion.
     rank = np.zeros(len(shuffled))

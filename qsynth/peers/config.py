@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qsynth.errors import ConfigError
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 FIRST_K = 3  # authors that `k=auto` begins with
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Few:
     """What every option has that learns from a few peers."""
@@ -18,6 +19,7 @@ class Few:
     k: int = setting(3, "authors a node holds packets of", low=1, high=256)
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Alike:
     """What every option has that learns from those alone that are alike."""
@@ -27,6 +29,7 @@ class Alike:
     )
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Semantic(Alike):
     """Learn from the nodes whose data situation is most alike."""
@@ -42,6 +45,7 @@ class Semantic(Alike):
     )
 
 
+@option("peers")
 @dataclass(frozen=True)
 class RandomPeers(Few):
     """Learn from nodes drawn once at random: the control of semantic routing."""
@@ -49,6 +53,7 @@ class RandomPeers(Few):
     name: str = setting("random", "the option's name", choices=("random",))
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Dissimilar(Few):
     """Learn from the nodes whose data situation is least alike: a control."""
@@ -56,6 +61,7 @@ class Dissimilar(Few):
     name: str = setting("dissimilar", "the option's name", choices=("dissimilar",))
 
 
+@option("peers")
 @dataclass(frozen=True)
 class AllPeers:
     """Learn from every node; without the gate this is AFL (analytic federated learning)."""
@@ -64,6 +70,7 @@ class AllPeers:
     k: int = setting(255, "authors a node holds packets of at most", low=1, high=256)
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Oracle(Few):
     """Learn from nodes of one's own true group, drawn once: for experiments in `simulate`."""
@@ -71,6 +78,7 @@ class Oracle(Few):
     name: str = setting("oracle", "the option's name", choices=("oracle",))
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Central(Alike, Few):
     """Learn from the most alike by an index that knows all: for experiments in `simulate`."""
@@ -78,6 +86,7 @@ class Central(Alike, Few):
     name: str = setting("central", "the option's name", choices=("central",))
 
 
+@option("peers")
 @dataclass(frozen=True)
 class Sums(Alike):
     """Learn from all that are alike, by sums over groups of them: one packet for each doubling."""
@@ -96,6 +105,7 @@ class Sums(Alike):
     )
 
 
+@option("peers")
 @dataclass(frozen=True)
 class NoPeers:
     """Learn from nobody: the pipeline alone."""
@@ -115,6 +125,12 @@ def check_peers(peers: Any, distill: Any) -> None:
         raise ConfigError(
             f"peers.name=sums: adds statistics; needs distill=analytic, not {distill.name}"
         )
+
+
+def check_live_peers(peers: Any) -> None:
+    """Raise ConfigError where peers are chosen by what only an experiment knows."""
+    if isinstance(peers, (Oracle, Central)):
+        raise ConfigError(f"peers.name={peers.name}: knows more than a node can")
 
 
 OPTIONS: dict[str, type] = {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qsynth.errors import ConfigError
+from qsynth.mesh.address import check_ipc
 
 if TYPE_CHECKING:
     from qsynth.placement.contract import Placement
     from qsynth.placement.plan import Plan
 
+SOCKETS, DRAWN = "qs-", 8  # a folder of sockets: how it begins, and letters that are drawn for it
 __all__ = ["check_placement", "make_placement"]
 
 
@@ -21,6 +24,8 @@ def check_placement(plan: Plan) -> None:
     if name == "simulate":
         return
     _kind(name)
+    if plan.mesh.name == "ipc":
+        check_ipc(f"{tempfile.gettempdir()}/{SOCKETS}{'x' * DRAWN}/{len(plan.nodes)}")
     if name == "slurm" and shutil.which("sbatch") is None:
         raise ConfigError(
             "placement=slurm: there is no sbatch here; run it on a login node, or use "

@@ -19,6 +19,7 @@ from qsynth.placement.finish import write_predictor
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.simulated import SimulatedNode
 from qsynth.placement.train import seed_node, why_a_trainer
+from qsynth.placement.trained import note_trained
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
@@ -165,6 +166,7 @@ class BatchedNode(SimulatedNode):
 
     def go_on(self, saved: Path) -> None:
         """Go on as a snapshot has kept it."""
+        note_trained(self.plan, self.node)
         self.recorder.reopen(self.plan.node_folder(self.node) / "events.jsonl")
 
     def end_period(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 LEARNER = (
     "single: each node by itself; batched: nodes of one architecture in a process train in one "
@@ -13,6 +13,7 @@ LEARNER = (
 )
 
 
+@option("placement")
 @dataclass(frozen=True)
 class Hosting:
     """What placements with processes have in common."""
@@ -29,6 +30,7 @@ class Hosting:
     )  # fmt: skip
 
 
+@option("placement")
 @dataclass(frozen=True)
 class Processes(Hosting):
     """Processes of this machine, forked after one warm import."""
@@ -36,6 +38,7 @@ class Processes(Hosting):
     name: str = setting("processes", "the option's name", choices=("processes",))
 
 
+@option("placement")
 @dataclass(frozen=True)
 class Simulate:
     """All nodes in one process, on a virtual clock: the same seed gives the same bytes."""
@@ -48,6 +51,7 @@ class Simulate:
     )  # fmt: skip
 
 
+@option("placement")
 @dataclass(frozen=True)
 class Cluster(Hosting):
     """What placements on several machines have in common: tasks, each on one machine."""
@@ -59,6 +63,7 @@ class Cluster(Hosting):
     )
 
 
+@option("placement")
 @dataclass(frozen=True)
 class Slurm(Cluster):
     """Tasks of a Slurm job array, requeued where they were preempted (extra `slurm`)."""
@@ -71,6 +76,7 @@ class Slurm(Cluster):
     arguments: dict[str, Any] = setting({}, "further parameters of sbatch, by their long names")
 
 
+@option("placement")
 @dataclass(frozen=True)
 class Ray(Cluster):
     """An actor of a Ray cluster for each task; Ray places and restarts them (extra `ray`)."""

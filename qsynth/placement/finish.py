@@ -74,6 +74,7 @@ def write_result(
             for author, useful in participant.usefulness.items()
         },
         "fell_back": participant.fell_back,
+        "network_lost": participant.lost,
         "ever_used": sorted(author.hex() for author in participant.used),
         "sums": {
             "packets": len(sums),

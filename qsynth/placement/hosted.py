@@ -28,6 +28,7 @@ from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.points import keeping
 from qsynth.placement.scheduling import ask_long_slices
 from qsynth.placement.train import fit, make_node, make_participant, quietly
+from qsynth.placement.trained import note_trained
 
 
 class HostedNode:
@@ -62,6 +63,7 @@ class HostedNode:
 
     def start(self) -> None:
         """Tell the others the address, and serve."""
+        note_trained(self.plan, self.node)
         part = self.folder / "address.part"
         part.write_text(self.transport.address + "\n")
         os.replace(part, self.folder / "address")

@@ -63,6 +63,11 @@ class Loop:
         for hook in self._hooks("on_train_end"):
             hook(self, network)
 
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """Return the one optimizer, as a Trainer does."""
+        return [] if self._optimizer is None else [self._optimizer]
+
     def _steps(
         self, network: Classifier, loader: ResumableLoader, optimizer: Optimizer,
         schedule: LRScheduler | None,

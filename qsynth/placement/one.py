@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from qsynth.placement.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.serving import Card, Serving
 from qsynth.placement.train import check_checkpoint, fit, make_participant, quietly, single_threaded
+from qsynth.placement.trained import note_trained
 from qsynth.synthesis.teach import Lesson
 
 SERVING_PERIOD_S = 2.0  # of a node that has trained
@@ -24,12 +26,13 @@ SERVING_PERIOD_S = 2.0  # of a node that has trained
 
 def card_of(plan: Plan, node: NodePlan, made_from: bytes) -> Card:
     """Return what the mesh side of a node needs to know of its data."""
-    return Card(made_from, node.name, node.seed, plan.data.task, plan.encoder.digest)
+    digest = plan.data.digest()
+    return Card(made_from, node.name, node.seed, plan.data.task, plan.encoder.digest, digest)
 
 
 def check_card(card: Card, kept: Card) -> None:
     """Raise StateError where a node has begun to serve as another than its data say."""
-    if card != kept:
+    if card != (kept if kept.data else replace(kept, data=card.data)):
         raise StateError(
             "its data, task or encoder differ from those of its earlier life; use another --home"
         )
@@ -57,6 +60,7 @@ def _keep_before(home: Path, checkpoints: Checkpoints, period: int) -> None:
 def _learn(plan: Plan, node: NodePlan, serving: Serving) -> None:
     """Train; then go on learning from others, a period every so often, until asked to end."""
     host, tell = serving.host, serving.tell
+    note_trained(plan, node)
     began_cpu = time.process_time()
     participant = make_participant(plan, node, host)
     every_s = plan.trainer.checkpoint_s

@@ -24,6 +24,7 @@ from pathlib import Path
 from qsynth.errors import MeshError
 from qsynth.kernels import warm_up
 from qsynth.node.memory import lean
+from qsynth.placement import SOCKETS
 from qsynth.placement.checkpoint import NEVER, Checkpoints
 from qsynth.placement.contract import Spec, named
 from qsynth.placement.crowd import run_nodes
@@ -77,7 +78,7 @@ class ProcessesPlacement:
         if not nodes:
             return
         if self._sockets is None:
-            self._sockets = Path(tempfile.mkdtemp(prefix="qs-"))
+            self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS))
         _clear_addresses(self.plan, nodes)
         size = getattr(self.plan.placement, "nodes_per_process", 1)
         groups = [nodes[at : at + size] for at in range(0, len(nodes), size)]

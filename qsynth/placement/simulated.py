@@ -30,6 +30,7 @@ from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.points import keeping
 from qsynth.placement.train import fit, make_node, make_participant
+from qsynth.placement.trained import note_trained
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.teach import Lesson
 from qsynth.trust import Admitted
@@ -109,6 +110,7 @@ class SimulatedNode:
         self.plan, self.node, self.network = plan, node, network
         folder = plan.node_folder(node)
         folder.mkdir(parents=True, exist_ok=True)
+        note_trained(plan, node)
         self.recorder = Recorder(node.name, folder / "events.jsonl")
         identity = Identity.seeded(plan.seed, node.name)
         address = f"memory:{node.name}"
@@ -149,6 +151,7 @@ class SimulatedNode:
 
     def go_on(self, saved: Path) -> None:
         """Bring the fit of a snapshot to where it waited for the clock."""
+        note_trained(self.plan, self.node)
         self.recorder.reopen(self.plan.node_folder(self.node) / "events.jsonl")
         if not self.started or self.done:
             return

@@ -61,6 +61,7 @@ ALONE: dict[str, Any] = {
     # A node trains alone, whatever scheduler has placed its process.
     "plugins": [LightningEnvironment()],
 }
+LEAST = {"accumulate_grad_batches": 1, "limit_train_batches": 0.01}  # else nothing is trained
 # Lightning's advice that does not apply to nodes that share two cores.
 ADVICE: tuple[str, ...] = (
     ".*does not have many workers.*",
@@ -248,7 +249,11 @@ def make_trainer(plan: Plan, logger: Logger | bool, *callbacks: pl.Callback) -> 
 
 
 def check_arguments(arguments: dict[str, Any]) -> None:
-    """Raise ConfigError where Lightning makes no Trainer with these arguments."""
+    """Raise ConfigError where Lightning makes no Trainer with these arguments, or an idle one."""
+    for key, least in LEAST.items():
+        value = arguments.get(key, least)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
+            raise ConfigError(f"trainer.arguments.{key}={value}: must be {least} or more")
     try:
         quietly(lambda: pl.Trainer(**(ALONE | {"accelerator": "cpu", "logger": False} | arguments)))
     except Exception as error:  # whatever Lightning and its plugins say

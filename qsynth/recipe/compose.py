@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from qsynth.recipe.installed import installed_options
 from qsynth.recipe.lint import OVERRIDE
 from qsynth.run.config import RunConfig
 
+QUOTES = ("'", '"')
 KEY = re.compile(r"^[A-Za-z_][\w.]*(?==)")
 DEFAULT_RECIPE = "digits_mesh"
 
@@ -67,11 +69,25 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     values["recipe"] = recipe
     assigned = {name for _, key, value in assignments for name in _assigned(key, value)}
     _drop_other_options(values, choices, assigned)
+    if any(choice.startswith("data=") for choice in choices):
+        _keep_inputs(values, assigned)
     try:
         config = validate(values)
     except ConfigError as error:
         raise ConfigError(f"{error}{_place(str(error), path, assigned)}") from None
     return Composed(config, values, tuple(arguments), path)
+
+
+def _keep_inputs(values: dict[str, Any], assigned: set[str]) -> None:
+    """Where the user brings other data, send no statistics of raw inputs that only a recipe wants.
+
+    They leave if the user turns them on, by `distill.input_rank` or `synthesis.teach.inputs`.
+    """
+    teach = (values.get("synthesis") or {}).get("teach") or {}
+    own = {"distill.input_rank", "synthesis.teach.inputs"} & assigned
+    if teach.get("inputs") == "generated" and not own:
+        teach["inputs"] = "own_mix"
+        values["distill"].pop("input_rank", None)
 
 
 def _place(message: str, path: Path, assigned: set[str]) -> str:
@@ -125,17 +141,33 @@ def _check_syntax(argument: str) -> None:
         parsed = OverridesParser.create().parse_override(argument)
         parsed.value()
     except (HydraException, ValueError) as error:
-        value = argument.partition("=")[2]
-        rule = _first_line(error)
+        key, _, value = argument.partition("=")
+        rule = _quoting(key, value) or _first_line(error)
         if any(value.count(a) != value.count(b) for a, b in ("[]", "{}", "()")):
             rule = "a bracket is not closed; a list is [a,b], in quotes where a shell reads it"
-        elif any(value.count(quote) % 2 for quote in "'\""):
+        elif value[:1] in QUOTES and value.count(value[0]) % 2:
             rule = "a quotation mark is not closed"
         elif value.endswith(","):
             rule = "ends with a comma; a list is [a,b], a sweep is -m key=a,b"
         raise ConfigError(f"{argument}: {rule}") from None
     if parsed.is_sweep_override():
         raise ConfigError(f"{argument}: several values; a list is [a,b], a sweep is -m {argument}")
+
+
+def _quoting(key: str, value: str) -> str:
+    """Return how to write a value whose characters Hydra's grammar keeps for itself, or nothing."""
+    if value[:1] in QUOTES or value[:1] in "({":
+        return ""
+    plain = [value]
+    if value.startswith("[") and value.endswith("]"):
+        plain = [entry.strip() for entry in value[1:-1].split(",")]
+    entries = ", ".join('"' + entry.strip("\"'").replace('"', '\\"') + '"' for entry in plain)
+    written = f"{key}=[{entries}]" if value.startswith("[") else f"{key}={entries}"
+    try:
+        OverridesParser.create().parse_override(written).value()
+    except (HydraException, ValueError):
+        return ""
+    return f"quote it, and again for the shell: {shlex.quote(written)}"
 
 
 def _meant(argument: str) -> str:
@@ -244,8 +276,15 @@ def _explained(error: BaseException, overrides: list[str]) -> QsynthError:
         root = root.__cause__ or root.__context__ or root
         if isinstance(root, QsynthError):
             return root
-    shown = ", ".join(o for o in overrides if o.startswith("++")) or ", ".join(overrides)
-    return ConfigError(f"{shown}: {_first_line(root)}")
+    # A recipe has a name of our own while it is composed: its file says more.
+    given = [o for o in overrides if o.startswith("++")] or [
+        str(source.file_of(o.removeprefix("+recipe=")) or o) for o in overrides
+    ]
+    key = getattr(root, "full_key", "")
+    said = f"{key}: {_first_line(root)}" if key else _first_line(root)
+    if said.startswith("Cannot merge DictConfig"):
+        said = "a list stands where a mapping must, or a mapping where a list must"
+    return ConfigError(f"{', '.join(given)}: {said}")
 
 
 def _first_line(error: BaseException) -> str:

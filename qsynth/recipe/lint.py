@@ -6,6 +6,7 @@ files are read and written, and whom a node talks to.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from qsynth.config import GROUPS
-from qsynth.errors import RecipeError
+from qsynth.errors import RecipeError, nearest_spelling
 from qsynth.recipe.installed import installed_options, installed_targets
 
 MAX_BYTES = 64 * 1024
@@ -37,8 +39,15 @@ TRAINER_ARGUMENTS = frozenset({
 })  # fmt: skip
 MOST_DEEP = 32
 MOST_DEFAULTS = 128  # each is composed: many take minutes
+HIDDEN = set("\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+TEXT, BOOL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:bool"
+OCTAL = re.compile(r"^[-+]?0[0-9_]+$")
+SIXTIES = re.compile(r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
 OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+OPENS = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.FlowMappingStartToken,
+         yaml.FlowSequenceStartToken)  # fmt: skip
+ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 TOKENS = {
     yaml.AnchorToken: "an anchor",
     yaml.AliasToken: "an alias",
@@ -62,25 +71,98 @@ def lint_text(
     size = len(text.encode())
     if size > MAX_BYTES:
         raise RecipeError(f"{source}: {size} bytes, a recipe has at most {MAX_BYTES}")
+    hidden = next((number for number, line in enumerate(text.split("\n"), 1)
+                   if HIDDEN & set(line.removesuffix("\r"))), None)  # fmt: skip
+    if hidden is not None:
+        raise RecipeError(f"{source}:{hidden}: a line break that editors do not show; take it out")
     try:
+        deep = 0
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            deep += isinstance(token, OPENS) - isinstance(token, ENDS)
+            if deep > MOST_DEEP:  # on the way: the whole of it would take a parser many seconds
+                raise RecipeError(f"{source}: nested more than {MOST_DEEP} deep")
             for kind, what in TOKENS.items():
                 if isinstance(token, kind):
                     line = token.start_mark.line + 1
                     raise RecipeError(f"{source}:{line}: {what} is not allowed in a recipe")
-        values = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        at = "" if error.problem_mark is None else f":{error.problem_mark.line + 1}"
+        raise RecipeError(f"{source}{at}: not YAML ({error.problem})") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise RecipeError(f"{source}: not YAML ({first})") from None
-    if not isinstance(values, dict):
+    if not isinstance(node, yaml.MappingNode):
         raise RecipeError(f"{source}: a recipe must be a mapping")
+    _check_nodes(source, node)
+    values = read_yaml(text)
     if _depth(values) > MOST_DEEP:
         raise RecipeError(f"{source}: nested more than {MOST_DEEP} deep")
     allowed = trusted | installed_targets()
     for where, key, value in _walk(values, ""):
         _check_key(source, where, key, value, allowed)
+    for group in (*GROUPS, "fleet"):
+        if isinstance(values.get(group), list):
+            raise RecipeError(f"{source}: {group}: must be a mapping, not a list")
     _check_defaults(source, values.get("defaults", []))
     return values
+
+
+def read_yaml(text: str) -> dict[str, Any]:
+    """Return the values of a mapping in YAML, read as OmegaConf reads it: 1e-4 is a number."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+    return dict(values)
+
+
+def _check_nodes(source: str, node: yaml.Node, depth: int = 0) -> None:
+    """Refuse what YAML's readers take in different ways, or in silence: line by line."""
+    if depth > MOST_DEEP:
+        raise RecipeError(f"{source}: nested more than {MOST_DEEP} deep")
+    if isinstance(node, yaml.ScalarNode):
+        _check_scalar(source, node)
+    if isinstance(node, yaml.SequenceNode):
+        for entry in node.value:
+            _check_nodes(source, entry, depth + 1)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode) or key.tag != TEXT:
+            shown = getattr(key, "value", "") if isinstance(key, yaml.ScalarNode) else "..."
+            raise RecipeError(f"{source}:{line}: the key {shown} is no text; write it in quotes")
+        if key.value in seen:
+            raise RecipeError(
+                f"{source}:{line}: duplicate key {key.value}, also in line {seen[key.value]}; join "
+                "the two"
+            )
+        seen[key.value] = line
+    for _, value in node.value:
+        _check_nodes(source, value, depth + 1)
+
+
+def _check_scalar(source: str, node: yaml.ScalarNode) -> None:
+    line = node.start_mark.line + 1
+    if node.value == "???":
+        raise RecipeError(f"{source}:{line}: ??? stands for a value that is missing; give one")
+    if node.style is not None:
+        return  # in quotes: text, whatever it looks like
+    if OCTAL.match(node.value):
+        plain = node.value.lstrip("+-0_") or "0"
+        raise RecipeError(
+            f"{source}:{line}: {node.value} would be read as an octal number; write {plain}, or "
+            "text in quotes"
+        )
+    if SIXTIES.match(node.value):
+        raise RecipeError(
+            f"{source}:{line}: {node.value} would be read as a number to the base of 60; write it "
+            "in quotes"
+        )
+    if node.tag == BOOL and node.value.lower() not in ("true", "false"):
+        raise RecipeError(
+            f"{source}:{line}: {node.value} would be read as true or false; write that, or "
+            f"'{node.value}' for text"
+        )
 
 
 def lint_overrides(
@@ -130,7 +212,7 @@ def _depth(values: Any) -> int:
 def needed_trust(text: str) -> list[str]:
     """Return the code that a recipe would import: what it takes to trust it."""
     found = []
-    for _, key, value in _walk(yaml.safe_load(text), ""):
+    for _, key, value in _walk(read_yaml(text), ""):
         if key in CODE_KEYS and isinstance(value, str) and value and value not in LOGGERS:
             found.append(value)
     return sorted(set(found))
@@ -196,12 +278,23 @@ def _check_defaults(source: str, defaults: Any) -> None:
         raise RecipeError(f"{source}: defaults must be a list")
     if len(defaults) > MOST_DEFAULTS:
         raise RecipeError(f"{source}: {len(defaults)} defaults, at most {MOST_DEFAULTS}")
+    seen: set[str] = set()
     for entry in defaults:
         if not isinstance(entry, (str, dict)):
             raise RecipeError(f"{source}: defaults: {entry}: must be group: option")
-        pairs = entry.items() if isinstance(entry, dict) else [(entry, None)]
+        pairs = list(entry.items()) if isinstance(entry, dict) else [(entry, None)]
+        if len(pairs) != 1:
+            raise RecipeError(f"{source}: defaults: {entry}: must be one group: option an entry")
         for named, option in pairs:
+            if option is None and isinstance(entry, dict):
+                raise RecipeError(
+                    f"{source}: defaults: {named}: names no option; the option none is 'none', text"
+                )
             _check_default(source, str(named), option)
+            place = named.split()[-1].removeprefix("/")
+            if place in seen:
+                raise RecipeError(f"{source}: defaults: {place} stands there twice; keep one")
+            seen.add(place)
 
 
 def _check_default(source: str, named: str, option: Any) -> None:
@@ -222,11 +315,10 @@ def _check_default(source: str, named: str, option: Any) -> None:
         raise RecipeError(f"{source}: defaults: {shown}: must be group: option")
     if group not in GROUPS or group == "recipe":
         raise RecipeError(f"{source}: defaults: {shown}: {group} is no group of options")
-    options = option if isinstance(option, list) else [option]
-    for name in options:
-        if not isinstance(name, str):
-            raise RecipeError(f"{source}: defaults: {shown}: must be group: option")
-        if name not in GROUPS[group] and name not in installed_options(group):
-            raise RecipeError(f"{source}: defaults: {shown}: no such option of {group}")
+    if not isinstance(option, str):
+        raise RecipeError(f"{source}: defaults: {shown}: must be group: option, one name")
+    if option not in GROUPS[group] and option not in installed_options(group):
+        known = nearest_spelling(option, [*GROUPS[group], *installed_options(group)])
+        raise RecipeError(f"{source}: defaults: {shown}: no such option of {group}{known}")
     if not all(part.isidentifier() for part in package.split(".") if package):
         raise RecipeError(f"{source}: defaults: {shown}: {package} is no place in a config")

@@ -25,6 +25,11 @@ def add_recipe(name: str, path: Path) -> None:
     _own[name] = path
 
 
+def file_of(name: str) -> Path | None:
+    """Return the file that `add_recipe` has made available under a name."""
+    return _own.get(name)
+
+
 def trust(names: list[str]) -> None:
     """Let recipes name these classes (package.Class)."""
     _trusted.update(names)

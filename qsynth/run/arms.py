@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
     if isinstance(changed.peers, NoPeers):
         total = 0.0
     return {
-        "scores": {node: asdict(score) for node, score in scores.items()},
+        "scores": {node: score.figures() for node, score in scores.items()},
         "bytes_per_node": total,
         "packet_bytes": float(np.mean([r["packet_bytes"] for r in results.values()])),
         "authors": float(np.mean([len(r["authors"]) for r in results.values()])),

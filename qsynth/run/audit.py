@@ -19,10 +19,12 @@ from qsynth.node.study import Study
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import make_study
+from qsynth.run.gain import Z
 from qsynth.types import Floats, Floats32, Ints
 
 REFERENCE = 6000  # samples of the attacker
 CANDIDATES = 600  # among which a sample is to be found
+LEAST = 60  # samples that the attacker must have: half of them candidates, half references
 TRIALS = 10  # differences of two successive packets, a node
 SHRINKAGE = 0.1  # of the reference covariance
 
@@ -62,7 +64,31 @@ def audit(plan: Plan) -> dict[str, Any]:
             "mosaic_auc", "inversion_rate", "difference_rate")  # fmt: skip
     means = {key: _mean([row[key] for row in rows]) for key in keys}
     counts = {"candidates": rows[0]["candidates"], "references": rows[0]["references"]}
-    return {"name": plan.name, "seed": plan.seed, "nodes": len(rows), **counts, **means}
+    intervals = {
+        f"{key}_interval": _interval(means[key], [row["samples"] for row in rows], counts)
+        for key in keys if key.endswith("_auc")
+    }  # fmt: skip
+    told = {"name": plan.name, "seed": plan.seed, "nodes": len(rows)}
+    return told | counts | means | intervals
+
+
+def _interval(
+    area: float | None, members: list[int], counts: dict[str, int]
+) -> list[float] | None:  # fmt: skip
+    """Return the 95 % interval of a mean AUC over nodes, which share the attacker's candidates.
+
+    Source: Hanley & McNeil 1982, section "standard error of the area"; the part of the candidates
+    does not become less with more nodes.
+    """
+    if area is None:
+        return None
+    n, m = sum(members), counts["candidates"]
+    # Not quite 0 or 1: with few samples neither is certain.
+    a = min(max(area, 0.5 / m), 1.0 - 0.5 / m)
+    first, second = a / (2.0 - a), 2.0 * a * a / (1.0 + a)
+    variance = (a * (1.0 - a) + (n - 1) * (first - a * a) + (m - 1) * (second - a * a)) / (n * m)
+    wide = Z * float(np.sqrt(max(variance, 0.0)))
+    return [max(area - wide, 0.0), min(area + wide, 1.0)]
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -79,10 +105,10 @@ def _free_samples(plan: Plan) -> tuple[Floats32, Ints]:
     if len(rest) < REFERENCE:
         inputs = np.concatenate([inputs, data.test_x])
         labels = np.concatenate([labels, data.test_y])
-    if len(labels) < 2 * CANDIDATES // 3:
+    if len(labels) < LEAST:
         raise ConfigError(
-            f"packet audit: {len(labels)} samples are left for the attacker, needs "
-            f"{2 * CANDIDATES // 3}"
+            f"packet audit: {len(labels)} samples are left for the attacker, needs {LEAST}; leave "
+            "some to no node (partition.samples_per_node), or more to the test (data.test_share)"
         )
     order = np.random.default_rng([plan.seed, 14]).permutation(len(labels))
     return inputs[order], labels[order]

@@ -1,5 +1,7 @@
 """The arms without a mesh: `local` (the plain network), `alone` (the pipeline, no peers), ...
 
+`linear` is a linear model on own inputs.
+
 `taught`, `untaught` and `boosted` are `alone` with every head weight: as configured, with no
 teaching, and with a network that learns what the head's scores lack;
 `pooled` is `alone` with the data of the node's whole group in one place.
@@ -18,7 +20,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,11 +36,12 @@ from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import begin_worker, fit, make_participant, no_exchange, quietly
 from qsynth.run.curves import Curve, Point
 from qsynth.run.evaluate import Evaluator, Score, is_balanced
+from qsynth.run.gain import packed
 from qsynth.schema import changes
 from qsynth.synthesis.config import AnalyticHead, Teach
 from qsynth.types import Floats32, config_digest
 
-RULES_VERSION = 6  # raise it when training, synthesis or evaluation changes: kept arms expire
+RULES_VERSION = 7  # raise it when training, synthesis or evaluation changes: kept arms expire
 HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried for the best setting alone
 Features = dict[int, Floats32]
 _shared: list[tuple[Plan, Evaluator]] = []  # what forked workers inherit
@@ -113,9 +116,15 @@ def _run(plan: Plan, arm: str, features: Features | None) -> dict[str, Any]:
     settings: dict[str, dict[str, Any]] = {}
     for node, (scores, *_) in zip(plan.nodes, results, strict=True):
         for label, score in scores.items():
-            settings.setdefault(label, {})[node.name] = asdict(score)
+            settings.setdefault(label, {})[node.name] = score.figures()
+    parts = {}
+    for node, (scores, *_) in zip(plan.nodes, results, strict=True):
+        as_configured = next(iter(scores.values()), None)
+        if as_configured is not None and as_configured.parts is not None:
+            parts[node.name] = packed(as_configured.parts)
     return {
         "scores": next(iter(settings.values()), {}),
+        "parts": parts,
         "settings": settings,
         "cpu_s": sum(r[1] for r in results),
         "curves": {node.name: r[2] for node, r in zip(plan.nodes, results, strict=True)},
@@ -131,6 +140,9 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float, list[Point]]:
         network = quietly(lambda: fit(plan, node, no_exchange))
         cpu = time.process_time() - began
         return {"local": evaluator.score(node.final, network, None)}, cpu, []
+    if arm == "linear":
+        score = evaluator.linear_score(node.final)
+        return {"linear": score}, time.process_time() - began, []
     if arm == "untaught":
         plan = untaught(plan)
     if arm == "boosted":
@@ -156,9 +168,11 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float, list[Point]]:
     synthesis = participant.synthesized()
     tried = [predictor, *(participant.study.predictor(network, synthesis, w) for w in HEAD_WEIGHTS)]
     labels = [arm, *(f"{arm} w={w:g}" for w in HEAD_WEIGHTS)]
-    scores = dict(zip(labels, evaluator.scores(node.final, network, tried), strict=True))
+    # Many settings: what each sample adds is not carried to another process.
+    measured = [replace(s, parts=None) for s in evaluator.scores(node.final, network, tried)]
+    scores = dict(zip(labels, measured, strict=True))
     if arm == "untaught":
-        scores["local"] = evaluator.score(node.final, network, None)
+        scores["local"] = replace(evaluator.score(node.final, network, None), parts=None)
     return scores, cpu, []
 
 
@@ -235,7 +249,7 @@ def arm_digest(plan: Plan, arm: str) -> bytes:
         "trainer": changes(plan.trainer),
         "nodes": [node_values(node) for node in plan.nodes],
     }
-    if arm != "local":
+    if arm not in ("local", "linear"):
         values["encoder"] = plan.encoder.digest.hex()
         rules = plan.rules
         values["pipeline"] = [changes(rules.distill), changes(rules.synthesis)]

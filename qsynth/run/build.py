@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAccelerator
 
 from qsynth.data import DataSet, load_data
+from qsynth.data.samples import check_range, check_shape, inputs_of
 from qsynth.distill import (
     check_layout,
     check_size,
@@ -27,7 +28,7 @@ from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.address import is_loopback
 from qsynth.mesh.config import Memory, Shared
 from qsynth.model import check_network, make_network
-from qsynth.node.outcome import Rules
+from qsynth.node.outcome import MIN_TRAINING, Rules
 from qsynth.node.target_study import check_rules_of_targets, target_dimensions
 from qsynth.partition import Share, deal, deal_further, held_by_nobody, newcomers
 from qsynth.placement.batched import learner_notes
@@ -42,7 +43,8 @@ from qsynth.types import Floats32
 # Arguments of Lightning's Trainer that other settings or qsynth itself decide.
 OURS = {"self", "args", "kwargs", "max_steps", "max_epochs", "gradient_clip_val", "callbacks",
         "accelerator", "devices", "logger", "enable_checkpointing", "enable_progress_bar",
-        "enable_model_summary"}  # fmt: skip
+        "enable_model_summary", "num_nodes", "strategy", "fast_dev_run", "barebones",
+        "overfit_batches", "use_distributed_sampler", "sync_batchnorm"}  # fmt: skip
 ACCELERATORS: dict[str, tuple[type[Accelerator], ...]] = {
     "gpu": (CUDAAccelerator, MPSAccelerator), "cuda": (CUDAAccelerator,), "mps": (MPSAccelerator,),
 }  # fmt: skip
@@ -51,7 +53,6 @@ INSTEAD = {
     "accelerator": "accelerator",
 }  # fmt: skip
 LEAST_AUDITED = 200  # samples of a do-no-harm certificate
-MIN_TRAINING = 4  # samples of a node: two folds of two
 
 
 def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
@@ -63,6 +64,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
     if data is None:
         data = load_data(config.data, config.task)
     encoder = make_encoder(config.encoder, data.task)
+    frozen = _checked_networks(config, data)
     nodes = _nodes(config, data)
     reference = None
     if isinstance(config.distill, ReferenceLogits):
@@ -86,7 +88,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> Plan:
         nodes=nodes,
         drift_period=getattr(config.partition, "drift_period", None),
         reference=reference,
-        notes=(*notes, *_audit_notes(config, nodes)),
+        notes=(*notes, *frozen, *_audit_notes(config, nodes)),
         publish=config.publish,
     )
     return replace(plan, notes=(*plan.notes, *learner_notes(plan), *_host_notes(config)))
@@ -173,7 +175,6 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
     )
     if data.further_x is not None:
         shares = deal_further(shares, len(data.further_x), data.further_node, config.seed)
-    _check_networks(config, data)
     late = newcomers(config.partition, len(named))
     if late and not isinstance(config.placement, Simulate):
         raise ConfigError(
@@ -223,11 +224,17 @@ def _check_partition(partition: Any, kind: str) -> None:
         )
 
 
-def _check_networks(config: RunConfig, data: DataSet) -> None:
+def _checked_networks(config: RunConfig, data: DataSet) -> list[str]:
+    """Raise ConfigError where a group's network cannot be; return what is to be known of them."""
+    notes = []
     for group, entry in config.fleet.items():
         if entry.count:
             network = make_network(entry.model, data.task, f"fleet.{group}.model")
             check_network(network, data.task, f"fleet.{group}.model")
+            if not any(p.requires_grad for p in network.parameters()):
+                notes.append(f"fleet.{group}.model: nothing in this network is trained: no "
+                             "parameter requires a gradient")  # fmt: skip
+    return notes
 
 
 def _check_packets(
@@ -265,14 +272,17 @@ def public_set(
     Raises ConfigError or DataError.
     """
     if config.file is not None:
+        source = f"distill.file={config.file}"
         try:
-            given: Floats32 = np.load(config.file, allow_pickle=False).astype(np.float32)
-        except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
-            raise DataError(f"distill.file={config.file}: cannot be read ({error})") from None
-        shape = data.task.shape
-        if given.shape[1:] != shape or not len(given) or not np.isfinite(given).all():
-            raise DataError(f"distill.file={config.file}: must hold finite inputs (n, {shape})")
-        return np.ascontiguousarray(given)
+            given = np.load(config.file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{source}: must be a .npy of numbers ({error})") from None
+        if not isinstance(given, np.ndarray):
+            raise DataError(f"{source}: holds several arrays; save one: np.save('public.npy', x)")
+        inputs = inputs_of(given, source)
+        check_shape(inputs, data.task, source)
+        check_range(inputs, data.task, source)
+        return inputs
     shares = [node.share for node in nodes]
     chosen = held_by_nobody(shares, len(data.train_y), config.samples, seed)
     if len(chosen) < config.samples:

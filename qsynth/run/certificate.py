@@ -20,11 +20,12 @@ from qsynth.node.recorder import write_json
 from qsynth.placement.finish import read_predictor
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.train import begin_worker, fit, make_participant, quietly
+from qsynth.placement.trained import check_trained
 from qsynth.run.baselines import arm_digest, kept, unlogged
 from qsynth.run.build import LEAST_AUDITED
+from qsynth.run.gain import Z
 from qsynth.synthesis import Predictor
 
-Z = 1.959963984540054  # of a 95 % interval
 _shared: list[Plan] = []  # what forked workers inherit
 Rights = npt.NDArray[np.bool_]
 
@@ -33,7 +34,8 @@ def certify(plan: Plan, recipe_sha256: str) -> list[dict[str, Any]]:
     """Return and write a certificate for every node of a run that has left a predictor.
 
     Each node is trained once more without peers, by the same recipe and seed, and both predictors
-    answer the node's audit samples.  Raises ConfigError where there are none.
+    answer the node's audit samples.  Raises ConfigError where there are none, or where a node was
+    trained with other settings than the plan's.
     """
     if not plan.data.task.classified:
         raise ConfigError("certificate: of tasks of classes alone")
@@ -43,6 +45,8 @@ def certify(plan: Plan, recipe_sha256: str) -> list[dict[str, Any]]:
     done = [node for node in plan.nodes if (plan.node_folder(node) / "predictor.pt").exists()]
     if not done:
         raise DataError(f"{plan.folder}: no node has left a predictor")
+    for node in done:
+        check_trained(plan, node)
     plan = unlogged(plan)
     only = replace(plan, nodes=tuple(done))
     alone = kept(f"audit-{arm_digest(only, 'alone').hex()}", lambda: {"rights": _alone(plan, done)})

@@ -87,7 +87,7 @@ def _run_lone(
     plans: dict[int, Plan], arms: Sequence[str], features: Features, say: Say
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """Run the arms without a mesh: each over all cores, node by node."""
-    wanted = [*LONE, *(["pooled"] if "pooled" in arms else [])]
+    wanted = [*LONE, *(arm for arm in ("linear", "pooled") if arm in arms)]
     results = {}
     for seed, plan in plans.items():
         for arm in wanted:
@@ -189,6 +189,8 @@ def _result(
     labels = {"local": "local", "alone": "taught", "best_alone": best}
     if name in labels:
         return {"scores": _setting(results, labels[name], seed), "bytes_per_node": 0.0}
+    if name == "linear":
+        return results[name, seed] | {"bytes_per_node": 0.0}
     if name == "pooled":
         return results[name, seed] | {"bytes_per_node": None}
     return results[name, seed]

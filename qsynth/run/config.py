@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsynth.errors import ConfigError
-from qsynth.schema import setting, unknown
+from qsynth.schema import option, setting, unknown
 
-BASELINES = ("local", "alone")
+BASELINES = ("local", "alone", "linear")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ UNGATED = "_ungated"  # the ending of a mesh arm's name that takes the synthesis
 ARMS: dict[str, Arm] = {
     "local": Arm("lone", "the plain network on its own data"),
     "alone": Arm("lone", "the same pipeline with no peers"),
+    "linear": Arm("lone", "a linear model on the node's own inputs"),
     "best_alone": Arm("lone", "the best setting of that pipeline with no peers"),
     "semantic": Arm("mesh", "the recipe as it is"),
     "semantic_untaught": Arm("mesh", "the recipe with networks that nothing teaches"),
@@ -47,7 +48,17 @@ ARMS: dict[str, Arm] = {
     "sqmd": Arm("weights", "SQMD: answers of good and similar networks to a public set"),
     "fedproto": Arm("weights", "FedProto: class means of embeddings, averaged"),
 }
-DEFAULT_ARMS = ("local", "alone", "best_alone", "semantic", "head", "random", "oracle", "pooled")
+DEFAULT_ARMS = (
+    "local",
+    "alone",
+    "linear",
+    "best_alone",
+    "semantic",
+    "head",
+    "random",
+    "oracle",
+    "pooled",
+)
 
 
 def find_arm(name: str) -> Arm:
@@ -67,6 +78,8 @@ def check_arm(config: RunConfig, name: str) -> None:
         raise ConfigError(
             f"arms={name}: needs true groups, partition={partition.name} deals without them"
         )
+    if name == "linear" and getattr(config.data, "tokens", False):
+        raise ConfigError("arms=linear: needs numbers that can be added up, the data are tokens")
     if name.endswith(UNGATED) and not hasattr(config.synthesis, "gate"):
         raise ConfigError(
             f"arms={name}: synthesis={config.synthesis.name} has no gate to leave out"
@@ -88,6 +101,7 @@ def default_arms(config: RunConfig) -> list[str]:
     return arms
 
 
+@option("fleet")
 @dataclass(frozen=True)
 class NodeGroup:
     """Nodes of one kind in the fleet."""
@@ -96,6 +110,7 @@ class NodeGroup:
     model: Any = setting(None, "the group's own model; null: the run's `model`")
 
 
+@option("")
 @dataclass(frozen=True)
 class RunConfig:
     """All groups of a run, each a frozen dataclass of its package's `config.py`."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from qsynth.model.outputs import network_outputs
 from qsynth.placement.plan import NodePlan, Plan
-from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
+from qsynth.run.gain import class_parts, target_parts
+from qsynth.run.linear import linear_answers
+from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error, right_answers
 from qsynth.run.target_metrics import target_measures
 from qsynth.synthesis import Predictor
 from qsynth.synthesis.head import log_prior
 from qsynth.types import LABELS, Floats, Floats32, Ints
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Score:
     a uniform prior where that is the objective.
     auroc: mean over own classes, one against the rest.  ece: expected calibration error.
     What these are for labels and values: `target_measures`.
+    parts: (n,) what each of the node's test samples adds to `own`; None where nobody has kept it.
     """
 
     own: float
@@ -41,6 +44,11 @@ class Score:
     auroc: float
     ece: float
     network_group: float | None = None
+    parts: Floats32 | None = field(default=None, repr=False, compare=False)
+
+    def figures(self) -> dict[str, Any]:
+        """Return all but the parts, as plain values."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "parts"}
 
 
 class Evaluator:
@@ -116,7 +124,7 @@ class Evaluator:
             group = measures["own"] if grouped else None
             made.append(
                 Score(group=group, network_own=alone, network_group=alone if grouped else None,
-                      **measures)
+                      parts=target_parts(kind, answers, targets), **measures)
             )  # fmt: skip
         return made
 
@@ -139,15 +147,29 @@ class Evaluator:
             auroc=auroc(own, labels, weights),
             ece=calibration_error(own, labels, weights),
             network_group=self._group_accuracy(node, network - learned, labels),
+            parts=class_parts(own, labels, weights),
         )
+
+    def linear_score(self, node: NodePlan) -> Score:
+        """Return the accuracies of a linear model on the node's own inputs."""
+        inputs = node.share.inputs(self.plan.data.test_x[self.rows(node)])
+        answers, labels = linear_answers(self.plan, node, inputs), self.test_labels(node)
+        if self.plan.data.task.classified:
+            learned = self.learned_prior(node)
+            return self.score_answers(node, labels, answers, answers - learned, answers, learned)
+        kind = self.plan.data.task.kind
+        measures = target_measures(kind, answers, labels)
+        group = None if node.share.group is None else measures["own"]
+        return Score(group=group, network_own=measures["own"], network_group=group,
+                     parts=target_parts(kind, answers, labels), **measures)  # fmt: skip
 
     def network_logits(self, node: NodePlan, network: nn.Module) -> Floats:
         """Return (n, C) logits of a network on the node's test rows."""
-        return _logits(network, node.share.inputs(self.plan.data.test_x[self._rows(node)]))
+        return _logits(network, node.share.inputs(self.plan.data.test_x[self.rows(node)]))
 
     def test_labels(self, node: NodePlan) -> Any:
         """Return (n,) labels of the node's test rows, as it names them, or (n, K) targets."""
-        return node.share.labels(self.plan.data.test_y[self._rows(node)])
+        return node.share.labels(self.plan.data.test_y[self.rows(node)])
 
     def test_features(self, node: NodePlan) -> Floats32:
         """Return (n, D) encoder features of the node's test rows."""
@@ -155,9 +177,10 @@ class Evaluator:
         if turns not in self._features:
             inputs = node.share.inputs(self.plan.data.test_x)
             self._features[turns] = self.plan.encoder.encode(inputs)
-        return self._features[turns][self._rows(node)]
+        return self._features[turns][self.rows(node)]
 
-    def _rows(self, node: NodePlan) -> Ints:
+    def rows(self, node: NodePlan) -> Ints:
+        """Return which test samples a node is measured on."""
         data, site = self.plan.data, node.share.site
         rows: Ints = np.arange(len(data.test_y))
         if site is not None and data.test_node is not None:
@@ -194,12 +217,21 @@ class Evaluator:
         weights: Floats = ratio[labels]
         return weights
 
+    def counted(self, node: NodePlan) -> npt.NDArray[np.bool_]:
+        """Return (n,) which of a node's test rows its figures rest on."""
+        labels = self.test_labels(node)
+        if not self.plan.data.task.classified:
+            return np.ones(len(labels), np.bool_)
+        counted: npt.NDArray[np.bool_] = self._own_weights(node, labels) > 0.0
+        return counted
+
     def _group_accuracy(self, node: NodePlan, scores: Floats, labels: Ints) -> float | None:
         # A group of liars alone has no labels that anybody would measure it on.
         known = self._group_labels.get(node.share.group)
         if known is None:
             return None
-        scores = np.where(known, scores, -np.inf)
+        # Of the group's classes alone; an answer that is no number stays none.
+        scores = np.where(known | np.isnan(scores), scores, -np.inf)
         rows = known[labels]
         counts = np.bincount(labels[rows], minlength=len(known))
         return _accuracy(scores[rows], labels[rows], 1.0 / counts[labels[rows]])
@@ -240,12 +272,7 @@ def _group_labels(plan: Plan) -> dict[int | None, Any]:
 
 def _logits(network: nn.Module, inputs: Floats32) -> Floats:
     # In evaluation mode, also in the middle of a fit: nothing of the test set may stay behind.
-    was_training = network.training
-    network.eval()
-    with torch.no_grad():
-        parts = [network(part) for part in torch.from_numpy(inputs).split(BATCH)]
-    network.train(was_training)
-    logits: Floats = torch.cat(parts).double().numpy()
+    logits: Floats = network_outputs(network, torch.from_numpy(inputs)).double().numpy()
     return logits
 
 
@@ -272,5 +299,5 @@ def _network_answers(predictor: Predictor, logits: Floats, scores: Floats) -> Fl
 
 
 def _accuracy(scores: Floats, labels: Ints, weights: Floats) -> float:
-    right = scores.argmax(axis=1) == labels
+    right = right_answers(scores, labels)
     return float((right * weights).sum() / weights.sum())

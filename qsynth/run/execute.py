@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from qsynth.placement.plan import Plan
 from qsynth.placement.simulate import simulate
 from qsynth.placement.snapshot import Snapshots
 from qsynth.placement.train import single_threaded
+from qsynth.placement.trained import check_same
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
 from qsynth.run.events import all_events
 from qsynth.run.forecast import forecast
-from qsynth.run.lock import Locked, check_plan, make_lock, packets_digest
+from qsynth.run.lock import Locked, check_data, check_plan, make_lock, packets_digest
 from qsynth.run.report import write_report
 from qsynth.run.summary import read_results, summarise_run
 from qsynth.types import config_digest
@@ -50,6 +52,18 @@ def new_folder(config: RunConfig, values: dict[str, Any]) -> Path:
     raise RunError(f"{base}: too many runs in one second")
 
 
+def check_folder(config: RunConfig) -> None:
+    """Raise ConfigError where run folders cannot be made: before anything is computed."""
+    base = Path(config.folder).expanduser().absolute()
+    if base.exists() and not base.is_dir():
+        raise ConfigError(f"folder={config.folder}: is a file; give a folder")
+    place = base
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ConfigError(f"folder={config.folder}: cannot be made or written in {place}")
+
+
 def execute(
     config: RunConfig, values: dict[str, Any], overrides: tuple[str, ...],
     announce: Callable[[Plan], None], progress: Progress, recipe: Path | None = None,
@@ -68,6 +82,7 @@ def execute(
         if value:
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
     check_host(config.mesh)
+    check_folder(config)
     plan = build(config, Path())  # a mistake found here leaves no folder behind
     if locked is not None:
         check_plan(locked, plan)
@@ -92,6 +107,8 @@ def resume(
     Raises StateError where its folder is not what it left, or a run is still under way there.
     """
     plan = build(config, folder)
+    check_data(plan)
+    check_same(plan)
     # A cluster may have given tasks up: their nodes can still go on.
     lost = config.placement.name in ("slurm", "ray") and len(read_results(plan)) < len(plan.nodes)
     if (folder / "summary.json").exists() and not lost:
@@ -124,6 +141,8 @@ def _carry_out(config: RunConfig, plan: Plan, digest: bytes, progress: Progress)
 def report(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Make the summary of a run again from its folder, also after its runner has died."""
     plan = build(config, folder)
+    check_data(plan)
+    check_same(plan)
     try:
         times = json.loads((folder / "times.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

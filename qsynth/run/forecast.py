@@ -13,6 +13,7 @@ from qsynth.distill import check_size, dimensions
 from qsynth.distill.config import Analytic
 from qsynth.errors import ConfigError
 from qsynth.model.size import size
+from qsynth.node.outcome import MIN_TRAINING
 from qsynth.partition.config import Dirichlet, Iid, Natural
 from qsynth.peers.config import first_k
 from qsynth.run.config import RunConfig
@@ -52,7 +53,7 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
 
     measured: parameters and seconds a step of each group's network, where they were looked at.
     """
-    layout = layout_of(config.data)
+    layout = layout_of(config.data, config.task)
     nodes = sum(group.count for group in config.fleet.values())
     if not config.fleet and isinstance(config.partition, Natural) and layout is not None:
         nodes = layout.sites or 0
@@ -74,6 +75,23 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     if measured:
         made["measured"] = measured
     return made | {"instead": _instead(groups, nodes), "advice": _advice(config, made)}
+
+
+def check_packet(config: RunConfig) -> None:
+    """Raise ConfigError where no node's packet can fit: known before torch is imported.
+
+    Where the number of features is left to the rule, only what it cannot make smaller counts.
+    """
+    rule = config.distill
+    if not isinstance(rule, Analytic) or (rule.d in ("auto", "fit") and not rule.input_rank):
+        return
+    layout = layout_of(config.data, config.task)
+    if layout is None or layout.kind != "classes":
+        return
+    inputs = math.prod(layout.shape)
+    samples = layout.train if isinstance(rule.d, int) else MIN_TRAINING
+    d = dimensions(rule, samples, config.encoder.dimensions, layout.outputs, inputs)
+    check_size(rule, d, layout.outputs, inputs, samples=samples)
 
 
 def _samples(config: RunConfig, layout: Layout | None, nodes: int) -> int | None:
@@ -155,7 +173,7 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     if isinstance(rule, Analytic) and rule.coding != "means":
         rank = f"{rule.rank} factors and a diagonal" if rule.coding == "low_rank" else "a diagonal"
         said.append(f"how samples spread around these means: {rank}")
-    if getattr(rule, "input_rank", None) is not None:
+    if getattr(rule, "input_rank", None):
         said.append(f"the same of the raw inputs, in {rule.input_rank} factors")
     if rule.name in FURTHER:
         said.append(FURTHER[rule.name])

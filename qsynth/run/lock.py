@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsynth.errors import ConfigError
+import yaml
+
+from qsynth.errors import ConfigError, DataError
 from qsynth.placement.plan import Plan
 from qsynth.types import config_digest
 
@@ -77,6 +79,23 @@ def check_values(locked: Locked, values: dict[str, Any]) -> None:
     """Raise ConfigError where the composed config is not the locked one."""
     if "config" in locked.lock and locked.lock["config"] != _digest(values):
         raise ConfigError(f"--locked {locked.source}: the composed config is another one here")
+
+
+def check_data(plan: Plan) -> None:
+    """Raise DataError where the data of a run folder's plan are not those that the run began with.
+
+    A split is a property of the data: with others, test samples may have been trained on.
+    """
+    try:
+        lock = yaml.safe_load((plan.folder / "recipe.lock").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # of an older version, or taken away
+    begun = lock.get("data") if isinstance(lock, dict) else None
+    if begun is not None and begun != plan.data.digest().hex():
+        raise DataError(
+            f"{plan.folder}: the data are not those that this run began with; give them back as "
+            "they were, or run anew"
+        )
 
 
 def check_plan(locked: Locked, plan: Plan) -> None:

@@ -21,6 +21,7 @@ from qsynth.placement.processes import ProcessesPlacement
 from qsynth.placement.task import part_file
 from qsynth.run.build import build
 from qsynth.run.config import RunConfig
+from qsynth.run.lock import check_data
 
 # Until a node's files are let go: a lock of a machine that is gone lives for 90 s on NFS, or more.
 FREE_S = 300.0
@@ -78,6 +79,7 @@ def _plan(config: RunConfig, folder: Path, names: Sequence[str]) -> Plan:
     if config.placement.name == "simulate":
         raise ConfigError(f"part: {folder} is a simulated run, whose nodes live in one process")
     plan = build(config, folder)
+    check_data(plan)
     known = [node.name for node in plan.nodes]
     for name in names:
         if name not in known:

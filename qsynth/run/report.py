@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from qsynth.run.curves import MEASURES, Curves, read_curves
+from qsynth.run.gain import FEW
+from qsynth.run.verdict import SPOKEN, gains_line, lost_line, verdict
 
-COLUMNS = ("architecture", "nodes", "local", "alone", "mesh", "network alone", "network mesh",
-           "worst node")  # fmt: skip
+COLUMNS = ("architecture", "nodes", "local", "alone", "linear", "mesh", "network alone",
+           "network mesh", "worst node")  # fmt: skip
 PAGE = importlib.resources.files("qsynth.run") / "page"
 
 
@@ -78,7 +80,8 @@ def page_data(
     return {
         "nodes": nodes, "edges": edges, "similarity": _similarity(prints, len(rows)),
         "order": order, "pairs": _pairs(summary), "bytes": _bytes(summary, fedavg_bytes),
-        "requests": _requests(lookups, len(rows)),
+        "requests": _requests(lookups, len(rows)), "few": FEW,
+        "best": best["arm"] if (best := summary["gain"].get("over_best")) else None,
     }  # fmt: skip
 
 
@@ -123,15 +126,15 @@ def _requests(lookups: list[int], nodes: int) -> list[list[Any]]:
 
 
 def _tables(data: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
-    keys = ["name", "architecture", "group", "local", "alone", "own", "network", "group_accuracy",
-            "bytes"]  # fmt: skip
+    keys = ["name", "architecture", "group", "local", "alone", "linear", "own", "gain", "gain_low",
+            "gain_high", "test_samples", "network", "group_accuracy", "bytes"]  # fmt: skip
     names = [node["name"] for node in data["nodes"]]
     curves = [
         [node["name"], arm, *point] for node in data["nodes"]
         for arm, key in (("mesh", "curve"), ("alone", "curve_alone")) for point in node[key]
     ]  # fmt: skip
     return [
-        ("nodes", keys, [[node[key] for key in keys] for node in data["nodes"]]),
+        ("nodes", keys, [[node.get(key) for key in keys] for node in data["nodes"]]),
         ("curves", ["node", "arm", "period", *MEASURES], curves),
         ("synthesis", ["author", "learner", "gain"],
          [[names[a], names[b], gain] for a, b, gain in data["edges"]]),
@@ -158,9 +161,12 @@ def _page(name: str, summary: dict[str, Any], data: dict[str, Any], recipe: str)
         f"<li>{html.escape(f['node'])}: {html.escape(f['reason'])}</li>"
         for f in summary["failures"]
     )
+    lost = lost_line(summary)
+    failures += f"<li>{html.escape(lost)}</li>" if lost else ""
     values = {
         "title": html.escape(name), "css": (PAGE / "page.css").read_text("utf-8"),
         "js": (PAGE / "page.js").read_text("utf-8"), "data": embedded, "cards": _cards(summary),
+        "verdict": html.escape(verdict(summary)), "gains": html.escape(gains_line(summary)),
         "line": html.escape(routing_line(summary)), "table": table,
         "heads": "".join(f"<th scope=col>{html.escape(c)}</th>" for c in COLUMNS),
         "refused": rows or "<tr><td>nothing was refused</td><td>0</td></tr>",
@@ -173,14 +179,16 @@ def _page(name: str, summary: dict[str, Any], data: dict[str, Any], recipe: str)
 
 
 def _cards(summary: dict[str, Any]) -> str:
-    accuracy, gain = summary.get("accuracy"), summary["gain"]["over_alone"]
-    own = gain and gain["own"]
+    accuracy, gain = summary.get("accuracy"), summary["gain"].get("over_alone")
+    own, best = gain and gain["own"], summary["gain"].get("over_best")
     local = summary["gain"].get("over_local")
     plain = local and local["own"]
+    named = SPOKEN[best["arm"]] if best else "the best without a mesh"
     packets, nodes = summary["packets"], max(summary["nodes"], 1)
     kib = summary["traffic"]["bytes_total"] / nodes / 1024
     cards = [
         (percent(accuracy and accuracy["own"]["mean"]), "own accuracy, percent"),
+        ("-" if not best else f"{100 * best['mean']:+.1f}", f"points over {named}, the best alone"),
         ("-" if not own else f"{100 * own['mean']:+.1f}", "points over the same nodes alone"),
         ("-" if not plain else f"{100 * plain['mean']:+.1f}", "points over their plain networks"),
         (percent(accuracy and accuracy["own"]["worst"]), "the worst node"),
@@ -200,12 +208,14 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
     rows = []
     for entry in summary.get("by_architecture", []):
         local, alone, mesh = entry["local"], entry["alone"], entry["mesh"]
+        linear = entry.get("linear")
         rows.append(
             [
                 entry["architecture"],
                 str(entry["nodes"]),
                 percent(local and local["own"]["mean"]),
                 percent(alone and alone["own"]["mean"]),
+                percent(linear and linear["own"]["mean"]),
                 percent(mesh["own"]["mean"]),
                 percent(alone and alone["network"]["own"]["mean"]),
                 percent(mesh["network"]["own"]["mean"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def run_rival(config: RunConfig, name: str, data: DataSet, features: Features) -
         run_heads(plan, groups, watch_heads)
     else:
         run_weights(plan, name, watch_weights)
-    scores = {node: asdict(score) for node, score in last["scores"].items()}
+    scores = {node: score.figures() for node, score in last["scores"].items()}
     return {"scores": scores, "bytes_per_node": last["bytes_per_node"], "curve": curve}
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
+from qsynth.errors import printable
 from qsynth.node.recorder import write_json
 from qsynth.peers.config import Sums, first_k
 from qsynth.placement.finish import read_predictor
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.run.baselines import run_arm
+from qsynth.run.config import BASELINES
 from qsynth.run.curves import write_curves
 from qsynth.run.evaluate import Evaluator, Score, summarise
 from qsynth.run.events import all_events, ends, merge_events, node_ids, pairs, routing
+from qsynth.run.gain import gains, unpacked
+from qsynth.run.linear import can_be_linear
+
+LOG_BYTES, MOST_SAID = 4096, 200  # of a log that is looked at; of its last line that is told
+ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
 
 
 def read_results(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -46,7 +54,8 @@ def summarise_run(
     finished = [n for n in finished if n.share.honest]
     evaluator = Evaluator(plan)
     scores = mesh_scores(plan, finished, evaluator)
-    baselines = {arm: run_arm(plan, arm) for arm in arms if arm in ("local", "alone")}
+    can_be = {arm for arm in BASELINES if arm != "linear" or can_be_linear(plan)}
+    baselines = {arm: run_arm(plan, arm) for arm in arms if arm in can_be}
     # A runner that has died leaves no times; its nodes may be training still.
     ended = "wall_s" in times or len(results) == len(plan.nodes)
     alone = baselines.get("alone", {}).get("curves", {})
@@ -60,14 +69,16 @@ def summarise_run(
         "nodes": len(plan.nodes),
         "architectures": len({node.architecture for node in plan.nodes}),
         "failures": _failures(plan, results),
+        "lost": [name for name, result in results.items() if result.get("network_lost")],
+        "kind": plan.data.task.kind,
         "accuracy": summarise(list(scores.values())) if scores else None,
         "predictor": {"head_weight_mean": _mean([r["head_weight"] for r in results.values()])},
-        **_compared(finished, scores, baselines),
+        **_compared(finished, scores, baselines, evaluator),
         **_counted(plan, results, events),
         "time": _times(times, results, baselines),
         "memory": {"node_mib_mean": _mean([r["memory_mib"] for r in results.values()])},
     }
-    summary["per_node"] = _per_node(plan, results, scores, baselines)
+    summary["per_node"] = _per_node(plan, results, scores, baselines, summary["gain"]["over_best"])
     table = _by_architecture(finished, scores, baselines)
     write_json(plan.folder / "summary.json", summary | {"by_architecture": table})
     return summary | {"by_architecture": table}
@@ -83,11 +94,24 @@ def _failures(plan: Plan, results: dict[str, dict[str, Any]]) -> list[dict[str, 
     for node in plan.nodes:
         result = results.get(node.name)
         if result is None:
-            failures.append({"node": node.name, "reason": "ended before its result"})
+            said = _last_words(plan, node)
+            reason = f"ended before its result{': ' if said else ''}{said}"
+            failures.append({"node": node.name, "reason": reason})
         elif result["status"] != "finished":
             last = (result.get("error") or "failed").strip().splitlines()[-1]
             failures.append({"node": node.name, "reason": last})
     return failures
+
+
+def _last_words(plan: Plan, node: NodePlan) -> str:
+    """Return the error that a node's log ends with, if it does."""
+    try:
+        log = (plan.node_folder(node) / "log.txt").read_bytes()[-LOG_BYTES:]
+    except OSError:
+        return ""
+    text = log.decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return printable(lines[-1])[:MOST_SAID] if lines and ERROR.match(lines[-1]) else ""
 
 
 def mesh_scores(plan: Plan, nodes: list[NodePlan], evaluator: Evaluator) -> dict[str, Score]:
@@ -106,26 +130,48 @@ def _scores_of(arm: dict[str, Any] | None, nodes: list[NodePlan]) -> list[Score]
 
 
 def _compared(
-    nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+    nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]],
+    evaluator: Evaluator,
+) -> dict[str, Any]:  # fmt: skip
     """Return baselines and gains, over the nodes that have finished."""
     mesh = [scores[node.name] for node in nodes]
-    local, alone = _scores_of(arms.get("local"), nodes), _scores_of(arms.get("alone"), nodes)
+    base = {arm: _scores_of(arms.get(arm), nodes) for arm in BASELINES}
+    local, alone = base["local"], base["alone"]
     network = {
         "over_local": _mean_gain(mesh, local, "network_own"),
         "over_self_taught": _mean_gain(mesh, alone, "network_own"),
     }
     return {
-        "baseline": {
-            "local": summarise(local) if local else None,
-            "alone": summarise(alone) if alone else None,
-        },
+        "baseline": {arm: summarise(found) if found else None for arm, found in base.items()},
         "gain": {
-            "over_local": _gains(mesh, local),
-            "over_alone": _gains(mesh, alone),
+            **{f"over_{arm}": _gains(mesh, found) for arm, found in base.items()},
+            "over_best": _over_best(nodes, scores, arms, base, evaluator),
             "network": network,
         },
     }
+
+
+def _over_best(
+    nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]],
+    base: dict[str, list[Score] | None], evaluator: Evaluator,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Return the gain over the best of the baselines, with its interval; None without baselines.
+
+    The best is chosen on the test set itself, which favours the baseline.
+    """
+    means = {arm: float(np.mean([s.own for s in found])) for arm, found in base.items() if found}
+    if not means:
+        return None
+    arm = max(means, key=lambda name: means[name])
+    mesh, alone, rows = {}, {}, {}
+    for node in nodes:
+        parts, told = scores[node.name].parts, evaluator.counted(node.final)
+        assert parts is not None
+        mesh[node.name] = parts[told]
+        alone[node.name] = unpacked(arms[arm]["parts"][node.name])[told]
+        rows[node.name] = evaluator.rows(node.final)[told]
+    found = gains(mesh, alone, rows, len(evaluator.plan.data.test_y))
+    return {"arm": arm, "of": len(nodes), **found}
 
 
 def _differences(mesh: list[Score], base: list[Score], field: str) -> list[float] | None:
@@ -216,9 +262,9 @@ def _times(
 
 def _per_node(
     plan: Plan, results: dict[str, dict[str, Any]], scores: dict[str, Score],
-    arms: dict[str, dict[str, Any]],
+    arms: dict[str, dict[str, Any]], over_best: dict[str, Any] | None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return a row for each node: what it reached, and what it sent."""
+    """Return a row for each node: what it reached, over what, on how much, and what it sent."""
     rows = []
     for node in plan.nodes:
         score, result = scores.get(node.name), results.get(node.name)
@@ -229,10 +275,20 @@ def _per_node(
             "architecture": node.architecture, "group": node.share.group,
             "own": score and score.own, "network": score and score.network_own,
             "group_accuracy": score and score.group,
-            **{arm: base[arm]["own"] if base.get(arm) else None for arm in ("local", "alone")},
+            **{arm: base[arm]["own"] if base.get(arm) else None for arm in BASELINES},
+            **_gain_of(node.name, over_best), "lost": bool(result and result.get("network_lost")),
             "bytes": sum(counts["bytes"] for counts in traffic),
         })  # fmt: skip
     return rows
+
+
+def _gain_of(name: str, over_best: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a node's gain over the best baseline; where few samples tell, with its interval."""
+    entry = over_best["nodes"].get(name) if over_best else None
+    if entry is None:
+        return {"gain": None, "gain_low": None, "gain_high": None, "test_samples": None}
+    return {"gain": entry["gain"], "gain_low": entry["low"], "gain_high": entry["high"],
+            "test_samples": entry["samples"]}  # fmt: skip
 
 
 def _by_architecture(
@@ -243,7 +299,7 @@ def _by_architecture(
     for architecture in dict.fromkeys(node.architecture for node in nodes):
         members = [node for node in nodes if node.architecture == architecture]
         row: dict[str, Any] = {"architecture": architecture, "nodes": len(members)}
-        for arm in ("local", "alone"):
+        for arm in BASELINES:
             base = _scores_of(arms.get(arm), members)
             row[arm] = summarise(base) if base else None
         row["mesh"] = summarise([scores[node.name] for node in members])

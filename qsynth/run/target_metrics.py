@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import kendalltau
 
 from qsynth.run.metrics import BINS, auroc
 from qsynth.types import LABELS, Floats, Floats32
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 def target_measures(kind: str, answers: Floats, targets: Floats32) -> dict[str, float]:
@@ -17,21 +22,22 @@ def target_measures(kind: str, answers: Floats, targets: Floats32) -> dict[str, 
     values: own and balanced are the share of variance explained; auroc is the share of pairs in
     the right order (the concordance index, Harrell 1982); ece is the mean answer's distance from
     the mean target in standard deviations.
+    An answer that is not a number counts as a wrong label, or as the task's target location.
     """
+    known = np.isfinite(answers)
+    answers = np.where(known, answers, 0.5 if kind == LABELS else 0.0)
     columns = range(targets.shape[1])
     if kind == LABELS:
         told = [k for k in columns if 0.0 < targets[:, k].mean() < 1.0]
-        made = [_of_label(answers[:, k], targets[:, k] > 0.5) for k in told]
+        made = [_of_label(answers[:, k], targets[:, k] > 0.5, known[:, k]) for k in told]
     else:
         made = [_of_value(answers[:, k], targets[:, k].astype(np.float64)) for k in columns]
     own, area, error = (float(np.mean([m[i] for m in made])) if made else 0.0 for i in range(3))
     return {"own": own, "balanced": own, "auroc": area, "ece": error}
 
 
-def _of_label(answers: Floats, holds: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[
-    float, float, float
-]:  # fmt: skip
-    right = (answers > 0.5) == holds
+def _of_label(answers: Floats, holds: Flags, known: Flags) -> tuple[float, float, float]:
+    right = ((answers > 0.5) == holds) & known
     logs = np.log(np.clip(np.stack([1.0 - answers, answers], axis=1), 1e-12, 1.0))
     area = auroc(logs, holds.astype(np.int64), np.ones(len(holds)))
     bins = np.minimum((answers * BINS).astype(np.int64), BINS - 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 
+@option("similarity")
 @dataclass(frozen=True)
 class Bounded:
     """What every metric has."""
@@ -18,6 +19,7 @@ class Bounded:
     )  # fmt: skip
 
 
+@option("similarity")
 @dataclass(frozen=True)
 class ClassSketch(Bounded):
     """Compare nodes by their class means in the encoder's first features."""
@@ -26,6 +28,7 @@ class ClassSketch(Bounded):
     sketch_d: int = setting(32, "features of each class mean", low=4, high=256)
 
 
+@option("similarity")
 @dataclass(frozen=True)
 class SketchMean(Bounded):
     """Compare nodes by the mean of all their features: where labels say nothing, or differ."""
@@ -34,6 +37,7 @@ class SketchMean(Bounded):
     sketch_d: int = setting(32, "features of the mean", low=4, high=256)
 
 
+@option("similarity")
 @dataclass(frozen=True)
 class LabelHistogram(Bounded):
     """Compare nodes by their label shares alone: a control."""
@@ -41,6 +45,7 @@ class LabelHistogram(Bounded):
     name: str = setting("label_histogram", "the option's name", choices=("label_histogram",))
 
 
+@option("similarity")
 @dataclass(frozen=True)
 class OutputProbe(Bounded):
     """Compare nodes by what their class means answer to seeded probes: a control."""
@@ -50,6 +55,7 @@ class OutputProbe(Bounded):
     probes: int = setting(32, "points of feature space that are asked about", low=4, high=256)
 
 
+@option("similarity")
 @dataclass(frozen=True)
 class OwnMetric(Bounded):
     """Compare nodes by a function of the user's own on a packet's counts and class sums."""

@@ -100,17 +100,19 @@ def _function(target: str) -> Callable[..., Any]:
 def _own(config: OwnMetric, counts: Floats, sums: Floats) -> Floats:
     function = _function(config.target)
     try:
-        made = np.asarray(function(counts, sums), np.float64)
+        given = np.asarray(function(counts, sums))
+        made = given.astype(np.float64) if given.dtype.kind in "iufb" else np.zeros(0)
     except Exception as error:  # the user's own code
         raise ConfigError(
             f"similarity.target={config.target}: fails ({type(error).__name__}: {error})"
         ) from None
-    if made.ndim != 1 or not np.isfinite(made).all():
+    if made.ndim != 1 or not len(made) or not np.isfinite(made).all():
         raise ConfigError(
-            f"similarity.target={config.target}: must give one vector of finite numbers, "
-            f"gave shape {made.shape}"
+            f"similarity.target={config.target}: must give one vector of finite real numbers, "
+            f"gave {given.dtype} of shape {given.shape}"
         )
-    return made
+    # Only its direction counts: numbers however large must not overflow when they are squared.
+    return made / max(float(np.abs(made).max()), 1.0)
 
 
 def likeness(config: Any, one: Fingerprint, other: Fingerprint) -> float:

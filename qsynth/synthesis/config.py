@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qsynth.errors import ConfigError
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 
+@option("synthesis.teach")
 @dataclass(frozen=True)
 class Lesson:
     """How a network is taught, whoever the teacher is."""
@@ -19,6 +20,7 @@ class Lesson:
     every_steps: int = setting(1, "optimizer steps between two teaching steps", low=1)
 
 
+@option("synthesis.teach")
 @dataclass(frozen=True)
 class Teach(Lesson):
     """How the synthesized head teaches the node's own network."""
@@ -38,6 +40,7 @@ class Teach(Lesson):
     )  # fmt: skip
 
 
+@option("synthesis.teach")
 @dataclass(frozen=True)
 class TargetLesson(Lesson):
     """How a map to labels or values teaches the node's own network."""
@@ -47,6 +50,7 @@ class TargetLesson(Lesson):
     )
 
 
+@option("synthesis")
 @dataclass(frozen=True)
 class Headed:
     """What every rule has: a head, of own evidence at least, beside the network."""
@@ -60,6 +64,7 @@ class Headed:
     )  # fmt: skip
 
 
+@option("synthesis")
 @dataclass(frozen=True)
 class AnalyticHead(Headed):
     """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
@@ -92,6 +97,7 @@ class AnalyticHead(Headed):
     teach: Teach = field(default_factory=Teach, metadata={"doc": "teaching the network"})
 
 
+@option("synthesis")
 @dataclass(frozen=True)
 class ClassKd(Headed):
     """Teach the network what its peers' networks answer to each class (distill=class_logits)."""
@@ -100,6 +106,7 @@ class ClassKd(Headed):
     teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
 
 
+@option("synthesis")
 @dataclass(frozen=True)
 class ReferenceKd(Headed):
     """Teach the network what its peers' networks answer to a public set (reference_logits)."""
@@ -108,6 +115,7 @@ class ReferenceKd(Headed):
     teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
 
 
+@option("synthesis.teach")
 @dataclass(frozen=True)
 class ReplayLesson(Lesson):
     """How a network is taught by received images."""
@@ -119,6 +127,7 @@ class ReplayLesson(Lesson):
     noise: float = setting(0.05, "added to them, as a share of the input range", low=0.0)
 
 
+@option("synthesis")
 @dataclass(frozen=True)
 class Replay(Headed):
     """Train the network on its peers' averaged images (distill=mosaic), and the head too."""
@@ -130,6 +139,7 @@ class Replay(Headed):
     )
 
 
+@option("synthesis")
 @dataclass(frozen=True)
 class Ridge(Headed):
     """For labels and values: merge joint statistics into a linear map, beside the network."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qsynth.encoder import Encoder
+from qsynth.model.outputs import fitted
 from qsynth.synthesis.head import Head, log_softmax, sample_weights
 from qsynth.types import Floats, Ints, Task
 
@@ -23,8 +24,12 @@ SURE = 2.0  # standard errors by which peers must have done harm before a node f
 class Predictor(nn.Module):
     """Answer with the product of the node's network and its synthesized head.
 
-    Returns log-probabilities (n, C): (1 - w) * network + w * head, renormalised.
+    Returns log-probabilities (n, C): (1 - w) * network + w * head, renormalised.  Where the
+    network's logits of an input are not finite numbers, the head answers alone.
+    lost: whether the network was found to give such numbers when the predictor was made.
     """
+
+    lost = False
 
     def __init__(self, network: nn.Module, encoder: Encoder | None, task: Task) -> None:
         super().__init__()
@@ -68,10 +73,15 @@ class Predictor(nn.Module):
         prior: "own" (the node's label shares), "uniform", or (C,) probabilities.
         mask: (C,) bool, the classes that may be answered; None is all.
         """
-        logs = self.combine(self.network(inputs), self.head_scores(inputs), prior)
+        logs = self.combine(self.network_logits(inputs), self.head_scores(inputs), prior)
         if mask is not None:
             logs = torch.log_softmax(logs.masked_fill(~mask, -torch.inf), dim=1)
         return logs
+
+    def network_logits(self, inputs: Tensor) -> Tensor:
+        """Return the network's (n, C) float32 logits, whatever precision it was trained in."""
+        logits: Tensor = self.network(fitted(self.network, inputs))
+        return logits.float()
 
     def head_scores(self, inputs: Tensor) -> Tensor | None:
         """Return the head's (n, C) scores of inputs, or None where there is no head."""
@@ -89,7 +99,8 @@ class Predictor(nn.Module):
         if scores is None:
             return logs
         head = torch.log_softmax(scores + wanted, dim=1)
-        return torch.log_softmax((1.0 - weight) * logs + weight * head, dim=1)
+        both = torch.log_softmax((1.0 - weight) * logs + weight * head, dim=1)
+        return torch.where(answered(logits), both, head)
 
     def network_answers(self, logits: Tensor, scores: Tensor | None, wanted: Tensor) -> Tensor:
         """Return (n, C) log-probabilities of the network under the (C,) log prior wanted.
@@ -110,6 +121,11 @@ class Predictor(nn.Module):
         if isinstance(prior, Tensor):
             return torch.log(prior.clamp_min(1e-9))
         return own if prior == "own" else torch.zeros_like(own)
+
+
+def answered(outputs: Tensor) -> Tensor:
+    """Return (n, 1) bool: whether a network's (n, C) outputs of an input are finite numbers."""
+    return torch.isfinite(outputs).all(dim=1, keepdim=True)
 
 
 def harmed(losses: Floats, alone: Floats) -> bool:
@@ -134,6 +150,8 @@ def head_odds(
     """
     if len(labels) == 0:
         return 1.0
+    if not np.isfinite(network_logits).all():
+        return MAX_ODDS
     rows = np.arange(len(labels))
     heads = log_softmax(head_scores + log_prior)
     shift = log_prior - network_log_prior

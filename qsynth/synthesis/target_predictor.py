@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qsynth.encoder import Encoder
-from qsynth.synthesis.predictor import MIN_VALIDATION, WEIGHTS, Predictor
+from qsynth.synthesis.predictor import MIN_VALIDATION, WEIGHTS, Predictor, answered
 from qsynth.types import LABELS, Floats, Task
 
 LEAST = 1e-3  # of a probability, where its logarithm is taken
@@ -23,7 +23,7 @@ class TargetPredictor(Predictor):
         self, inputs: Tensor, prior: str | Tensor = "own", mask: Tensor | None = None
     ) -> Tensor:
         """Return (n, K) probabilities or values; prior and mask mean nothing here."""
-        answers = self.combine(self.network(inputs), self.head_scores(inputs), prior)
+        answers = self.combine(self.network_logits(inputs), self.head_scores(inputs), prior)
         if self.task.kind == LABELS:
             return answers
         spread = answers.new_tensor(self.task.target_scale or (1.0,))
@@ -32,10 +32,13 @@ class TargetPredictor(Predictor):
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
         """Return (n, K) probabilities, or values in units of the task's target scale."""
         weight: Tensor = self.head_weight  # type: ignore[assignment]
+        known = answered(logits)
         if self.task.kind == LABELS:
             logits = torch.sigmoid(logits)
             scores = None if scores is None else scores.clamp(0.0, 1.0)
-        return logits if scores is None else (1.0 - weight) * logits + weight * scores
+        if scores is None:
+            return logits
+        return torch.where(known, (1.0 - weight) * logits + weight * scores, scores)
 
 
 def make_predictor(network: nn.Module, encoder: Encoder | None, task: Task) -> Predictor:

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 
 from qsynth.errors import ConfigError
-from qsynth.schema import setting
+from qsynth.schema import option, setting
 
 
+@option("trust")
 @dataclass(frozen=True)
 class Checks:
     """Check every packet: signature, task, age, support, fingerprint."""
@@ -20,15 +21,14 @@ class Checks:
     deny: tuple[str, ...] = setting([], "ids (hex) of nodes not to deal with")
     max_authors: int = setting(64, "authors whose packets are kept", low=1)
 
+    def check(self) -> None:
+        """Raise ConfigError where what names a node is no id: it would shut out the wrong ones."""
+        for key in ("allow", "deny"):
+            for name in getattr(self, key):
+                if not re.fullmatch("[0-9a-f]{64}", name):
+                    raise ConfigError(
+                        f"trust.{key}=[{name}]: must be the 64 digits of `qsynth node id`"
+                    )
+
 
 OPTIONS: dict[str, type] = {"checks": Checks}
-
-
-def check_ids(config: Checks) -> None:
-    """Raise ConfigError where what names a node is no id: it would shut out the wrong ones."""
-    for key in ("allow", "deny"):
-        for name in getattr(config, key):
-            if not re.fullmatch("[0-9a-f]{64}", name):
-                raise ConfigError(
-                    f"trust.{key}=[{name}]: must be the 64 digits of `qsynth node id`"
-                )

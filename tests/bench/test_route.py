@@ -30,6 +30,7 @@ def mesh() -> tuple[Mesh, np.ndarray]:
     return Mesh(made[:2000], CONFIG, 3), made[2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "start", "recall"), [
     ("rings", "cold", 0.97), ("rings", "warm", 0.97), ("full_view", "cold", 0.999),
     ("exact", "cold", 1.0), ("simhash", "cold", 0.9),
@@ -160,6 +161,7 @@ def real() -> tuple[Steady, list[Spied]]:
     return network, peers
 
 
+@pytest.mark.slow
 def test_a_simulated_lookup_is_that_of_a_real_node(real) -> None:
     network, peers = real
     tables = [peer.node.table for peer in peers]
@@ -258,6 +260,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
                           capture_output=True, text=True, timeout=250)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_verb_prints_a_row_a_line() -> None:
     done = run("--nodes", "200,300", "--strategy", "rings,full_view", "--dead", "0,0.2",
                "--queries", "50", "--json")  # fmt: skip
@@ -273,6 +276,7 @@ def test_the_verb_prints_a_row_a_line() -> None:
     assert [r["nodes"] for r in rows] == [200] * 4 + [300] * 4
 
 
+@pytest.mark.slow
 def test_a_file_of_vectors_can_be_routed(tmp_path, rng) -> None:
     np.save(tmp_path / "v.npy", rng.standard_normal((260, 12)).astype(np.float32))
     done = run("--nodes=200", f"--data={tmp_path / 'v.npy'}", "--queries=40", "--json")

@@ -45,7 +45,7 @@ SEEDS = (0, 1, 2, 3, 4)
 class Row:
     """One recipe of the page: its arms, its seeds, further overrides, minutes on two cores.
 
-    must: field of the arm `semantic` (or `arm:field`) and the least that was asked of it.
+    must: field of the arm `semantic` (or `arm:field`) and our target.
     """
 
     recipe: str
@@ -203,7 +203,7 @@ def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any] | None) 
     for what, least in (row.must | (RANDOM if "random" in row.arms else {})).items():
         value = reached(arms, what)
         verdict = "met" if value >= least else f"**short by {least - value:.1f}**"
-        judged.append(f"- {what}: {value:.1f}, asked for {least:g}: {verdict}")
+        judged.append(f"- {what}: {value:.1f}, target {least:g}: {verdict}")
     best = next((entry.get("setting") for entry in rows if entry.get("setting")), "-")
     packet = next((entry["packet_bytes"] for entry in rows if entry["packet_bytes"]), 0.0)
     where = {"digits_skew": ()} | {name: (f"data.path={made[1]}",) for name, made in MADE.items()}

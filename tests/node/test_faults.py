@@ -124,6 +124,7 @@ class Trouble:
         return hashlib.sha256(told.encode()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_goes_wrong_the_mesh_is_whole_again(seed: int) -> None:
     trouble = Trouble(seed)
@@ -156,5 +157,6 @@ def test_whatever_goes_wrong_the_mesh_is_whole_again(seed: int) -> None:
                 assert newest or news < cosine(own, held.fingerprint), (peer.number, other.number)
 
 
+@pytest.mark.slow
 def test_the_same_seed_goes_wrong_in_the_same_way() -> None:
     assert Trouble(3).run() == Trouble(3).run() != Trouble(4).run()

@@ -114,6 +114,7 @@ def test_nodes_learn_from_the_most_alike_and_only_from_them() -> None:
         assert min(held[a] for a in authors) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["rings", "simhash", "full_view", "random_walk"])
 def test_every_strategy_finds_the_most_alike(strategy) -> None:
     network, peers = mesh(30, dht=Rings(strategy=strategy, simhash_bits=2, quiet_periods=0))

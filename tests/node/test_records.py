@@ -36,6 +36,7 @@ def holders(peers, key):
     return {p.number for p in peers if p.node.records.kept.get(key, p.node.wall_s())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
 def test_a_record_is_kept_by_the_nodes_nearest_to_its_key(dht) -> None:
     network, peers = mesh(40, dht=dht)
@@ -81,6 +82,7 @@ def test_what_is_not_there_is_an_empty_answer() -> None:
     assert [r.value for r in get(network, alone, record_key("mine"))] == [b"m"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
 def test_a_record_outlives_its_holders_by_being_told_again(dht) -> None:
     network, peers = mesh(40, dht=replace(dht, record_republish_s=4.0))
@@ -170,6 +172,7 @@ def test_what_is_out_of_range_is_the_users_error() -> None:
             peers[0].node.store(network.now, key, value, ttl_s)
 
 
+@pytest.mark.slow
 def test_many_at_once_wait_their_turn_and_nothing_is_lost() -> None:
     network, peers = mesh(20)
     turn(network, peers, 3)
@@ -191,6 +194,7 @@ def test_many_at_once_wait_their_turn_and_nothing_is_lost() -> None:
     assert len(alone.done) == 300
 
 
+@pytest.mark.slow
 def test_ones_own_record_is_read_beside_those_that_fill_the_key() -> None:
     network, peers = mesh(10)
     turn(network, peers, 3)

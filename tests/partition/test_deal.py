@@ -97,12 +97,16 @@ def test_natural_follows_the_sites() -> None:
         (LabelSwap(swapped=11), 4, None, (), "swapped"),
         (Natural(), 4, None, (), "no `node` array"),
         (Natural(), 4, SITE, (), "6 sites"),
-        (Iid(validation_share=0.8, audit_share=0.8), 4, None, (), "audit_share"),
     ],
 )
 def test_what_cannot_be_dealt_is_one_clear_error(config, nodes, site, shape, message) -> None:
     with pytest.raises(ConfigError, match=message):
         deal(config, LABELS, 10, nodes, 0, site, shape)
+
+
+def test_shares_that_leave_nothing_to_train_on_cannot_be_made() -> None:
+    with pytest.raises(ConfigError, match="audit_share"):
+        Iid(validation_share=0.8, audit_share=0.8)
 
 
 def test_labels_within_groups_follow_a_dirichlet() -> None:

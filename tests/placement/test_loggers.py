@@ -13,6 +13,7 @@ SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
          "trainer.period_steps=10", "trainer.max_steps=100", "placement=simulate"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_csv_logger_writes_what_each_node_trains(tmp_path) -> None:
     assert main(["run", *SMALL, f"folder={tmp_path}", "trainer.logger=csv", "--quiet"]) == 0
     (run,) = tmp_path.iterdir()

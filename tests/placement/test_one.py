@@ -83,6 +83,7 @@ class Host:
         return code
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_goes_on_with_all_it_had(tmp_path: Path) -> None:
     first = Host(tmp_path, 0)
     hosts = [first]
@@ -212,6 +213,7 @@ def test_nodes_with_certificates_learn_from_each_other_and_from_nobody_else(tmp_
             host.end(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -48,6 +48,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_packets_and_weights(tmp_path) -> None:
     short = ["trainer.max_steps=40"]
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
@@ -60,6 +61,7 @@ def test_the_same_seed_gives_the_same_packets_and_weights(tmp_path) -> None:
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_without_a_peer_above_the_floor_a_node_is_bit_for_bit_what_it_is_alone(tmp_path) -> None:
     made = plan(tmp_path / "run", "trainer.max_steps=30", "peers.min_similarity=2.0")
     simulate(made)

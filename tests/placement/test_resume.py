@@ -123,6 +123,7 @@ KINDS = {"plain": [], "drift": DRIFTING, "sums": ["peers=sums"], "batched": BATC
          "batched drift": [*BATCHED, *DRIFTING]}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", KINDS.values(), ids=KINDS)
 def test_a_simulation_goes_on_bit_for_bit(tmp_path: Path, more: list[str]) -> None:
     words = ["trainer.max_steps=40", *more]

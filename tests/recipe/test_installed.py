@@ -114,6 +114,7 @@ SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
          "trainer.period_steps=10", "trainer.max_steps=20", "placement=simulate"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_locked_run_is_the_same_in_another_folder_or_is_refused(tmp_path, capsys) -> None:
     assert main(["run", *SMALL, f"folder={tmp_path}/one", "seed=3", "--quiet"]) == 0
     (one,) = (tmp_path / "one").iterdir()

@@ -34,6 +34,7 @@ def run(capsys, folder: Path, *words: str) -> tuple[list[dict], str]:
     return [json.loads(line) for line in out.out.strip().splitlines()], out.err
 
 
+@pytest.mark.slow
 def test_every_arm_gives_a_row_a_file_and_a_plot(capsys, tmp_path) -> None:
     # sqmd needs samples that no node holds: tests/baseline/test_messengers.py
     apart = ("oracle", "fedavg_oracle", "fedavg_head_oracle", "sqmd")
@@ -58,6 +59,7 @@ def test_every_arm_gives_a_row_a_file_and_a_plot(capsys, tmp_path) -> None:
     assert "<svg" in (folder / "compare.svg").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_arm_is_not_run_again(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("QSYNTH_CACHE_DIR", str(tmp_path / "cache"))
     first, _ = run(capsys, tmp_path / "a", "arms=[semantic,random]", "seeds=[1]")

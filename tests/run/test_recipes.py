@@ -33,8 +33,9 @@ def small(name: str) -> list[str]:
         words.append("synthesis.d=48")
     if name.endswith(("crowd", "sums")):
         words += [f"fleet.{group}.count=4" for group in config.fleet]
-    if name.endswith("native"):  # full-size images: half of the nodes see them all in the end
+    if name.endswith("native"):  # full-size images: half of the nodes, a part of their samples
         words += [f"fleet.{group}.count=2" for group in config.fleet]
+        words.append("partition.samples_per_node=200")
     if config.partition.unlabelled_per_node:
         words.append("partition.unlabelled_per_node=20")
     return words
@@ -53,11 +54,11 @@ def test_a_recipe_runs_small(name: str, request, tmp_path, capsys, monkeypatch) 
         script = EXAMPLES / MADE[name]
         made = [sys.executable, str(script), str(file)]
         if name == "series":
-            made.append(str(request.getfixturevalue("data_dir")))
+            made.append(str(request.getfixturevalue("small_data")))
         subprocess.run(made, check=True, timeout=120)
         words.append(f"data.path={file}")
     elif not name.startswith("digits"):
-        words.append(f"data.root={request.getfixturevalue('data_dir')}")
+        words.append(f"data.root={request.getfixturevalue('small_data')}")
     assert main(["run", *words, "--json", "--quiet"]) == 0
     summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert summary["failures"] == []

@@ -104,7 +104,7 @@ def test_what_is_drawn_is_what_happened() -> None:
 def test_figures_are_csv_too(tmp_path) -> None:
     write(tmp_path / "run")
     nodes = (tmp_path / "run" / "figures" / "nodes.csv").read_text().splitlines()
-    assert nodes[0].startswith("name,architecture,group,local,alone,own")
+    assert nodes[0].startswith("name,architecture,group,local,alone,linear,own")
     assert len(nodes) == 9
     edges = (tmp_path / "run" / "figures" / "synthesis.csv").read_text().splitlines()
     assert len(edges) == 25

@@ -118,6 +118,7 @@ def test_a_report_from_the_folder_is_the_summary_again(run, capsys) -> None:
     assert again == summary
 
 
+@pytest.mark.slow
 def test_baselines_are_kept(run, capsys, tmp_path) -> None:
     summary, _ = run
     assert main(["run", *SMALL, f"folder={tmp_path}", "--json", "--quiet"]) == 0
@@ -125,22 +126,6 @@ def test_baselines_are_kept(run, capsys, tmp_path) -> None:
     assert again["time"]["baseline_s"] == 0
     assert again["baseline"] == summary["baseline"]
     assert again["accuracy"] == summary["accuracy"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["fmnist_rotations", "cifar_mesh"])
-def test_recipes_on_real_data_run_small(recipe, data_dir, tmp_path, capsys) -> None:
-    words = [f"+recipe={recipe}", f"data.root={data_dir}", "trainer.max_steps=6",
-             "trainer.period_steps=2", "placement=simulate", "baselines=[]",
-             "synthesis.teach.pool_size=16", "trainer.curve_points=0",
-             f"folder={tmp_path}"]  # fmt: skip
-    assert main(["run", *words, "--json", "--quiet"]) == 0
-    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert summary["nodes"] == 16
-    assert summary["failures"] == []
-    assert summary["packets"]["bytes_max"] <= 8192
-    assert summary["accuracy"]["group"] is not None
-    assert summary["routing"]["same_group_share"] > 0.9
 
 
 def test_own_arrays_of_vectors_run_by_their_sites(tmp_path, capsys) -> None:
@@ -164,6 +149,7 @@ KNOWLEDGE = [["distill=class_logits", "distill.max_bytes=512", "synthesis=class_
               "partition.samples_per_node=100"]]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", KNOWLEDGE, ids=["class_logits", "reference_logits"])
 def test_networks_teach_networks(rules, tmp_path, capsys) -> None:
     words = [*SMALL, *rules, "trainer.max_steps=120", "trainer.period_steps=30",
@@ -178,6 +164,7 @@ def test_networks_teach_networks(rules, tmp_path, capsys) -> None:
     assert summary["gain"]["network"]["over_self_taught"] != 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", ["hard", "head"])
 def test_networks_learn_from_received_images(labels, tmp_path, capsys) -> None:
     words = [*SMALL, "distill=mosaic", "synthesis=replay", f"synthesis.teach.labels={labels}",
@@ -325,6 +312,7 @@ def test_compose_is_pure() -> None:
     assert compose(["seed=2"]).config == compose(["seed=2"]).config
 
 
+@pytest.mark.slow
 def test_accuracy_over_time_is_measured_in_the_mesh_and_alone(run) -> None:
     summary, folder = run
     kept = json.loads((folder / "curves.json").read_text())

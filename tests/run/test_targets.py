@@ -67,7 +67,7 @@ def test_a_run_of_targets(kind, tmp_path, capsys) -> None:
                 "task.kind=values",
                 "task.scale=[1.0,2.0]",
             ],
-            "task.scale: needs one number",
+            "task.scale=[1.0, 2.0]: needs one number a feature",
         ),
         (
             [
@@ -77,7 +77,7 @@ def test_a_run_of_targets(kind, tmp_path, capsys) -> None:
                 "task.kind=values",
                 "task.scale=[0.0]",
             ],
-            "task.scale: must be above 0",
+            "task.scale=[0.0]: must be above 0",
         ),
     ],
 )

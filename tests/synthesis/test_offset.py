@@ -11,8 +11,8 @@ from qsynth.encoder.config import SeededFourier
 from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.config import MLP
+from qsynth.model.outputs import network_outputs
 from qsynth.node.learner import TrainerLearner
-from qsynth.node.study import network_logits
 from qsynth.placement.train import quietly
 from qsynth.synthesis import Predictor, synthesize, teach
 from qsynth.synthesis.analytic_head import OwnEvidence
@@ -104,7 +104,7 @@ def test_a_boosted_network_learns_only_what_the_head_lacks(place) -> None:
         offset.scores = scores.astype(np.float32)
         network = fitted(place, offset_alone(offset))
         assert not network._forward_hooks  # what is left is the network alone
-        sizes.append(float(network_logits(network, x).std()))
+        sizes.append(float(network_outputs(network, torch.from_numpy(x)).std()))
     assert sizes[0] < sizes[1] < sizes[2]
 
 
@@ -112,7 +112,7 @@ def test_a_boosted_networks_sum_beats_its_logits_alone(place) -> None:
     encoder, x, y, own, made = place
     network = fitted(place, offset_alone(offset_of(place)))
     predictor = Predictor(network, encoder, TASK)
-    logits = network_logits(network, x).double()
+    logits = network_outputs(network, torch.from_numpy(x)).double()
     predictor.set_head(made.head, made.log_prior, 0.0, 1.0, summed=True)
     answers = predictor(torch.from_numpy(x)).detach().numpy()
     expected = log_softmax(logits.numpy() + made.head.scores(own.features) + made.log_prior)
