@@ -1,9 +1,9 @@
-# Two commands on a fresh machine: `make run` and `make test`.
+# Two commands on a fresh machine: `make run` and `make test`; `make test-slow` is the rest of the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint commands bench docs evidence clean
+.PHONY: run test test-slow lint commands bench docs evidence clean
 
 # Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -22,8 +22,13 @@ $(VENV)/.dev: $(VENV)/.test
 run: $(VENV)/.run
 	$(BIN)/qsynth run +recipe=digits_mesh
 
+# The quick loop; it names what it leaves out, which `make test-slow` runs.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+# They wait for processes and sockets most of the time: more workers than cores.
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

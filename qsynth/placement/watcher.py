@@ -114,6 +114,9 @@ class Watcher(threading.Thread):
             self._once(f"joined through {record['through'][:16]}, knows {record['known']}")
         elif event == "synthesis":
             self._learned(now, record)
+        elif event == "network_lost":
+            self._once("its network is lost: answers that are no finite numbers; the head answers "
+                       "alone (a lower learning rate?)")  # fmt: skip
         elif event == "unshared":
             self._once(UNSHARED[self.publish])
         elif event == "publish" and self.publish == "ask":

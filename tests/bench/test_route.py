@@ -26,8 +26,8 @@ CONFIG = Rings(strategy="rings")
 
 @pytest.fixture(scope="module")
 def mesh() -> tuple[Mesh, np.ndarray]:
-    made = prints.quantised(prints.clustered(2200, 2000, seed=3))
-    return Mesh(made[:2000], CONFIG, 3), made[2000:]
+    made = prints.quantised(prints.clustered(1400, 1200, seed=3))
+    return Mesh(made[:1200], CONFIG, 3), made[1200:]
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_tables_are_bounded_and_nobody_is_in_all_of_them(mesh) -> None:
 
 def test_the_truth_is_that_of_the_obvious_way(mesh) -> None:
     net, queries = mesh
-    alive = np.arange(0, 2000, 3)
+    alive = np.arange(0, 1200, 3)
     got = nearest_of(net.prints, alive, queries[:5], np.full(5, 0))
     wide = net.prints.astype(float) / np.linalg.norm(net.prints.astype(float), axis=1)[:, None]
     for query, best in zip(queries[:5], got, strict=True):

@@ -152,7 +152,7 @@ def test_a_node_on_duty_gets_a_certificate_too(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["up", "mesh=ipc"], "mesh.name=ipc: `node up` needs mesh=tcp"),
+        (["up", "mesh=ipc"], "mesh.name=ipc: a node on its own host needs mesh=tcp"),
         (["up", "mesh=tcp", "mesh.join=[host]"], "mesh.join=host: must be tcp://HOST:PORT"),
         (["up", "mesh=tcp", "mesh.join=[tcp://host:0]"], "the port must be from 1 to 65535"),
         (["up", "mesh=tcp", "mesh.join=[tcp://host:70000]"], "the port must be from 1 to 65535"),
@@ -290,6 +290,15 @@ def test_a_peers_words_are_printed_without_their_controls() -> None:
     for number in range(2000):
         watcher.record(0.0, {"event": "refused", "reason": str(number)})
     assert len(told) < 300
+
+
+def test_an_owner_is_told_that_the_network_is_lost() -> None:
+    told: list[str] = []
+    watcher = Watcher(None, None, told.append)
+    for _ in range(2):
+        watcher.record(0.0, {"event": "network_lost"})
+    assert len(told) == 1
+    assert "its network is lost" in told[0]
 
 
 def test_the_mesh_side_needs_no_torch() -> None:

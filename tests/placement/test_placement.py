@@ -86,7 +86,7 @@ def test_nodes_learn_from_each_other_in_simulation(tmp_path) -> None:
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
     words = ["+recipe=digits_mesh", "baselines=[]", f"folder={folder}", "mesh.rpc_timeout_s=0.5",
-             "mesh.linger_s=20", *overrides]  # fmt: skip
+             "mesh.linger_s=20", *SMALL[:3], "trainer.curve_points=1", *overrides]  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-m", "qsynth", "run", *words, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

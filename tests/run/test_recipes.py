@@ -26,12 +26,16 @@ def small(name: str) -> list[str]:
     """Return overrides that leave what a recipe shows, and little of its work."""
     trusted = [f"scipy_sentences.{part}" for part in TRUSTED]
     config = compose([f"+recipe={name}"], trusted).config
-    words = [f"+recipe={name}", *SMALL, "trainer.max_steps=8", "trainer.period_steps=1"]
+    steps = 8 if name == "drift" else 6
+    words = [f"+recipe={name}", *SMALL, f"trainer.max_steps={steps}", "trainer.period_steps=1"]
     if config.encoder.name == "seeded_conv":
         words += IMAGES
     if config.synthesis.d is not None:
         words.append("synthesis.d=48")
-    if name.endswith(("crowd", "sums")):
+    sizes = getattr(config.partition, "group_sizes", ())
+    if name.startswith("fmnist") and not sizes:  # two nodes of each kind: still two of a group
+        words += [f"fleet.{group}.count=2" for group in config.fleet]
+    elif name.endswith("crowd"):
         words += [f"fleet.{group}.count=4" for group in config.fleet]
     if name.endswith("native"):  # full-size images: half of the nodes, a part of their samples
         words += [f"fleet.{group}.count=2" for group in config.fleet]
