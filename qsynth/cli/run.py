@@ -15,7 +15,7 @@ from qsynth.cli.show import Display, print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
-from qsynth.run.forecast import check_packet
+from qsynth.run.forecast import check_early
 
 
 def main(words: list[str]) -> int:
@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     if "--locked" in options.own:
         return _again(options)
     composed = compose(options.overrides, options.trusted)
-    check_packet(composed.config)
+    data = check_early(composed.config)
     # Only now: a mistake above is answered before torch is imported.
     sys.path.insert(0, "")
     from qsynth.run.execute import execute
@@ -47,6 +47,7 @@ def main(words: list[str]) -> int:
             display.announce,
             display.progress,
             composed.recipe_path,
+            data=data,
         )
     _show(options, summary, plan.folder)
     return 0

@@ -117,7 +117,7 @@ def table(followed: Followed, title: str, height: int) -> Table:
 
 def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = None) -> None:
     """Print the table, one line on routing and bytes, and the folder that holds everything."""
-    from qsynth.run.report import COLUMNS, routing_line, table_rows
+    from qsynth.run.report import COLUMNS, node_rows, routing_line, table_rows
     from qsynth.run.verdict import gains_line, lost_line, verdict
 
     out = file or sys.stdout
@@ -129,9 +129,22 @@ def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = 
     for row in table_rows(summary):
         made.add_row(*row)
     console.print(made)
+    if each := node_rows(summary):
+        console.print(_nodes_table(summary, each))
     for line in (gains_line(summary), lost_line(summary), routing_line(summary)):
         if line:
             print(line, file=out)
     for failure in summary["failures"]:
         print(f"failed: {failure['node']}: {failure['reason']}", file=out)
     print(f"everything is in {folder}; its page is {folder / 'report.html'}", file=out)
+
+
+def _nodes_table(summary: dict[str, Any], rows: list[list[str]]) -> Table:
+    """Return a table of each node's gain, and of what it rests on."""
+    best = summary["gain"]["over_best"]["arm"]
+    made = Table(title=f"each node, over {best}; an interval holds 95 %")
+    for column in ("node", best, "mesh", "gain", "interval", "test samples"):
+        made.add_column(column, justify="left" if column == "node" else "right")
+    for row in rows:
+        made.add_row(*row)
+    return made

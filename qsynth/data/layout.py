@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
+from qsynth.data.dataset import DataSet
 from qsynth.data.load import load_data
 
 DIGITS, FMNIST, CIFAR10 = 1797, 60_000, 50_000  # samples that training has at most
@@ -43,7 +44,11 @@ def layout_of(config: Any, task: FromData | Declared) -> Layout | None:
         return Layout("image", (3, config.side, config.side), classes, CIFAR10)
     if not isinstance(config, Arrays):
         return None
-    data = load_data(config, task)
+    return layout_of_data(load_data(config, task))
+
+
+def layout_of_data(data: DataSet) -> Layout:
+    """Return the layout of data that have been read."""
     made, nodes = data.task, data.train_node
     sites = None if nodes is None else len(np.unique(nodes))
     return Layout(made.layout, made.shape, made.classes, len(data.train_y), made.kind, sites)

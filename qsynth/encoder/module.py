@@ -71,6 +71,17 @@ class OwnEncoder(Encoder):
             )
         return made
 
+    def encode(self, inputs: Floats32 | Tensor, dimensions: int | None = None) -> Floats32:
+        """Return features as every encoder does.  Raises ConfigError where one is not finite."""
+        made = super().encode(inputs, dimensions)
+        bad = ~np.isfinite(made).all(axis=1)
+        if bad.any():
+            raise ConfigError(
+                f"encoder.target: forward(x) gives numbers that are not finite for {bad.sum()} of "
+                f"{len(made)} inputs, the first in row {bad.argmax()}"
+            )
+        return made
+
     def _standard(self, inputs: Tensor) -> Tensor:
         return inputs
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from qsynth.data import DataSet
 from qsynth.errors import ConfigError, DataError, RunError
 from qsynth.mesh.address import check_host
 from qsynth.node.recorder import write_json
@@ -67,13 +68,13 @@ def check_folder(config: RunConfig) -> None:
 def execute(
     config: RunConfig, values: dict[str, Any], overrides: tuple[str, ...],
     announce: Callable[[Plan], None], progress: Progress, recipe: Path | None = None,
-    locked: Locked | None = None,
+    locked: Locked | None = None, data: DataSet | None = None,
 ) -> tuple[Plan, dict[str, Any]]:  # fmt: skip
     """Run a config; return the plan and the summary.
 
     announce: called once, before the nodes start.  progress: called now and then meanwhile.
     recipe: the file that was composed.  locked: what the run must be the same as; RunError where
-    a simulated one has turned out another.
+    a simulated one has turned out another.  data: of the config, where they have been read before.
     """
     if config.publish == "ask":
         raise ConfigError("publish=ask: is for `qsynth node up`; a run has nobody to ask")
@@ -83,7 +84,7 @@ def execute(
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
     check_host(config.mesh)
     check_folder(config)
-    plan = build(config, Path())  # a mistake found here leaves no folder behind
+    plan = build(config, Path(), data)  # a mistake found here leaves no folder behind
     if locked is not None:
         check_plan(locked, plan)
     check_placement(plan)

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qsynth.data.layout import Layout, layout_of
+from qsynth.data.config import Arrays
+from qsynth.data.dataset import DataSet
+from qsynth.data.layout import Layout, layout_of, layout_of_data
+from qsynth.data.load import load_data
 from qsynth.distill import check_size, dimensions
 from qsynth.distill.config import Analytic
 from qsynth.errors import ConfigError
@@ -77,20 +80,28 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     return made | {"instead": _instead(groups, nodes), "advice": _advice(config, made)}
 
 
-def check_packet(config: RunConfig) -> None:
-    """Raise ConfigError where no node's packet can fit: known before torch is imported.
+def check_early(config: RunConfig) -> DataSet | None:
+    """Return the data of a file, as a run needs them; None of other options.
 
-    Where the number of features is left to the rule, only what it cannot make smaller counts.
+    What can be known before torch is imported is: whether a file holds such data, and whether no
+    node's packet can fit.  Where the number of features is left to the rule, only what it cannot
+    make smaller counts.  Raises ConfigError or DataError.
     """
-    rule = config.distill
-    if not isinstance(rule, Analytic) or (rule.d in ("auto", "fit") and not rule.input_rank):
-        return
-    layout = layout_of(config.data, config.task)
-    if layout is None or layout.kind != "classes":
-        return
+    rule, data = config.distill, None
+    if isinstance(config.data, Arrays):
+        data = load_data(config.data, config.task)
+    if isinstance(rule, Analytic) and (isinstance(rule.d, int) or rule.input_rank):
+        layout = layout_of(config.data, config.task) if data is None else layout_of_data(data)
+        if layout is not None and layout.kind == "classes":
+            _check_packet(rule, layout, config.encoder.dimensions)
+    return data
+
+
+def _check_packet(rule: Analytic, layout: Layout, features: int) -> None:
+    """Raise ConfigError where no node's packet can fit.  features: of the encoder."""
     inputs = math.prod(layout.shape)
     samples = layout.train if isinstance(rule.d, int) else MIN_TRAINING
-    d = dimensions(rule, samples, config.encoder.dimensions, layout.outputs, inputs)
+    d = dimensions(rule, samples, features, layout.outputs, inputs)
     check_size(rule, d, layout.outputs, inputs, samples=samples)
 
 

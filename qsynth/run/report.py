@@ -19,6 +19,7 @@ from qsynth.run.verdict import SPOKEN, gains_line, lost_line, verdict
 
 COLUMNS = ("architecture", "nodes", "local", "alone", "linear", "mesh", "network alone",
            "network mesh", "worst node")  # fmt: skip
+MOST_NODES = 12  # of a fleet whose nodes are told one by one on a terminal
 PAGE = importlib.resources.files("qsynth.run") / "page"
 
 
@@ -223,6 +224,27 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def node_rows(summary: dict[str, Any]) -> list[list[str]]:
+    """Return a row of text for each node of a small fleet; none where no baseline was run.
+
+    Node, best baseline, mesh, gain, its interval where few samples tell, and how many these are.
+    """
+    best = summary["gain"].get("over_best")
+    nodes = [row for row in summary["per_node"] if row.get("gain") is not None]
+    if best is None or len(summary["per_node"]) > MOST_NODES:
+        return []
+    return [
+        [
+            row["name"], percent(row[best["arm"]]), percent(row["own"]),
+            f"{100 * row['gain']:+.1f}",
+            f"{100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f}"
+            if row["test_samples"] < FEW else "",
+            f"{row['test_samples']:,}",
+        ]
+        for row in nodes
+    ]  # fmt: skip
 
 
 def percent(value: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,23 @@ class Backbone(nn.Module):
         return self.layers(inputs)
 
 
+class Noisy(Backbone):
+    def forward(self, inputs):
+        return super().forward(inputs) + torch.rand(1)
+
+
+class Holed(Backbone):
+    """Fails on inputs that no probe is like."""
+
+    def forward(self, inputs):
+        return torch.where(inputs[:, :1] > 99.0, torch.nan, super().forward(inputs))
+
+
+class Empty(Backbone):
+    def forward(self, inputs):
+        return inputs[:, :0]
+
+
 def module(**more) -> ModuleEncoder:
     return ModuleEncoder(target=f"{__name__}.Backbone", dimensions=8, fit_inputs=300, **more)
 
@@ -44,7 +63,7 @@ def _this():
     import types
 
     made = types.ModuleType(__name__)
-    made.Backbone = Backbone
+    made.Backbone, made.Noisy, made.Holed, made.Empty = Backbone, Noisy, Holed, Empty
     made.not_a_module = dict
     return made
 
@@ -103,9 +122,20 @@ def test_a_network_of_ones_own_is_frozen_and_its_weights_are_in_the_digest(rng) 
         (ModuleEncoder(target="collections.OrderedDict"), "must give a torch module"),
         (ModuleEncoder(target="no.such.Thing"), "cannot be imported"),
         (module(arguments={"size": 5}), "forward"),
+        (replace(module(), target=f"{__name__}.Noisy"), "other features for the same x"),
+        (replace(module(), target=f"{__name__}.Empty"), "must give numbers of shape"),
     ],
 )
 def test_a_wrong_network_is_one_line(config, said) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         make_encoder(config, VECTOR)
     assert "\n" not in str(caught.value)
+
+
+def test_an_input_that_a_network_fails_on_is_named(rng) -> None:
+    encoder = make_encoder(replace(module(), target=f"{__name__}.Holed"), VECTOR)
+    x = rng.uniform(0, 1, (7, 12)).astype(np.float32)
+    assert np.isfinite(encoder.encode(x)).all()
+    x[3, 0] = 100.0
+    with pytest.raises(ConfigError, match="for 1 of 7 inputs, the first in row 3"):
+        encoder.encode(x)

@@ -71,8 +71,8 @@ def test_layouts_are_those_of_the_data(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_a_plan_is_near_what_a_run_sends(tmp_path, capsys) -> None:
-    words = ["+recipe=digits_mesh", "placement=simulate", "baselines=[]", "trainer.max_steps=300",
-             "trainer.period_steps=20"]  # fmt: skip
+    words = ["+recipe=digits_mesh", "placement=simulate", "baselines=[]", "trainer.max_steps=200",
+             "trainer.period_steps=20", "encoder.fit_images=300"]  # fmt: skip
     assert main(["plan", *words, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert main(["run", *words, f"folder={tmp_path}", "--json", "--quiet"]) == 0

@@ -138,7 +138,8 @@ WORDS = ["data=arrays", "partition=natural", "encoder=seeded_fourier", "fleet.ml
 def test_on_a_table_the_first_sentence_says_whether_the_mesh_helped(tmp_path, capsys) -> None:
     words = [*WORDS, f"data.path={cancer(tmp_path)}", f"folder={tmp_path}/runs"]
     assert main(["run", *words]) == 0
-    first = capsys.readouterr().out.splitlines()[0]
+    out = capsys.readouterr().out
+    first = out.splitlines()[0]
     (folder,) = (tmp_path / "runs").iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     best = summary["gain"]["over_best"]
@@ -153,6 +154,9 @@ def test_on_a_table_the_first_sentence_says_whether_the_mesh_helped(tmp_path, ca
         assert row["gain"] == pytest.approx(row["own"] - row["linear"], abs=1e-5)
         assert row["gain_low"] <= row["gain"] <= row["gain_high"]
         assert 20 < row["test_samples"] < 60
+        line = next(text for text in out.splitlines() if f" {row['name']} " in text)
+        assert f"{100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f}" in line
+        assert f" {row['test_samples']} " in line
     assert best["samples"] == sum(row["test_samples"] for row in summary["per_node"])
     # No statistics of raw inputs, which the default recipe sends of its own digits.
     event = next(line for line in (folder / "events.jsonl").read_text().splitlines()
