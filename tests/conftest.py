@@ -17,6 +17,16 @@ COUNTS: pytest.StashKey[Counter[str]] = pytest.StashKey()
 LEFT_OUT = "left_out"  # by file, of the tests that a marker expression leaves out
 
 
+# Tests that wait for processes of their own: begun first, they do not wait for each other at the end.
+LONG = ("placement", "recipe", "cli", "node")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put long tests first, where these are what is run."""
+    if config.option.markexpr == "slow":
+        items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Count what a marker expression leaves out."""
     if items:

@@ -89,11 +89,13 @@ def test_an_installed_package_brings_options_and_recipes(tmp_path) -> None:
                               text=True, timeout=200, cwd=tmp_path, env=environment)  # fmt: skip
 
     assert "tiny_mesh" in qsynth("recipe", "list").stdout
-    shown = yaml.safe_load(qsynth("config", "+recipe=digits_mesh", "model=tinynet").stdout)
-    assert shown["model"]["target"] == "tinynet.TinyNet"
-    wrong = qsynth("config", "model=tinynt")
-    assert wrong.returncode == 2
-    assert "did you mean tinynet" in wrong.stderr
+    both = "from qsynth.cli.main import main; main(['config', 'model=tinynet']);"
+    both += "raise SystemExit(main(['config', 'model=tinynt']))"
+    shown = subprocess.run([sys.executable, "-c", both], capture_output=True, text=True,
+                           timeout=200, cwd=tmp_path, env=environment)  # fmt: skip
+    assert yaml.safe_load(shown.stdout)["model"]["target"] == "tinynet.TinyNet"
+    assert shown.returncode == 2
+    assert "did you mean tinynet" in shown.stderr
     done = qsynth("run", "+recipe=tiny_mesh", "placement=simulate", "baselines=[]", "--json",
                   "--quiet")  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -33,10 +33,9 @@ def small(name: str) -> list[str]:
     if config.synthesis.d is not None:
         words.append("synthesis.d=48")
     sizes = getattr(config.partition, "group_sizes", ())
-    if (
-        (name.startswith("fmnist") and not sizes) or name.endswith("crowd") or name == "cifar_mesh"
-    ):  # two nodes of each kind: still two of a group
-        words += [f"fleet.{group}.count=2" for group in config.fleet]
+    some = name.startswith("fmnist") and not sizes
+    if some or name.endswith("crowd") or name == "cifar_mesh":
+        words += [f"fleet.{group}.count=2" for group in config.fleet]  # still two of a group
     if name.endswith("native"):  # full-size images: half of the nodes, a part of their samples
         words += [f"fleet.{group}.count=2" for group in config.fleet]
         words.append("partition.samples_per_node=200")
