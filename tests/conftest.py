@@ -17,7 +17,7 @@ COUNTS: pytest.StashKey[Counter[str]] = pytest.StashKey()
 LEFT_OUT = "left_out"  # by file, of the tests that a marker expression leaves out
 
 
-# Tests that wait for processes of their own: begun first, they do not wait for each other at the end.
+# Where tests wait for processes of their own: begun first, none is left alone at the end.
 LONG = ("placement", "recipe", "cli", "node")
 
 

@@ -20,7 +20,8 @@ class Callback(pl.Callback):
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Return an instance of this class, or of one that is a callback of both packages."""
         other = getattr(sys.modules.get(OTHER), "Callback", None)
-        made: Self = object.__new__(cls if other is None else _of_both(cls, other))
+        both = cls if other is None or issubclass(cls, other) else _of_both(cls, other)
+        made: Self = object.__new__(both)
         return made
 
 

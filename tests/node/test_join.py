@@ -405,7 +405,9 @@ def test_trainers_and_modules_of_the_other_package_work() -> None:
     fit(joined, other(), trainer=lightning.Trainer)
     with torch.no_grad():
         assert torch.isfinite(joined.predictor(torch.tensor(X))).all()
-    fit(joined.alone(), Net())
+    alone = joined.alone()
+    assert type(alone) is type(joined)
+    fit(alone, Net())
 
 
 def test_the_file_of_a_node_that_is_no_key_is_one_line(tmp_path: Path) -> None:
