@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-TRAIN, TEST = 12_000, 600
+TRAIN, TEST = 12_000, 400
 ROW = 3073  # bytes of a CIFAR-10 image with its label
 
 

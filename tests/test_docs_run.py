@@ -141,7 +141,7 @@ def lighter(words: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", runnable(), ids=lambda c: c[7:70])
 def test_a_command_in_the_docs_does_what_it_says(
     command, place, tmp_path, monkeypatch, capsys, request
@@ -164,7 +164,7 @@ def test_a_command_in_the_docs_does_what_it_says(
     made = re.search(r"data\.path=(\w+\.npz)", command)
     if made and name in MADE:
         script = [sys.executable, str(EXAMPLES / MADE[name]), made[1]]
-        subprocess.run([*script, data] if name == "series" else script, check=True, timeout=120)
+        subprocess.run([*script, data] if name == "series" else script, check=True, timeout=300)
         monkeypatch.syspath_prepend(str(EXAMPLES))
     if command.startswith("qsynth recipe copy"):
         (folder / "mine.yaml").unlink()

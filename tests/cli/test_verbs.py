@@ -72,7 +72,7 @@ def test_completion_is_a_script_that_bash_takes(shell, capsys) -> None:
     if shell == "bash":
         asked = 'COMP_WORDS=(qsynth run mesh.lin); COMP_CWORD=2; _qsynth; echo "${COMPREPLY[@]}"'
         command = ["bash", "-c", f"{script}\n{asked}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert done.stdout.split() == ["mesh.linger_s="], done.stderr
 
 

@@ -19,7 +19,7 @@ from qsynth.mesh.tls import Tls
 
 HOST = "127.0.0.1"
 LISTEN = f"tls+tcp://{HOST}:0"
-PATIENCE_S = 10.0
+PATIENCE_S = 90.0
 SILENCE_S = 0.7
 
 

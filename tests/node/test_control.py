@@ -395,7 +395,7 @@ def test_hosts_ask_withdraw_and_forget(tmp_path, capsys) -> None:
     def qsynth(*words: str) -> subprocess.CompletedProcess[str]:
         if words[:2] == ("node", "withdraw"):  # a node of its own, with its signals
             return subprocess.run([sys.executable, "-m", "qsynth", *words], capture_output=True,
-                                  text=True, timeout=200)  # fmt: skip
+                                  text=True, timeout=300)  # fmt: skip
         code = main(list(words))
         said = capsys.readouterr()
         return subprocess.CompletedProcess(words, code, said.out, said.err)

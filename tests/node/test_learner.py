@@ -202,7 +202,7 @@ def test_a_script_with_numbers_to_tell_joins_too(tmp_path) -> None:
 def test_the_example_joins_a_mesh_from_a_plain_lightning_script(tmp_path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "examples" / "join_mesh.py"), str(tmp_path)],
-        capture_output=True, text=True, timeout=200, cwd=tmp_path,
+        capture_output=True, text=True, timeout=500, cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), **__import__("os").environ},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
     wait_for(lambda: sum(len(list(folder.glob(f"nodes/*/{name}"))) for name in kept) == 8)
     victim = pids["mlp-0"]
     run.kill()
-    run.communicate(timeout=60)
+    run.communicate(timeout=240)
     os.kill(victim, signal.SIGKILL)
     nodes = [folder / "nodes" / name for name, pid in pids.items() if pid == victim]
     wait_for(lambda: not any(map(in_use, nodes)))

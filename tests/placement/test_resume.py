@@ -208,7 +208,7 @@ def test_processes_that_were_killed_go_on_as_who_they_were(tmp_path: Path) -> No
     (folder,) = tmp_path.iterdir()
     wait_for(lambda: len(list(folder.glob("nodes/*/fit.ckpt"))) == 8)
     run.kill()
-    run.communicate(timeout=60)
+    run.communicate(timeout=240)
     for name in sorted(pids)[:5]:  # the others go on without their runner, and are waited for
         os.kill(pids[name], signal.SIGKILL)
     time.sleep(0.5)

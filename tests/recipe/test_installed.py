@@ -81,7 +81,7 @@ def test_an_installed_package_brings_options_and_recipes(tmp_path) -> None:
     site = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--target", str(site), str(wheel(tmp_path))]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=300)
     environment = os.environ | {"PYTHONPATH": str(site)}
 
     def qsynth(*words: str) -> subprocess.CompletedProcess[str]:

@@ -58,7 +58,7 @@ def test_a_recipe_runs_small(name: str, request, tmp_path, capsys, monkeypatch) 
         made = [sys.executable, str(script), str(file)]
         if name == "series":
             made.append(str(request.getfixturevalue("small_data")))
-        subprocess.run(made, check=True, timeout=120)
+        subprocess.run(made, check=True, timeout=300)
         words.append(f"data.path={file}")
     elif not name.startswith("digits"):
         words.append(f"data.root={request.getfixturevalue('small_data')}")

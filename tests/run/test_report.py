@@ -127,7 +127,7 @@ def opened(page: Path, width: int, more: str = "") -> tuple[str, str]:
     copy.write_text(page.read_text().replace("</body>", script))
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={page.parent}/profile",
                f"--window-size={width},900", "--dump-dom", f"file://{copy}"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.stdout, "\n".join(x for x in done.stderr.splitlines() if "CONSOLE" in x)
 
 
