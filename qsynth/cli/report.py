@@ -52,11 +52,14 @@ def _certify(folder: Path, quiet: bool) -> None:
     """Write and tell what each node of a run gained on its audit samples."""
     from qsynth.recipe.locked import read_locked
     from qsynth.run.build import build
-    from qsynth.run.certificate import certify, told
+    from qsynth.run.certificate import certify, told, uncertified
     from qsynth.run.folder import read_config
 
     recipe = str(read_locked(folder).lock["recipe_sha256"])
-    for made in certify(build(validate(read_config(folder)), folder), recipe):
+    plan = build(validate(read_config(folder)), folder)
+    if missing := uncertified(plan):
+        print(f"no certificate of {', '.join(missing)}: no predictor is there", file=sys.stderr)
+    for made in certify(plan, recipe):
         if not quiet:
             page = folder / "nodes" / made["node"] / "certificate.html"
             print(f"{told(made)}; {page}", file=sys.stderr)

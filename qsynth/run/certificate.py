@@ -33,6 +33,8 @@ Rights = npt.NDArray[np.bool_]
 def certify(plan: Plan, recipe_sha256: str) -> list[dict[str, Any]]:
     """Return and write a certificate for every node of a run that has left a predictor.
 
+    A node that has left none is told of by `uncertified`.
+
     Each node is trained once more without peers, by the same recipe and seed, and both predictors
     answer the node's audit samples.  Raises ConfigError where there are none, or where a node was
     trained with other settings than the plan's.
@@ -58,6 +60,11 @@ def certify(plan: Plan, recipe_sha256: str) -> list[dict[str, Any]]:
         (folder / "certificate.html").write_text(_page(certificate), encoding="utf-8")
         made.append(certificate)
     return made
+
+
+def uncertified(plan: Plan) -> list[str]:
+    """Return the nodes that have left no predictor, and so get no certificate."""
+    return [n.name for n in plan.nodes if not (plan.node_folder(n) / "predictor.pt").exists()]
 
 
 def _alone(plan: Plan, nodes: list[NodePlan]) -> list[list[bool]]:

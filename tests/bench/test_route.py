@@ -22,6 +22,8 @@ from qsynth.mesh import MemoryNetwork
 from tests.node.test_node import Peer
 
 CONFIG = Rings(strategy="rings")
+# Meshes of a thousand nodes, and the kernels that they are made with: compiled the first time.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,6 @@ def mesh() -> tuple[Mesh, np.ndarray]:
     return Mesh(made[:1200], CONFIG, 3), made[1200:]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "start", "recall"), [
     ("rings", "cold", 0.97), ("rings", "warm", 0.97), ("full_view", "cold", 0.999),
     ("exact", "cold", 1.0), ("simhash", "cold", 0.9),
@@ -161,7 +162,6 @@ def real() -> tuple[Steady, list[Spied]]:
     return network, peers
 
 
-@pytest.mark.slow
 def test_a_simulated_lookup_is_that_of_a_real_node(real) -> None:
     network, peers = real
     tables = [peer.node.table for peer in peers]
@@ -260,7 +260,6 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
                           capture_output=True, text=True, timeout=250)  # fmt: skip
 
 
-@pytest.mark.slow
 def test_the_verb_prints_a_row_a_line() -> None:
     done = run("--nodes", "200,300", "--strategy", "rings,full_view", "--dead", "0,0.2",
                "--queries", "50", "--json")  # fmt: skip
@@ -276,7 +275,6 @@ def test_the_verb_prints_a_row_a_line() -> None:
     assert [r["nodes"] for r in rows] == [200] * 4 + [300] * 4
 
 
-@pytest.mark.slow
 def test_a_file_of_vectors_can_be_routed(tmp_path, rng) -> None:
     np.save(tmp_path / "v.npy", rng.standard_normal((260, 12)).astype(np.float32))
     done = run("--nodes=200", f"--data={tmp_path / 'v.npy'}", "--queries=40", "--json")

@@ -227,7 +227,8 @@ def test_a_declared_task_must_fit_the_data(tmp_path, rng) -> None:
 
     for wrong, message in (
         (dict(shape=(4,), scale=()), r"task.shape=\[4\]: x must be \(n, 4\)"),
-        (dict(labels=("one",)), "task.labels"),
+        (dict(labels=("one",)), "class index below 1"),
+        (dict(labels=("one", "one")), "names must differ"),
         (dict(layout="image"), "task.shape"),
         (dict(low=1.0), "task.high"),
         (dict(scale=(1.0, 2.0)), "task.scale"),
