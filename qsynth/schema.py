@@ -277,7 +277,10 @@ def _check_rule(metadata: Mapping[str, Any], value: Any, path: str) -> None:
             _check_rule(metadata, entry, path)
         return
     if choices and isinstance(value, str) and value not in choices:
-        raise _error(path, value, f"must be one of {', '.join(choices)}", value, choices)
+        close = nearest_spelling(value, choices)
+        rule = f"must be one of {', '.join(choices)}"
+        said = f"{path}={_shown(value)}: {rule}"
+        raise ConfigError(said if close.startswith("; known") else said + close)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     low, high = metadata.get("low"), metadata.get("high")

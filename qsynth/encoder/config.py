@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from qsynth.errors import ConfigError
 from qsynth.schema import option, setting
 
 
@@ -68,3 +69,20 @@ OPTIONS: dict[str, type] = {
     "seeded_conv1d": SeededConv1d,
     "module": ModuleEncoder,
 }
+
+# The layout of inputs that an encoder needs, and the encoder that fits a layout.
+LAYOUTS = {"seeded_conv": "image", "seeded_conv1d": "series"}
+FITTING = {"series": "seeded_conv1d", "tokens": "module"}  # else seeded_fourier
+
+
+def check_layout(config: Any, layout: str) -> None:
+    """Raise ConfigError where an encoder is not for inputs of a task's layout."""
+    needed = LAYOUTS.get(config.name, "")
+    if config.name == "seeded_fourier" and layout == "tokens":
+        needed = "vector or series"
+    if needed and layout != needed:
+        spoken = {"image": "images"}.get(needed, needed)
+        raise ConfigError(
+            f"encoder.name={config.name}: needs {spoken}, the task has layout {layout}; "
+            f"use encoder={FITTING.get(layout, 'seeded_fourier')}"
+        )

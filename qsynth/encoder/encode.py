@@ -11,7 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qsynth.encoder.base import Encoder
-from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededConv1d, SeededFourier
+from qsynth.encoder.config import (
+    ModuleEncoder,
+    SeededConv,
+    SeededConv1d,
+    SeededFourier,
+    check_layout,
+)
 from qsynth.encoder.module import OwnEncoder
 from qsynth.encoder.projection import one_over_f
 from qsynth.encoder.series import SeriesEncoder
@@ -120,21 +126,10 @@ def seeded_filters(rng: np.random.Generator, count: int, channels: int) -> Tenso
 
 def make_encoder(config: Any, task: Task) -> Encoder:
     """Return the encoder of a task.  Raises ConfigError where the layout does not fit."""
-    made: dict[type, tuple[str, Any]] = {
-        SeededConv: ("image", ConvEncoder),
-        SeededConv1d: ("series", SeriesEncoder),
-        SeededFourier: ("vector or series", FourierEncoder),
-        ModuleEncoder: ("", OwnEncoder),
-    }
-    layout, kind = made[type(config)]
-    if kind is FourierEncoder and task.layout != "tokens":
-        layout = ""  # numbers in any order
-    if layout and task.layout != layout:
-        fitting = {"series": "seeded_conv1d", "tokens": "module"}.get(task.layout, "seeded_fourier")
-        spoken = {"image": "images"}.get(layout, layout)
-        raise ConfigError(
-            f"encoder.name={config.name}: needs {spoken}, the task has layout {task.layout}; "
-            f"use encoder={fitting}"
-        )
-    encoder: Encoder = kind(config, task)
+    kinds: dict[type, Any] = {
+        SeededConv: ConvEncoder, SeededConv1d: SeriesEncoder, SeededFourier: FourierEncoder,
+        ModuleEncoder: OwnEncoder,
+    }  # fmt: skip
+    check_layout(config, task.layout)
+    encoder: Encoder = kinds[type(config)](config, task)
     return encoder

@@ -214,6 +214,7 @@ class JoinMesh(Callback):
         if self.host is not None:
             self.host.finish(self.mesh.linger_s)
             self._participant.exchange(self._learner.period, network)
+            self._tell_strangers()
         self.predictor = self._participant.predictor(network).eval()
         self.network_lost = self.predictor.lost
         if self.network_lost:
@@ -232,6 +233,22 @@ class JoinMesh(Callback):
         if self.predictor is None:
             raise ConfigError("JoinMesh.save: there is no predictor before the fit has ended")
         save_predictor(self.predictor, Path(path), asdict(self.script.encoder), {})
+
+    def _tell_strangers(self) -> None:
+        """Warn where others have published, and none was alike enough to learn from."""
+        assert self.host is not None
+        assert self._participant is not None
+        node, floor = self.host.node, getattr(self.script.peers, "min_similarity", 0.0)
+        with self.host.paused():
+            told = [c for c in node.table.contacts.values() if c.version > 0]
+            held = bool(node.held) or node.tree is not None
+        if held or not told or not floor:
+            return
+        alike = max(self._participant.alike(contact.vector()) for contact in told)
+        if alike < floor:
+            _warn(f"{len(told)} nodes have published, none alike enough to learn from: the most "
+                  f"alike {alike:.2f}, the floor {floor:g}; lower it: "
+                  "peers=qsynth.Semantic(min_similarity=...)")  # fmt: skip
 
     def _measures(self) -> dict[str, float]:
         """Return what the newest exchange has brought."""

@@ -120,7 +120,7 @@ class Participant:
         admitted = self.port.end_period(period, told, self._same)
         self.packets = {author: entry.evidence for author, entry in admitted.items()}
         versions = {author: entry.packet.sequence for author, entry in admitted.items()}
-        alike = {author: self._alike(entry.fingerprint) for author, entry in admitted.items()}
+        alike = {author: self.alike(entry.fingerprint) for author, entry in admitted.items()}
         self.synthesis, new = self.study.synthesize(self.packets, versions, alike)
         progress = self._progress(period, network)
         # A node that has trained exchanges every other second, for weeks.
@@ -141,7 +141,7 @@ class Participant:
         release_now_and_then()
         return teaching
 
-    def _alike(self, other: Fingerprint) -> float:
+    def alike(self, other: Fingerprint) -> float:
         """Return how alike an author is, as a share of how alike the same data would look."""
         if self._outcome is None or self._same <= 0.0:
             return 0.0

@@ -360,6 +360,15 @@ def _label_maps(config: Any, classes: int, rng: np.random.Generator) -> list[Int
     return maps
 
 
+def check_sites(sites: int, nodes: int) -> None:
+    """Raise ConfigError where there is not one node a site."""
+    if sites != nodes:
+        raise ConfigError(
+            f"partition.name=natural: the data have {sites} sites, the fleet {nodes} nodes; "
+            f"give its groups {sites} in all, e.g. fleet.mlp.count={sites}, the others 0"
+        )
+
+
 def _natural(
     config: Natural, labels: Ints, classes: int, nodes: int, site: Ints | None,
     rng: np.random.Generator,
@@ -367,11 +376,7 @@ def _natural(
     if site is None:
         raise ConfigError("partition.name=natural: the data have no `node` array")
     sites = np.unique(site)
-    if len(sites) != nodes:
-        raise ConfigError(
-            f"partition.name=natural: the data have {len(sites)} sites, the fleet {nodes} nodes; "
-            f"give its groups {len(sites)} in all, e.g. fleet.mlp.count={len(sites)}, the others 0"
-        )
+    check_sites(len(sites), nodes)
     shares = []
     for value in sites:
         indices = np.flatnonzero(site == value)

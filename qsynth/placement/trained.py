@@ -57,7 +57,7 @@ def check_trained(plan: Plan, node: NodePlan) -> None:
     if any(line.split(" ")[-1] != settings for line in known):
         raise ConfigError(
             f"certificate: {node.name} was trained with other settings of its model, trainer, "
-            "encoder, distill, synthesis or similarity; give those"
+            "encoder, distill, synthesis, similarity, peers or trust; give those"
         )
 
 
@@ -94,6 +94,8 @@ def digests(plan: Plan, node: NodePlan) -> tuple[str, str]:
         "model": [type(node.model).__name__, changes(node.model)], "seed": node.seed,
         "shares": [_parts(node), _parts(node.final)], "drift_period": plan.drift_period,
         "encoder": plan.encoder.digest.hex(),
+        # Whose packets it has learned from: the mesh that a certificate is of.
+        "peers": [changes(plan.peers), changes(plan.trust)],
         "rules": [changes(rule) for rule in (rules.distill, rules.synthesis, rules.similarity)],
     }  # fmt: skip
     return audit.hexdigest(), config_digest(settings).hex()

@@ -14,9 +14,11 @@ from qsynth.data.layout import Layout, layout_of, layout_of_data
 from qsynth.data.load import load_data
 from qsynth.distill import check_size, dimensions
 from qsynth.distill.config import Analytic
+from qsynth.encoder.config import check_layout
 from qsynth.errors import ConfigError
 from qsynth.model.size import size
 from qsynth.node.outcome import MIN_TRAINING
+from qsynth.partition import check_sites
 from qsynth.partition.config import Dirichlet, Iid, Natural
 from qsynth.peers.config import first_k
 from qsynth.run.config import RunConfig
@@ -60,6 +62,12 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     nodes = sum(group.count for group in config.fleet.values())
     if not config.fleet and isinstance(config.partition, Natural) and layout is not None:
         nodes = layout.sites or 0
+    if layout is not None:
+        check_layout(config.encoder, layout.layout)
+        if isinstance(config.partition, Natural):
+            if layout.sites is None:
+                raise ConfigError("partition.name=natural: the data have no `node` array")
+            check_sites(layout.sites, nodes)
     samples = _samples(config, layout, nodes)
     fleet = {name: group for name, group in config.fleet.items() if group.count}
     groups = [_group(name, group, config, layout) for name, group in fleet.items()]

@@ -259,7 +259,9 @@ def routing_line(summary: dict[str, Any]) -> str:
     if not routing["lookups"]:
         return "no lookups"
     recall = routing["recall_at_k"]
-    shown = "" if recall is None else f", recall@{routing['k']} {recall:.3f}"
+    # No more can be found than there are.
+    k = min(routing["k"] or 0, max(summary["nodes"] - 1, 1))
+    shown = "" if recall is None else f", recall@{k} {recall:.3f}"
     rate = traffic["bytes_per_node_per_period"] or 0.0
     return (
         f"{routing['lookups']} lookups of {routing['rpcs_mean']:.1f} requests{shown}; "

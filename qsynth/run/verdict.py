@@ -28,7 +28,11 @@ def verdict(summary: dict[str, Any]) -> str:
         )
     low, high, mean = (100 * best[key] for key in ("low", "high", "mean"))
     points = FIGURES[summary.get("kind", "classes")]
-    said = f"{mean:+.1f} {points} over {SPOKEN[best['arm']]}, the best that these nodes reach alone"
+    ran = sum(found is not None for found in summary.get("baseline", {}).values())
+    among = (
+        f"the best of {ran} baselines without it" if ran > 1 else "the one baseline that was run"
+    )
+    said = f"{mean:+.1f} {points} over {SPOKEN[best['arm']]}, {among}"
     counted = (
         f"{best['better']} of {best['of']} nodes are better; 95 % interval {low:+.1f} to "
         f"{high:+.1f}, {best['samples']:,} test samples"

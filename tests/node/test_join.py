@@ -414,3 +414,23 @@ def test_the_file_of_a_node_that_is_no_key_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"short")
     with pytest.raises(qsynth.ConfigError, match="is no key file"):
         mesh(identity=tmp_path / "key")
+
+
+@pytest.mark.parametrize(("alike", "told"), [(0.42, True), (0.7, False)])
+def test_a_fit_that_met_nobody_alike_enough_says_so(alike, told) -> None:
+    from contextlib import nullcontext
+    from types import SimpleNamespace as Fake
+
+    published, silent = Fake(version=1, vector=lambda: None), Fake(version=0)
+    table = Fake(contacts={b"a": published, b"b": silent})
+    joined = mesh()
+    joined.host = Fake(node=Fake(table=table, held={}, tree=None), paused=nullcontext)
+    joined._participant = Fake(alike=lambda _: alike)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        joined._tell_strangers()
+    said = [str(w.message) for w in caught]
+    assert said == (
+        ["qsynth: 1 nodes have published, none alike enough to learn from: the most alike 0.42, "
+         "the floor 0.6; lower it: peers=qsynth.Semantic(min_similarity=...)"] if told else []
+    )  # fmt: skip

@@ -73,7 +73,7 @@ OTHERS = [
     "fleet.mlp.model.learning_rate=.01", "trainer.max_steps=80", "trainer.period_steps=10",
     "trainer.gradient_clip_norm=1", "encoder.seed=1", "encoder.filters=6", "distill.rank=8",
     "distill.min_support=6", "synthesis.gate=none", "synthesis.teach.weight=1",
-    "similarity.sketch_d=16", "task.version=2",
+    "similarity.sketch_d=16", "task.version=2", "peers.k=1", "trust.max_authors=9",
 ]  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_settings_other_than_those_trained_with_get_no_certificate(
 def test_the_settings_trained_with_get_one(trained, capsys) -> None:
     words = ["--home", str(trained), *ONE, "mesh=tcp", "trainer.logger=none",
              "trainer.curve_points=3", "trainer.checkpoint_s=9", "dht.ef=12", "mesh.linger_s=1",
-             "trust.max_authors=9", "publish=never"]  # fmt: skip
+             "publish=never"]  # fmt: skip
     assert main(["node", "certificate", *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["node"] == "mlp-0"
     for path in trained.glob("nodes/*/certificate.*"):
