@@ -80,3 +80,10 @@ def nearest_spelling(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+def choice_rule(word: str, choices: Iterable[str]) -> str:
+    """Return "must be one of A, B; did you mean A?": the choices once, in their own order."""
+    names = list(choices)
+    nearest = nearest_spelling(word, names)
+    return f"must be one of {', '.join(names)}{'' if nearest.startswith('; known') else nearest}"

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from qsynth.errors import ConfigError, QsynthError, nearest_spelling
+from qsynth.errors import ConfigError, QsynthError, choice_rule, nearest_spelling
 
 T = TypeVar("T")
 Made = TypeVar("Made")
@@ -277,10 +277,7 @@ def _check_rule(metadata: Mapping[str, Any], value: Any, path: str) -> None:
             _check_rule(metadata, entry, path)
         return
     if choices and isinstance(value, str) and value not in choices:
-        close = nearest_spelling(value, choices)
-        rule = f"must be one of {', '.join(choices)}"
-        said = f"{path}={_shown(value)}: {rule}"
-        raise ConfigError(said if close.startswith("; known") else said + close)
+        raise ConfigError(f"{path}={_shown(value)}: {choice_rule(value, choices)}")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     low, high = metadata.get("low"), metadata.get("high")

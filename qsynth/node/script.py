@@ -20,7 +20,7 @@ from qsynth.dht.config import OPTIONS as DHT
 from qsynth.distill.config import OPTIONS as DISTILL
 from qsynth.distill.config import ReferenceLogits
 from qsynth.encoder.config import OPTIONS as ENCODER
-from qsynth.errors import ConfigError, DataError, nearest_spelling
+from qsynth.errors import ConfigError, DataError, choice_rule, nearest_spelling
 from qsynth.mesh.address import check_live
 from qsynth.mesh.config import OPTIONS as MESH
 from qsynth.mesh.config import Tcp
@@ -116,9 +116,11 @@ def _option(group: str, given: Any, task: Task) -> Any:
     if type(given) not in known.values():
         names = [kind.__name__ for kind in known.values()]
         word = given if isinstance(given, str) else type(given).__name__
+        nearest = nearest_spelling(word, names)
+        again = word in known or nearest.startswith("; known")  # the rule names them already
         raise ConfigError(
             f"{group}={word}: must be an option of the group, qsynth.{', '.join(names)}"
-            f"{nearest_spelling(word, names) if word not in known else ''}"
+            f"{'' if again else nearest}"
         )
     return given
 
@@ -139,9 +141,7 @@ def _mesh(mesh: Any, join: Any, listen: Any) -> Any:
 
 def _word(key: str, given: Any, known: tuple[str, ...]) -> str:
     if given not in known:
-        raise ConfigError(
-            f"{key}={given}: must be one of {', '.join(known)}{nearest_spelling(str(given), known)}"
-        )
+        raise ConfigError(f"{key}={given}: {choice_rule(str(given), known)}")
     return str(given)
 
 
