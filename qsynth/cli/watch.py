@@ -51,9 +51,11 @@ def main(words: list[str]) -> int:
 
 
 def run_seconds(folder: Path) -> float:
-    """Return how long a run has lasted, by its own files: since it wrote its config."""
+    """Return how long a run has lasted, by its own files: until its summary, or now."""
+    summary = folder / "summary.json"
     try:
-        return max(time.time() - (folder / "config.yaml").stat().st_mtime, 0.0)
+        ended = summary.stat().st_mtime if summary.exists() else time.time()
+        return max(ended - (folder / "config.yaml").stat().st_mtime, 0.0)
     except OSError:
         return 0.0
 

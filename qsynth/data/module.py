@@ -24,15 +24,15 @@ from qsynth.schema import load_target, run_own
 HOOKS = ("prepare_data", "setup", "train_dataloader", "test_dataloader")
 MOST_UNCOUNTED = 100_000  # batches of a loader without a length
 LIGHTNING = ("pytorch_lightning", "lightning")
-Arrays = dict[str, npt.NDArray[Any]]
+NamedArrays = dict[str, npt.NDArray[Any]]
 
 
 def load(config: DataModule, names: tuple[str, ...] = (), ranged: bool = False) -> DataSet:
     """Return all (x, y) batches of a data module's train loader, and of its test loader.
 
     names: of the labels, where the config names none.  ranged: whether a declared task says what
-    range inputs have.  Raises ConfigError where the user's code
-    fails, DataError where its samples are not the same each time.
+    range inputs have.  Raises ConfigError where the user's code fails, DataError where its samples
+    are not the same each time.
     """
     made = load_target("data.target", config.target)
     if not (isinstance(made, type) and all(hasattr(made, hook) for hook in HOOKS)):
@@ -45,7 +45,7 @@ def load(config: DataModule, names: tuple[str, ...] = (), ranged: bool = False) 
     return from_arrays(first, config, config.target, names, ranged=ranged)
 
 
-def _read(config: DataModule, made: type, run: Callable[[Callable[[], Any]], Any]) -> Arrays:
+def _read(config: DataModule, made: type, run: Callable[[Callable[[], Any]], Any]) -> NamedArrays:
     """Return the arrays of a module that is made anew, each part in the order of what it holds."""
     try:
         module: Any = made(**config.arguments)
@@ -70,7 +70,7 @@ def _has_test(made: type) -> bool:
 
 def _collect(
     run: Callable[[Callable[[], Any]], Any], loader: Callable[[], Any], source: str, part: str
-) -> Arrays:  # fmt: skip
+) -> NamedArrays:  # fmt: skip
     inputs, labels = [], []
     for batch in run(lambda: _batches(loader(), source, loader.__name__)):
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
@@ -99,7 +99,7 @@ def _batches(loader: Any, source: str, name: str) -> list[Any]:
     return kept
 
 
-def _check_same(source: str, first: Arrays, again: Arrays, part: str) -> None:
+def _check_same(source: str, first: NamedArrays, again: NamedArrays, part: str) -> None:
     loader = "test_dataloader" if part else "train_dataloader"
     one, other = (row_digests(a[f"x{part}"], a[f"y{part}"]) for a in (first, again))
     if np.array_equal(one, other):

@@ -144,10 +144,10 @@ def check_range(inputs: Floats32, task: Task, source: str, name: str = "x") -> N
         slack = SLACK["vector"] * np.maximum(spread, high - low)
     outside = (inputs < lowest - slack) | (inputs > highest + slack)
     if outside.any():
-        place_ = np.unravel_index(int(outside.argmax()), outside.shape)
-        value = float(inputs[place_])
+        first = np.unravel_index(int(outside.argmax()), outside.shape)
+        value = float(inputs[first])
         raise DataError(
-            f"{source}: {name} holds {value:.6g} in row {place_[0]}, far outside of the task's "
+            f"{source}: {name} holds {value:.6g} in row {first[0]}, far outside of the task's "
             f"range [{low:g}, {high:g}]; bring inputs into it, or set low and high to what they "
             "hold, alike at every site"
         )

@@ -72,7 +72,8 @@ OPTIONS: dict[str, type] = {
 
 # The layout of inputs that an encoder needs, and the encoder that fits a layout.
 LAYOUTS = {"seeded_conv": "image", "seeded_conv1d": "series"}
-FITTING = {"series": "seeded_conv1d", "tokens": "module"}  # else seeded_fourier
+FITTING = {"image": "seeded_conv", "series": "seeded_conv1d", "vector": "seeded_fourier",
+           "tokens": "module"}  # fmt: skip
 
 
 def check_layout(config: Any, layout: str) -> None:
@@ -84,5 +85,5 @@ def check_layout(config: Any, layout: str) -> None:
         spoken = {"image": "images"}.get(needed, needed)
         raise ConfigError(
             f"encoder.name={config.name}: needs {spoken}, the task has layout {layout}; "
-            f"use encoder={FITTING.get(layout, 'seeded_fourier')}"
+            f"use encoder={FITTING[layout]}"
         )

@@ -13,6 +13,7 @@ from qsynth.peers.config import check_peers
 from qsynth.schema import option, setting
 from qsynth.synthesis.config import check_rules
 
+MOST_SEED = 2**31 - 1  # of a run, and of a node that a script makes
 CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
+from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.node.memory import release_now_and_then
 from qsynth.node.outcome import Outcome
 from qsynth.node.study import Study
@@ -109,7 +111,7 @@ class Participant:
         told: Outcome | None = self._outcome
         if self.study.follows_network:
             # An untrained network has nothing to say.
-            lost = period > 0 and self.study.lost(network)
+            lost = period > 0 and self._is_lost(network)
             told = self.study.distil(network) if period > 0 and not lost else None
         told = None if self.silent else told
         if told is not None and not self.permits(told):
@@ -140,6 +142,10 @@ class Participant:
         teaching = self.study.teaching(self.synthesis, self.packets, period, network)
         release_now_and_then()
         return teaching
+
+    def _is_lost(self, network: nn.Module) -> bool:
+        inputs = torch.from_numpy(self.study.samples.validation_x)
+        return is_lost(network, network_outputs(network, inputs))
 
     def alike(self, other: Fingerprint) -> float:
         """Return how alike an author is, as a share of how alike the same data would look."""

@@ -19,12 +19,13 @@ from qsynth.data.samples import (
 from qsynth.dht.config import OPTIONS as DHT
 from qsynth.distill.config import OPTIONS as DISTILL
 from qsynth.distill.config import ReferenceLogits
+from qsynth.encoder.config import FITTING, check_layout
 from qsynth.encoder.config import OPTIONS as ENCODER
 from qsynth.errors import ConfigError, DataError, choice_rule, nearest_spelling
 from qsynth.mesh.address import check_live
 from qsynth.mesh.config import OPTIONS as MESH
 from qsynth.mesh.config import Tcp
-from qsynth.node.config import Trainer, check_node, without_inputs
+from qsynth.node.config import MOST_SEED, Trainer, check_node, without_inputs
 from qsynth.node.consent import ASK, AUTO, NEVER
 from qsynth.node.outcome import MIN_TRAINING, Rules, Samples
 from qsynth.node.target_study import check_rules_of_targets
@@ -37,12 +38,10 @@ from qsynth.trust.config import OPTIONS as TRUST
 from qsynth.types import Floats32, Task
 
 BEST, LAST = "best", "last"
-MOST_SEED = 2**31 - 1
 GROUPS: dict[str, dict[str, type]] = {
     "encoder": ENCODER, "distill": DISTILL, "similarity": SIMILARITY, "synthesis": SYNTHESIS,
     "peers": PEERS, "trust": TRUST, "dht": DHT, "mesh": MESH,
 }  # fmt: skip
-FITTING = {"image": "seeded_conv", "series": "seeded_conv1d"}  # encoders; else seeded_fourier
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,7 @@ def checked_script(
         raise ConfigError(f"task={type(task).__name__}: must be a qsynth.Task")
     made = {name: _option(name, options[name], task) for name in GROUPS}
     mesh = _mesh(made["mesh"], join, listen)
+    check_layout(made["encoder"], task.layout)
     check_live(mesh)
     check_live_peers(made["peers"])
     distill, synthesis = made["distill"], made["synthesis"]
@@ -109,7 +109,7 @@ def _option(group: str, given: Any, task: Task) -> Any:
     known = GROUPS[group]
     if given is None:
         name = {
-            "encoder": FITTING.get(task.layout, "seeded_fourier"), "mesh": "tcp",
+            "encoder": FITTING[task.layout], "mesh": "tcp",
             "synthesis": "analytic_head" if task.classified else "ridge", "peers": "semantic",
         }.get(group, next(iter(known)))  # fmt: skip
         return known[name]()

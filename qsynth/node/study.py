@@ -342,11 +342,6 @@ class Study:
         lost: Floats = -logs[rows, self.samples.validation_y]
         return lost
 
-    def lost(self, network: nn.Module) -> bool:
-        """Return whether the network's training has diverged."""
-        inputs = torch.from_numpy(self.samples.validation_x)
-        return is_lost(network, network_outputs(network, inputs))
-
     def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
         """Return the network's accuracy on validation samples; None where it is lost."""
         samples = self.samples

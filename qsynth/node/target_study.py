@@ -141,11 +141,6 @@ class TargetStudy:
         lost: Floats = np.square(answers - targets).mean(axis=1)
         return lost
 
-    def lost(self, network: nn.Module) -> bool:
-        """Return whether the network's training has diverged."""
-        inputs = torch.from_numpy(self.samples.validation_x)
-        return is_lost(network, network_outputs(network, inputs))
-
     def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
         """Return the network's share of right labels, or of variance explained; None if lost."""
         targets = self.samples.validation_y

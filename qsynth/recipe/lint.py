@@ -96,8 +96,6 @@ def lint_text(
         raise RecipeError(f"{source}: a recipe must be a mapping")
     _check_nodes(source, node)
     values = read_yaml(text)
-    if _depth(values) > MOST_DEEP:
-        raise RecipeError(f"{source}: nested more than {MOST_DEEP} deep")
     allowed = trusted | installed_targets()
     for where, key, value in _walk(values, ""):
         _check_key(source, where, key, value, allowed)
@@ -197,16 +195,6 @@ def lint_overrides(
         for where, name, inner in _walk(nested, ""):
             _check_key(source, where, name, inner, allowed)
     return list(overrides)
-
-
-def _depth(values: Any) -> int:
-    """Return how deep values are nested; at most one more than is allowed is looked at."""
-    level, deep = [values], 0
-    while level and deep <= MOST_DEEP:
-        level = [inner for value in level if isinstance(value, (dict, list))
-                 for inner in (value.values() if isinstance(value, dict) else value)]  # fmt: skip
-        deep += 1
-    return deep
 
 
 def needed_trust(text: str) -> list[str]:

@@ -114,11 +114,10 @@ def _run(plan: Plan, arm: str, features: Features | None) -> dict[str, Any]:
     finally:
         _shared.clear()
     settings: dict[str, dict[str, Any]] = {}
+    parts: dict[str, str] = {}
     for node, (scores, *_) in zip(plan.nodes, results, strict=True):
         for label, score in scores.items():
             settings.setdefault(label, {})[node.name] = score.figures()
-    parts = {}
-    for node, (scores, *_) in zip(plan.nodes, results, strict=True):
         as_configured = next(iter(scores.values()), None)
         if as_configured is not None and as_configured.parts is not None:
             parts[node.name] = packed(as_configured.parts)

@@ -44,7 +44,8 @@ def certify(plan: Plan, recipe_sha256: str) -> list[dict[str, Any]]:
     if not any(len(node.final.share.audit) for node in plan.nodes):
         raise ConfigError("partition.audit_share=0.0: a certificate needs samples that served "
                           "nothing else; set partition.audit_share=.25")  # fmt: skip
-    done = [node for node in plan.nodes if (plan.node_folder(node) / "predictor.pt").exists()]
+    missing = uncertified(plan)
+    done = [node for node in plan.nodes if node.name not in missing]
     if not done:
         raise DataError(f"{plan.folder}: no node has left a predictor")
     for node in done:

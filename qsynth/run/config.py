@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsynth.errors import ConfigError
+from qsynth.node.config import MOST_SEED
 from qsynth.schema import option, setting, unknown
 
 BASELINES = ("local", "alone", "linear")
@@ -117,7 +118,7 @@ class RunConfig:
 
     name: str = setting("run", "part of the run folder's name")
     recipe: str | None = setting(None, "the recipe that was composed")
-    seed: int = setting(0, "of data, models and simulated identities", low=0, high=2**31 - 1)
+    seed: int = setting(0, "of data, models and simulated identities", low=0, high=MOST_SEED)
     folder: str = setting("runs", "where run folders are made")
     baselines: tuple[str, ...] = setting([*BASELINES], "arms to compare with; [] for none")
     publish: str = setting(

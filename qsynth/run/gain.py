@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from qsynth.run.metrics import right_answers
-from qsynth.types import LABELS, VALUES, Floats, Floats32, Ints
+from qsynth.run.target_metrics import known_answers
+from qsynth.types import VALUES, Floats, Floats32, Ints
 
 Z = 1.959963984540054  # of a 95 % interval
 FEW = 400  # test samples below which a node's figure is shown with its interval
@@ -33,11 +34,9 @@ def class_parts(scores: Floats, labels: Ints, weights: Floats) -> Floats32:
 def target_parts(kind: str, answers: Floats, targets: Floats32) -> Floats32:
     """Return (n,) what each test sample adds to balanced accuracy, or to the variance explained.
 
-    answers: (n, K) probabilities of labels, or values.  Answers that are no numbers count as
-    `target_measures` counts them.
+    answers: (n, K) probabilities of labels, or values.
     """
-    known = np.isfinite(answers)
-    answers = np.where(known, answers, 0.5 if kind == LABELS else 0.0)
+    answers, known = known_answers(kind, answers)
     parts = []
     for k, column in enumerate(targets.T.astype(np.float64)):
         if kind == VALUES:

@@ -14,6 +14,15 @@ from qsynth.types import LABELS, Floats, Floats32
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
+def known_answers(kind: str, answers: Floats) -> tuple[Floats, Flags]:
+    """Return (n, K) answers, with a neutral one where there is no number, and where there is one.
+
+    Such an answer counts as a wrong label, or as the task's target location.
+    """
+    known = np.isfinite(answers)
+    return np.where(known, answers, 0.5 if kind == LABELS else 0.0), known
+
+
 def target_measures(kind: str, answers: Floats, targets: Floats32) -> dict[str, float]:
     """Return `own`, `balanced`, `auroc` and `ece` of (n, K) answers, means over the targets.
 
@@ -22,10 +31,8 @@ def target_measures(kind: str, answers: Floats, targets: Floats32) -> dict[str, 
     values: own and balanced are the share of variance explained; auroc is the share of pairs in
     the right order (the concordance index, Harrell 1982); ece is the mean answer's distance from
     the mean target in standard deviations.
-    An answer that is not a number counts as a wrong label, or as the task's target location.
     """
-    known = np.isfinite(answers)
-    answers = np.where(known, answers, 0.5 if kind == LABELS else 0.0)
+    answers, known = known_answers(kind, answers)
     columns = range(targets.shape[1])
     if kind == LABELS:
         told = [k for k in columns if 0.0 < targets[:, k].mean() < 1.0]

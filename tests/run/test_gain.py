@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -27,6 +26,7 @@ from qsynth.run.linear import STRENGTHS, linear_answers
 from qsynth.run.metrics import auroc, balanced_accuracy, calibration_error
 from qsynth.run.target_metrics import target_measures
 from qsynth.run.verdict import gains_line, lost_line, verdict
+from tests.benchmarks.table import WORDS, cancer
 
 
 def test_parts_add_up_to_the_figure(rng) -> None:
@@ -121,19 +121,6 @@ def test_without_baselines_or_nodes_the_sentence_says_so() -> None:
     assert lost_line({}) == ""
     gain = {"over_local": {"own": {"mean": 0.01, "worst": -0.02}}, "over_alone": None}
     assert gains_line({"gain": gain}) == "points over local +1.0 (least -2.0)"
-
-
-def cancer(folder: Path) -> Path:
-    x, y = load_breast_cancer(return_X_y=True)
-    x = StandardScaler().fit_transform(x).astype(np.float32)
-    node = np.random.default_rng(0).integers(0, 4, len(y))
-    np.savez(folder / "cancer.npz", x=x, y=y, node=node)
-    return folder / "cancer.npz"
-
-
-WORDS = ["data=arrays", "partition=natural", "encoder=seeded_fourier", "fleet.mlp.count=4",
-         "fleet.cnn.count=0", "fleet.linear.count=0", "encoder.dimensions=48",
-         "encoder.fit_inputs=300", "placement=simulate", "trainer.max_steps=120"]  # fmt: skip
 
 
 def test_on_a_table_the_first_sentence_says_whether_the_mesh_helped(tmp_path, capsys) -> None:
