@@ -2,9 +2,9 @@
 // Draw a run's report from the data that stands in the page: no library, no network.
 const data = JSON.parse(document.getElementById("data").textContent);
 const nodes = data.nodes, SVG = "http://www.w3.org/2000/svg";
-const none = v => v === null || v === undefined;
-const percent = v => none(v) ? "–" : (100 * v).toFixed(1);
-const signed = v => none(v) ? "–" : (v >= 0 ? "+" : "−") + Math.abs(100 * v).toFixed(1);
+const absent = v => v === null || v === undefined;
+const percent = v => absent(v) ? "–" : (100 * v).toFixed(1);
+const signed = v => absent(v) ? "–" : (v >= 0 ? "+" : "−") + Math.abs(100 * v).toFixed(1);
 let chosen = -1;
 
 function make(kind, attributes, parent, text) {
@@ -71,7 +71,7 @@ const columns = [["node", n => n.name], ["architecture", n => n.architecture], [
   ["network", n => n.network], ["group", n => n.group_accuracy], ["learns from", n => n.learns], ["teaches", n => n.teaches], ["KiB sent", n => n.bytes / 1024]];
 const GAIN = 6, SAMPLES = 7;
 // A gain is not told from zero where its interval holds it; without one nothing says so.
-const unsure = n => !none(n.gain_low) && n.gain_low <= 0 && n.gain_high >= 0;
+const unsure = n => !absent(n.gain_low) && n.gain_low <= 0 && n.gain_high >= 0;
 const interval = n => n.test_samples !== null && n.test_samples < data.few ? ` (${signed(n.gain_low)} to ${signed(n.gain_high)})` : "";
 let order = GAIN, turn = 1;
 function table() {
@@ -90,8 +90,8 @@ function table() {
     columns.forEach(([name, get], c) => {
       const v = get(nodes[i]);
       if (c < 2) make("td", { class: "left" }, row, v);
-      else if (c === GAIN) make("td", { class: none(v) ? "" : unsure(nodes[i]) ? "unsure" : v >= 0 ? "up" : "down" }, row, none(v) ? "–" : signed(v) + interval(nodes[i]));
-      else if (c === SAMPLES) make("td", {}, row, none(v) ? "–" : v);
+      else if (c === GAIN) make("td", { class: absent(v) ? "" : unsure(nodes[i]) ? "unsure" : v >= 0 ? "up" : "down" }, row, absent(v) ? "–" : signed(v) + interval(nodes[i]));
+      else if (c === SAMPLES) make("td", {}, row, absent(v) ? "–" : v);
       else make("td", {}, row, c < 10 ? percent(v) : c < 12 ? v : v.toFixed(0));
     });
   }
@@ -111,12 +111,12 @@ function graph() {
   }
   const gains = nodes.map(n => n.gain || 0), largest = Math.max(1e-9, ...gains.map(Math.abs));
   nodes.forEach((n, i) => {
-    const sign = none(n.gain) ? "" : unsure(n) ? " unsure" : gains[i] < 0 ? " lost" : "";
+    const sign = absent(n.gain) ? "" : unsure(n) ? " unsure" : gains[i] < 0 ? " lost" : "";
     const told = sign === " lost" ? "lost" : sign ? "not told from zero" : "gained";
     const seat = make("g", { class: "node" + sign, tabindex: 0, role: "button", "aria-label": `${n.name}: learns from ${n.learns}, teaches ${n.teaches}`, "data-node": i }, svg);
     make("circle", { cx: at[i][0], cy: at[i][1], r: (6 + 7 * Math.abs(gains[i]) / largest).toFixed(1), fill: colour(n), stroke: sign === " lost" ? colour(n) : "var(--bg)" }, seat);
     if (nodes.length <= 40) make("text", { x: at[i][0] + 14 * Math.cos(at[i][2]), y: at[i][1] + 14 * Math.sin(at[i][2]) + 4, "text-anchor": Math.cos(at[i][2]) < 0 ? "end" : "start" }, seat, n.name);
-    make("title", {}, seat, none(n.gain) ? n.name : `${n.name}: ${told}, ${signed(n.gain)} points`);
+    make("title", {}, seat, absent(n.gain) ? n.name : `${n.name}: ${told}, ${signed(n.gain)} points`);
     seat.onclick = () => choose(i); seat.onkeydown = e => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(i); } };
   });
   const legend = document.getElementById("legend");
