@@ -22,6 +22,10 @@ $(VENV)/.dev: $(VENV)/.test
 run: $(VENV)/.run
 	$(BIN)/qsynth run +recipe=digits_mesh
 
+# Workers are processes, one a core: threads of each would wait for one another.
+test test-slow: export OMP_NUM_THREADS := 1
+test test-slow: export OPENBLAS_NUM_THREADS := 1
+
 # The quick loop; it names what it leaves out, which `make test-slow` runs.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

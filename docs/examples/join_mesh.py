@@ -53,7 +53,7 @@ class MyModule(pl.LightningModule):
 
 def fit(mesh: qsynth.JoinMesh, module: MyModule, loader: DataLoader) -> None:
     pl.Trainer(
-        max_steps=1000,
+        max_steps=600,
         callbacks=[mesh],
         accelerator="cpu",
         logger=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -32,12 +33,15 @@ class Encoder(nn.Module):
         self.shape = task.shape
         self.low, self.span = task.low, max(task.high - task.low, 1e-12)
 
-    def finish(self, fit_inputs: Floats32, dimensions: int) -> None:
-        """Fit the projection on seeded inputs (in [0, 1] or standard units) and freeze it."""
+    def finish(self, fit_inputs: Callable[[], Floats32], dimensions: int) -> None:
+        """Fit the projection on seeded inputs (in [0, 1] or standard units) and freeze it.
+
+        fit_inputs: draws them; called only where no projection of this digest is kept.
+        """
 
         def fit() -> tuple[Floats32, Floats32]:
             with torch.no_grad():
-                parts = torch.from_numpy(fit_inputs).split(BATCH)
+                parts = torch.from_numpy(fit_inputs()).split(BATCH)
                 raw = torch.cat([self._raw(part) for part in parts]).numpy()
             return whitened_components(raw, dimensions)
 

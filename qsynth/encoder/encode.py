@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from qsynth.encoder.projection import one_over_f
 from qsynth.encoder.series import SeriesEncoder
 from qsynth.errors import ConfigError
 from qsynth.kernels import rectified_means
-from qsynth.types import Task
+from qsynth.types import Floats32, Task
 
 FILTER_SIZE = 5
 MIN_SIDE = 6  # smaller images leave no room for a filter and a pool
@@ -49,7 +50,7 @@ class ConvEncoder(Encoder):
         self.threshold = config.threshold
         # About 4x4 pooled cells, whatever the size: measured on 14x14, 16x16 and 8x8 images.
         self.pool = max(2, math.ceil(min(height, width) / 4))
-        self.finish(one_over_f(rng, config.fit_images, task.shape), config.dimensions)
+        self.finish(partial(one_over_f, rng, config.fit_images, task.shape), config.dimensions)
 
     def _raw(self, inputs: Tensor) -> Tensor:
         filters: Tensor = self.filters  # type: ignore[assignment]
@@ -90,11 +91,13 @@ class FourierEncoder(Encoder):
         scale = np.broadcast_to(np.asarray(task.scale or 1.0, np.float32), (size,))
         self.register_buffer("location", torch.from_numpy(location.copy()))
         self.register_buffer("scale", torch.from_numpy(scale.copy()))
-        if self.vector:
-            inputs = rng.standard_normal((config.fit_inputs, size)).astype(np.float32)
-        else:
-            inputs = one_over_f(rng, config.fit_inputs, task.shape)
-        self.finish(inputs, config.dimensions)
+
+        def fit_inputs() -> Floats32:
+            if self.vector:
+                return rng.standard_normal((config.fit_inputs, size)).astype(np.float32)
+            return one_over_f(rng, config.fit_inputs, task.shape)
+
+        self.finish(fit_inputs, config.dimensions)
 
     def _standard(self, inputs: Tensor) -> Tensor:
         if not self.vector:

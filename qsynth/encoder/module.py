@@ -42,7 +42,7 @@ class OwnEncoder(Encoder):
         told = [asdict(config), self.digest.hex(), weights.hexdigest(), _code(self.network)]
         self.digest = config_digest(told)
         if config.whiten:
-            self.finish(inputs, config.dimensions)
+            self.finish(lambda: inputs, config.dimensions)
             return
         size = min(config.dimensions, sample.shape[1])
         self.register_buffer("mean", torch.zeros(sample.shape[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,7 +39,7 @@ class SeriesEncoder(Encoder):
         for width in WIDTHS:
             self.register_buffer(f"filters{width}", smooth_filters(rng, count, channels, width))
         self.threshold, self.cells = config.threshold, min(config.cells, length)
-        self.finish(one_over_f(rng, config.fit_inputs, task.shape), config.dimensions)
+        self.finish(partial(one_over_f, rng, config.fit_inputs, task.shape), config.dimensions)
 
     def _raw(self, inputs: Tensor) -> Tensor:
         maps = []

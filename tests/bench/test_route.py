@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from qsynth.dht.config import Rings
 from qsynth.dht.table import shared_bits as bits_of_ids
 from qsynth.kernels import inverse_lengths
 from qsynth.mesh import MemoryNetwork
+from tests.commands import answered
 from tests.node.test_node import Peer
 
 CONFIG = Rings(strategy="rings")
@@ -256,8 +256,7 @@ def test_every_node_has_its_contacts_counted(mesh) -> None:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "qsynth", "bench", "route", *words],
-                          capture_output=True, text=True, timeout=250)  # fmt: skip
+    return answered("bench", "route", *words)
 
 
 def test_the_verb_prints_a_row_a_line() -> None:

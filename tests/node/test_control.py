@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from qsynth.placement.forget import (
     note_used,
     used_authors,
 )
+from tests.commands import answered
 from tests.node.test_node import Peer, mesh, outcome, turn
 from tests.placement.test_one import Host
 
@@ -394,8 +394,7 @@ def test_hosts_ask_withdraw_and_forget(tmp_path, capsys) -> None:
 
     def qsynth(*words: str) -> subprocess.CompletedProcess[str]:
         if words[:2] == ("node", "withdraw"):  # a node of its own, with its signals
-            return subprocess.run([sys.executable, "-m", "qsynth", *words], capture_output=True,
-                                  text=True, timeout=300)  # fmt: skip
+            return answered(*words)
         code = main(list(words))
         said = capsys.readouterr()
         return subprocess.CompletedProcess(words, code, said.out, said.err)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,12 +24,13 @@ from qsynth.placement.contract import Spec
 from qsynth.placement.processes import starts_anew
 from qsynth.placement.task import Task, part_file
 from qsynth.placement.train import why_a_trainer
+from tests.commands import Command
 from tests.placement.test_placement import plan, start, training, wait_for
 
 CROWD = ["placement.nodes_per_process=4", "placement.learner=batched"]
 
 
-def summary_of(run: subprocess.Popen[str]) -> dict:
+def summary_of(run: Command) -> dict:
     out, err = run.communicate(timeout=240)
     assert run.returncode == 0, err
     return json.loads(out.strip().splitlines()[-1])
@@ -55,11 +54,7 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
     nodes = [folder / "nodes" / name for name, pid in pids.items() if pid == victim]
     wait_for(lambda: not any(map(in_use, nodes)))
     words = ["run", "--resume", str(folder), "--json", "--quiet"]
-    again = subprocess.Popen(
-        [sys.executable, "-m", "qsynth", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    summary = summary_of(again)
+    summary = summary_of(Command(*words))
     assert summary["failures"] == []
     assert summary["accuracy"]["own"]["mean"] > 0.85
     for name, pid in pids.items():

@@ -28,6 +28,7 @@ from qsynth.placement.one import check_card
 from qsynth.placement.serving import Card
 from qsynth.placement.watcher import Watcher
 from qsynth.types import Task
+from tests.commands import Command
 from tests.node.test_node import mesh
 
 SMALL = ["+recipe=digits_mesh", "mesh=tcp", "peers=all", "encoder.fit_images=300",
@@ -41,10 +42,9 @@ class Host:
 
     def __init__(self, folder: Path, share: int, *overrides: str) -> None:
         self.home, self.lines = folder / str(share), []
-        command = [sys.executable, "-m", "qsynth", "node", "up", "--home", str(self.home),
-                   "--share", str(share), *SMALL, *overrides]  # fmt: skip
+        words = ["node", "up", "--home", str(self.home), "--share", str(share), *SMALL, *overrides]
         self.log = (folder / f"{share}-{time.monotonic()}.log").open("w+")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        self.process = Command(*words, log=self.log)
 
     def said(self, words: str) -> str:
         """Wait for a line, and return it."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from qsynth.placement.simulate import simulate
 from qsynth.placement.train import fit, make_study, quietly
 from qsynth.recipe.compose import compose
 from qsynth.run.build import build
+from tests.commands import Command, answered
 
 SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
          "trainer.period_steps=10", "baselines=[]", "placement=simulate"]  # fmt: skip
@@ -84,13 +83,10 @@ def test_nodes_learn_from_each_other_in_simulation(tmp_path) -> None:
     assert any(r["used"] for r in results)
 
 
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(folder: Path, *overrides: str) -> Command:
     words = ["+recipe=digits_mesh", "baselines=[]", f"folder={folder}", "mesh.rpc_timeout_s=0.5",
              "mesh.linger_s=20", *SMALL[:3], "trainer.curve_points=1", *overrides]  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-m", "qsynth", "run", *words, "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return Command("run", *words, "--json")
 
 
 def wait_for(condition, seconds: float = 300.0):
@@ -153,7 +149,7 @@ def test_who_has_trained_before_others_have_published_still_learns_from_them(
 @pytest.mark.slow
 def test_a_killed_node_is_named_and_the_others_go_on(tmp_path) -> None:
     victim = "linear-1"
-    run = start(tmp_path, "trainer.max_steps=1200")
+    run = start(tmp_path, "trainer.max_steps=700")
     pids = wait_for(lambda: training(tmp_path, 8))
     os.kill(pids[victim], signal.SIGKILL)
     out, err = run.communicate(timeout=240)
@@ -168,7 +164,7 @@ def test_a_killed_node_is_named_and_the_others_go_on(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_nodes_outlive_the_runner_and_the_report_is_made_from_the_folder(tmp_path) -> None:
-    run = start(tmp_path, "trainer.max_steps=1200")
+    run = start(tmp_path, "trainer.max_steps=700")
     wait_for(lambda: training(tmp_path, 8))
     run.kill()
     run.communicate(timeout=240)
@@ -178,10 +174,7 @@ def test_nodes_outlive_the_runner_and_the_report_is_made_from_the_folder(tmp_pat
     # The nodes linger until all have finished: their last word is the end of their processes.
     pids = [json.loads(p.read_text())["pid"] for p in folder.glob("nodes/*/pid.json")]
     wait_for(lambda: not any(Path(f"/proc/{pid}/task").exists() and alive(pid) for pid in pids))
-    done = subprocess.run(
-        [sys.executable, "-m", "qsynth", "report", str(folder), "--json"],
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    done = answered("report", str(folder), "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.strip().splitlines()[-1])
     assert summary["failures"] == []

@@ -6,8 +6,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from qsynth.placement.loader import ResumableLoader
 from qsynth.placement.simulate import simulate
 from qsynth.placement.snapshot import Snapshots
 from qsynth.placement.train import quietly
+from tests.commands import answered
 from tests.placement.test_placement import SMALL, digests, plan, start, training, wait_for, weights
 
 STEPS = 14
@@ -203,7 +202,7 @@ def test_a_run_that_has_ended_is_reported_again(tmp_path: Path, capsys) -> None:
 
 @pytest.mark.slow
 def test_processes_that_were_killed_go_on_as_who_they_were(tmp_path: Path) -> None:
-    run = start(tmp_path, "trainer.max_steps=1000", "trainer.checkpoint_s=1")
+    run = start(tmp_path, "trainer.max_steps=700", "trainer.checkpoint_s=1")
     pids = wait_for(lambda: training(tmp_path, 8))
     (folder,) = tmp_path.iterdir()
     wait_for(lambda: len(list(folder.glob("nodes/*/fit.ckpt"))) == 8)
@@ -214,9 +213,7 @@ def test_processes_that_were_killed_go_on_as_who_they_were(tmp_path: Path) -> No
     time.sleep(0.5)
     # Not in this process: other tests may have opened a socket in it, and it must fork.
     words = ["run", "--resume", str(folder), "--json", "--quiet"]
-    again = subprocess.run(
-        [sys.executable, "-m", "qsynth", *words], capture_output=True, text=True, timeout=240
-    )
+    again = answered(*words)
     assert again.returncode == 0, again.stderr
     summary = json.loads(again.stdout.strip().splitlines()[-1])
     assert summary["failures"] == []

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from qsynth.cli.main import main
+from tests.commands import answered
 
 MODULE = '''
 import pytorch_lightning as pl
@@ -82,22 +83,16 @@ def test_an_installed_package_brings_options_and_recipes(tmp_path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--target", str(site), str(wheel(tmp_path))]
     subprocess.run(command, check=True, timeout=300)
-    environment = os.environ | {"PYTHONPATH": str(site)}
-
-    def qsynth(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "qsynth", *words], capture_output=True,
-                              text=True, timeout=200, cwd=tmp_path, env=environment)  # fmt: skip
-
+    environment = {"PYTHONPATH": str(site)}
+    qsynth = partial(answered, folder=tmp_path, environment=environment)
     assert "tiny_mesh" in qsynth("recipe", "list").stdout
-    both = "from qsynth.cli.main import main; main(['config', 'model=tinynet']);"
-    both += "raise SystemExit(main(['config', 'model=tinynt']))"
-    shown = subprocess.run([sys.executable, "-c", both], capture_output=True, text=True,
-                           timeout=200, cwd=tmp_path, env=environment)  # fmt: skip
+    shown = qsynth("config", "model=tinynet")
     assert yaml.safe_load(shown.stdout)["model"]["target"] == "tinynet.TinyNet"
-    assert shown.returncode == 2
-    assert "did you mean tinynet" in shown.stderr
-    done = qsynth("run", "+recipe=tiny_mesh", "placement=simulate", "baselines=[]", "--json",
-                  "--quiet")  # fmt: skip
+    refused = qsynth("config", "model=tinynt")
+    assert refused.returncode == 2
+    assert "did you mean tinynet" in refused.stderr
+    words = ["+recipe=tiny_mesh", "placement=simulate", "baselines=[]", "--json", "--quiet"]
+    done = qsynth("run", *words)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["nodes"] == 3
     # Whoever has not installed it must say that the code is trusted.

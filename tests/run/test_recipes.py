@@ -39,6 +39,8 @@ def small(name: str) -> list[str]:
     if name.endswith("native"):  # full-size images: half of the nodes, a part of their samples
         words += [f"fleet.{group}.count=2" for group in config.fleet]
         words.append("partition.samples_per_node=200")
+    if name == "scaling_law":
+        words.append("fleet.mlp.count=16")  # the first point of its curve
     if config.partition.unlabelled_per_node:
         words.append("partition.unlabelled_per_node=20")
     return words

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from qsynth.recipe.compose import compose
 from qsynth.run.build import build
 from qsynth.run.evaluate import Score, _accuracy, summarise
 from qsynth.run.events import pairs, routing
+from tests.commands import Command
 
 SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
          "trainer.max_steps=40", "trainer.period_steps=10", "placement=simulate"]  # fmt: skip
@@ -350,8 +349,7 @@ def test_a_report_goes_by_what_is_whole(run, tmp_path, capsys, name, text, code)
 def test_workers_of_a_comparison_end_with_it(tmp_path) -> None:
     words = ["compare", "+recipe=digits_mesh", "arms=[local,semantic]", "seeds=[0,1]", *SMALL[:3],
              "trainer.max_steps=100000", f"folder={tmp_path}", "placement=simulate"]  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "qsynth", *words],
-                               stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # fmt: skip
+    process = Command(*words)
     children: set[int] = set()
     try:
         deadline = time.monotonic() + 60.0
