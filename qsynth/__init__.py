@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RunError,
         ShapeError,
         StateError,
+        UntrustedError,
     )
     from qsynth.mesh.config import Tcp
     from qsynth.node.export import load_predictor
@@ -56,7 +57,7 @@ _HOMES = {
     "distill.config": ("Analytic", "ClassLogits", "Mosaic", "ReferenceLogits"),
     "encoder.config": ("ModuleEncoder", "SeededConv", "SeededConv1d", "SeededFourier"),
     "errors": ("ConfigError", "DataError", "MeshError", "PacketError", "QsynthError",
-               "RecipeError", "RunError", "ShapeError", "StateError"),
+               "RecipeError", "RunError", "ShapeError", "StateError", "UntrustedError"),
     "mesh.config": ("Tcp",),
     "node.export": ("load_predictor",),
     "node.host": ("MeshHost",),
@@ -78,7 +79,8 @@ __all__ = [
     "Predictor", "QsynthError", "RandomPeers", "RecipeError", "Record", "ReferenceKd",
     "ReferenceLogits", "Replay", "ReplayLesson", "Ridge", "Rings", "RunError", "SeededConv",
     "SeededConv1d", "SeededFourier", "Semantic", "ShapeError", "SketchMean", "StateError", "Sums",
-    "TargetLesson", "Task", "Tcp", "Teach", "__version__", "load_predictor", "record_key",
+    "TargetLesson", "Task", "Tcp", "Teach", "UntrustedError", "__version__", "load_predictor",
+    "record_key",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ QsynthError
 |- ConfigError     a user's key, value or option is wrong: one line, exit code 2
 |- DataError       files are missing or malformed: one line, exit code 2
 |- RecipeError     a recipe is refused by the lint: one line, exit code 3
+|- UntrustedError  a file names or holds code that its reader has not trusted: exit code 3
 |- ShapeError      arrays do not fit together
 |- PacketError     bytes from a peer are no acceptable packet (carries a reason to count by)
 |- MeshError       the transport cannot do what was asked: one line, exit code 4
@@ -37,6 +38,12 @@ class DataError(QsynthError):
 
 class RecipeError(QsynthError):
     """Say why a recipe is refused before it is composed."""
+
+    exit_code = 3
+
+
+class UntrustedError(QsynthError):
+    """Say which file names or holds code, and how its reader can trust it."""
 
     exit_code = 3
 

@@ -10,6 +10,8 @@ import functools
 import importlib
 import math
 import numbers
+import os
+import sys
 import traceback
 import types
 import typing
@@ -163,9 +165,12 @@ def changes(config: Any) -> Any:
 def load_target(key: str, target: str, what: str = "package.Class") -> Any:
     """Return what a dotted name stands for.  Raises ConfigError, one line.
 
-    key: dotted key of the config that holds it.  what: the kind of name that is asked for.
+    key: dotted key of the config that holds it.  what: the kind of name that is asked for.  Only
+    here modules are looked for in the current folder too, after all other places.
     """
     module, _, name = target.rpartition(".")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # the user's own code may raise anything

@@ -31,7 +31,6 @@ def main(words: list[str]) -> int:
     for name in arms:
         check_arm(composed.config, name)
     # Only now: a mistake above is answered before torch is imported.
-    sys.path.insert(0, "")
     from qsynth.run.compare import compare, write_rows
     from qsynth.run.execute import check_folder, new_folder
     from qsynth.run.plot import plot_rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -154,7 +153,6 @@ def _planned(given: _Given) -> tuple[Plan, NodePlan]:
 def _certificate(words: list[str]) -> int:
     """Tell and write what the node in --home has gained, on its audit samples."""
     given = _given(words)
-    sys.path.insert(0, "")
     from qsynth.placement.serving import Card
     from qsynth.recipe.pinned import sha256
     from qsynth.run.certificate import certify, told
@@ -176,7 +174,6 @@ def _certificate(words: list[str]) -> int:
 
 def _up(words: list[str]) -> int:
     given = _given(words)
-    sys.path.insert(0, "")
     from qsynth.placement.serving import Card, Serving
 
     card = Card.load(given.home, given.made_from)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +40,6 @@ def _show(words: list[str]) -> int:
         made = _pending(_home(options, "show"))
     else:
         composed = compose(options.overrides, options.trusted)
-        sys.path.insert(0, "")
         from qsynth.node.consent import described
         from qsynth.placement.config import Simulate
         from qsynth.placement.train import make_study, single_threaded
@@ -112,7 +110,6 @@ def _audit(words: list[str]) -> int:
     """Attack the packets of a recipe's nodes; print how much they give away."""
     options = parse(words)
     composed = compose(options.overrides, options.trusted)
-    sys.path.insert(0, "")
     from qsynth.placement.config import Simulate
     from qsynth.placement.train import single_threaded
     from qsynth.run.audit import audit

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 from qsynth.cli.options import parse
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 from qsynth.placement.task import TAKEN
-from qsynth.run.folder import read_config
+from qsynth.recipe.received import MINE, read_own
 
 
 def main(words: list[str]) -> int:
@@ -20,12 +19,11 @@ def main(words: list[str]) -> int:
     75 (of sysexits.h: try again) where other processes have them.
     """
     parent = os.getppid()
-    options = parse(words, ("--within",), ("--mortal",))
+    options = parse(words, ("--within",), ("--mortal", MINE))
     if len(options.overrides) < 2:
         raise ConfigError("part: needs the folder of a run and names of its nodes")
     folder, names = Path(options.overrides[0]).expanduser().absolute(), options.overrides[1:]
-    config = validate(read_config(folder))
-    sys.path.insert(0, "")
+    config = validate(read_own(folder, MINE in options.own))
     from qsynth.placement.train import die_with_parent
     from qsynth.run.part import hold, within
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ def main(words: list[str]) -> int:
 
     made = forecast(composed.config)
     if "--measure" in options.own:
-        sys.path.insert(0, "")
         from qsynth.run.build import build
         from qsynth.run.measured import measured
 

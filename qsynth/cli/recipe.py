@@ -6,7 +6,6 @@ Standard library only where nothing is composed: lists must start at once.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,6 @@ def _lock(options: Options) -> int:
     from qsynth.recipe.compose import compose
 
     composed = compose(options.overrides, options.trusted)
-    sys.path.insert(0, "")
     from qsynth.run.build import build
     from qsynth.run.lock import make_lock
 

@@ -14,6 +14,7 @@ from qsynth.cli.options import parse
 from qsynth.cli.show import print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
+from qsynth.recipe.received import MINE, read_received
 
 ROWS = ("nodes", "own", "worst node", "over alone", "network", "KiB a node", "requests a lookup",
         "packets admitted", "packets refused", "pairs useful", "failed")  # fmt: skip
@@ -21,22 +22,21 @@ ROWS = ("nodes", "own", "worst node", "over alone", "network", "KiB a node", "re
 
 def main(words: list[str]) -> int:
     """Evaluate the predictors of run folders; print and write their summaries and figures."""
-    options = parse(words, flags=("--certificate",))
+    options = parse(words, flags=("--certificate", MINE))
     if not options.overrides:
         raise ConfigError("report: needs a run folder, e.g. qsynth report runs/NAME")
-    sys.path.insert(0, "")  # a module of the user's own may lie in this folder
     from qsynth.run.execute import report
-    from qsynth.run.folder import read_config
     from qsynth.run.plot import plot_figures
 
     summaries: dict[str, dict[str, Any]] = {}
     for word in options.overrides:
         folder = Path(word).expanduser().absolute()
-        summary = report(validate(read_config(folder)), folder)
+        values = read_received(folder, MINE in options.own, options.trusted)
+        summary = report(validate(values), folder)
         plot_figures(folder)
         summaries[str(folder)] = summary
         if "--certificate" in options.own:
-            _certify(folder, options.quiet)
+            _certify(folder, values, options.quiet)
     if options.json:
         one = len(summaries) == 1
         print(json.dumps(next(iter(summaries.values())) if one else summaries))
@@ -48,15 +48,14 @@ def main(words: list[str]) -> int:
     return 0 if all(summary["accuracy"] for summary in summaries.values()) else 1
 
 
-def _certify(folder: Path, quiet: bool) -> None:
+def _certify(folder: Path, values: dict[str, Any], quiet: bool) -> None:
     """Write and tell what each node of a run gained on its audit samples."""
     from qsynth.recipe.locked import read_locked
     from qsynth.run.build import build
     from qsynth.run.certificate import certify, told, uncertified
-    from qsynth.run.folder import read_config
 
     recipe = str(read_locked(folder).lock["recipe_sha256"])
-    plan = build(validate(read_config(folder)), folder)
+    plan = build(validate(values), folder)
     if missing := uncertified(plan):
         print(f"no certificate of {', '.join(missing)}: no predictor is there", file=sys.stderr)
     for made in certify(plan, recipe):

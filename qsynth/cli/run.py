@@ -15,19 +15,22 @@ from qsynth.cli.show import Display, print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
+from qsynth.recipe.received import MINE, read_own
 from qsynth.run.forecast import check_early
 
 
 def main(words: list[str]) -> int:
     """Run a fleet; return 0 if at least one node has finished and none has failed to be named."""
     many = {"-m", "--multirun"} & set(words)
-    options = parse([w for w in words if w not in many], ("--resume", "--locked"))
+    options = parse([w for w in words if w not in many], ("--resume", "--locked"), (MINE,))
     if many:
         if options.own:
             raise ConfigError(f"run -m {next(iter(options.own))}: a sweep begins runs anew")
         from qsynth.cli.sweep import sweep
 
         return sweep(options)
+    if MINE in options.own and "--resume" not in options.own:
+        raise ConfigError(f"run {MINE}: is for --resume RUN")
     if "--resume" in options.own:
         return _resume(options)
     if "--locked" in options.own:
@@ -35,7 +38,6 @@ def main(words: list[str]) -> int:
     composed = compose(options.overrides, options.trusted)
     data = check_early(composed.config)
     # Only now: a mistake above is answered before torch is imported.
-    sys.path.insert(0, "")
     from qsynth.run.execute import execute
 
     display = Display(options.quiet)
@@ -69,7 +71,6 @@ def _again(options: Options) -> int:
     for word in options.overrides:
         if word.lstrip("+").split("=")[0] != "folder":
             raise ConfigError(f"run --locked {word}: takes folder=... alone; a lock names the rest")
-    sys.path.insert(0, "")
     from qsynth.recipe.lint import lint_overrides
     from qsynth.recipe.locked import read_locked
     from qsynth.run.execute import execute
@@ -105,11 +106,9 @@ def _resume(options: Options) -> int:
             f"run --resume {options.overrides[0]}: takes no overrides; a run goes on as it began"
         )
     folder = Path(options.own["--resume"]).expanduser().absolute()
-    sys.path.insert(0, "")
     from qsynth.run.execute import resume
-    from qsynth.run.folder import read_config
 
-    values = read_config(folder)
+    values = read_own(folder, MINE in options.own)
     config = validate(values)
     display = Display(options.quiet)
     with display, _hinted(display):

@@ -35,7 +35,7 @@ def sweep(options: Options) -> int:
         told = [word for word in words if word not in options.overrides]
         if not options.quiet:
             print(f"qsynth: run {number} of {len(combinations)}: {' '.join(told)}", file=sys.stderr)
-        command = [sys.executable, "-m", "qsynth", "run", *words, *trust, "--json"]
+        command = [sys.executable, "-P", "-m", "qsynth", "run", *words, *trust, "--json"]
         command += ["--quiet"] if options.quiet else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         lines = done.stdout.strip().splitlines()

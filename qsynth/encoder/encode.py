@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qsynth.encoder.base import Encoder
@@ -127,12 +127,17 @@ def seeded_filters(rng: np.random.Generator, count: int, channels: int) -> Tenso
     return unit
 
 
-def make_encoder(config: Any, task: Task) -> Encoder:
-    """Return the encoder of a task.  Raises ConfigError where the layout does not fit."""
+def make_encoder(config: Any, task: Task, network: nn.Module | None = None) -> Encoder:
+    """Return the encoder of a task.  Raises ConfigError where the layout does not fit.
+
+    network: that of `encoder=module`, in place of what its target would make.
+    """
     kinds: dict[type, Any] = {
         SeededConv: ConvEncoder, SeededConv1d: SeriesEncoder, SeededFourier: FourierEncoder,
-        ModuleEncoder: OwnEncoder,
+        ModuleEncoder: partial(OwnEncoder, network=network),
     }  # fmt: skip
     check_layout(config, task.layout)
+    if network is not None and not isinstance(config, ModuleEncoder):
+        raise ConfigError(f"encoder.name={config.name}: takes no network; encoder=module does")
     encoder: Encoder = kinds[type(config)](config, task)
     return encoder

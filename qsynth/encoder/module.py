@@ -29,9 +29,9 @@ class OwnEncoder(Encoder):
     Source: analytic federated learning rests on such encoders (AFL, Fed3R, FedCGS).
     """
 
-    def __init__(self, config: ModuleEncoder, task: Task) -> None:
+    def __init__(self, config: ModuleEncoder, task: Task, network: nn.Module | None = None) -> None:
         super().__init__(config, task)
-        self.network = _load(config)
+        self.network = _load(config) if network is None else network
         self.network.eval().requires_grad_(False)
         rng = np.random.default_rng([config.seed, 17])
         inputs = _fit_inputs(rng, config.fit_inputs, task)

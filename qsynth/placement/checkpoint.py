@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from qsynth.errors import QsynthError, StateError
+from qsynth.errors import QsynthError, StateError, UntrustedError
+from qsynth.identity.seal import seal, sealed
 
 NEVER = threading.Event()  # is never set
 
@@ -22,16 +25,39 @@ class StoppedError(QsynthError):
 
 
 def put_in_place(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside itself, and put it in place at once.  Raises StateError."""
+    """Write a file beside itself, seal it, and put it in place at once.  Raises StateError."""
     part = path.with_name(path.name + ".part")
     try:
         write(part)
         handle = os.open(part, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
+        seal(path, part)
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
         raise StateError(f"{path}: cannot be written ({error})") from None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds, on the CPU.
+
+    What this user has written here may hold any object, as a Trainer's checkpoints do; of others
+    plain values and arrays are read alone.  Raises UntrustedError where there is more in it, and
+    whatever torch raises where it is none.
+    """
+    own = sealed(path)
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=not own)
+    except pickle.UnpicklingError as error:
+        if own or not zipfile.is_zipfile(path):
+            raise
+        said = " ".join(str(error).split())
+        named = said.partition("Unsupported global: GLOBAL ")[2].partition(" ")[0]
+        raise UntrustedError(
+            f"{path}: holds code ({named or 'a pickle of objects'}) and has no seal of yours; "
+            "move it away to train anew"
+        ) from None
+    return saved
 
 
 def no_checkpoint(path: Path, error: Exception) -> StateError:
@@ -62,8 +88,9 @@ class Checkpoints(pl.Callback):
         if not self.path.exists():
             return None
         try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=False)
-            network.load_state_dict(saved["state_dict"])
+            network.load_state_dict(load_checkpoint(self.path)["state_dict"])
+        except UntrustedError:
+            raise
         except Exception as error:  # unpickling may raise anything
             raise no_checkpoint(self.path, error) from None
         return self.path

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 
+from qsynth.encoder.config import ModuleEncoder
 from qsynth.errors import StateError
 from qsynth.model import make_network
 from qsynth.model.config import Module
@@ -41,7 +42,9 @@ def write_predictor(
 def read_predictor(plan: Plan, node: NodePlan, path: Path | None = None) -> Predictor:
     """Return what a node has left, or another predictor of it.  Raises DataError."""
     own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
-    return load_predictor(path or plan.node_folder(node) / "predictor.pt", own)
+    # What the run's config names is trusted by now; what a file in its folder names is not.
+    trust = [config.target] if isinstance(config := plan.encoder_config, ModuleEncoder) else []
+    return load_predictor(path or plan.node_folder(node) / "predictor.pt", own, trust=trust)
 
 
 def write_result(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsynth.errors import ConfigError, StateError
+from qsynth.identity.seal import seal, sealed
 from qsynth.node.state import FORGOTTEN, HELD, KEPT, Entry, State
 from qsynth.types import NodeId
 
@@ -93,6 +94,8 @@ def _take_back(home: Path) -> bool:
     if (home / BEFORE).exists():
         part = home / f"{CHECKPOINT}.part"
         shutil.copyfile(home / BEFORE, part)
+        if sealed(home / BEFORE):
+            seal(home / CHECKPOINT, part)
         part.replace(home / CHECKPOINT)
         return True
     if (home / SCRATCH).exists():

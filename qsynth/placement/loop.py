@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from qsynth.errors import StateError
 from qsynth.model.classifier import Classifier
+from qsynth.placement.checkpoint import load_checkpoint
 from qsynth.placement.loader import ResumableLoader
 
 Hook = Callable[..., Any]
@@ -116,7 +117,7 @@ class Loop:
         assert self._network is not None
         assert self._optimizer is not None
         assert self._loader is not None
-        saved = torch.load(path, map_location="cpu", weights_only=False)
+        saved = load_checkpoint(path)
         try:
             self._network.load_state_dict(saved["state_dict"])
             self._optimizer.load_state_dict(saved["optimizer_states"][0])
@@ -138,8 +139,7 @@ class Loop:
 
 def of_a_loop(path: Path) -> bool:
     """Return whether a checkpoint was written by a loop: no Trainer can go on from it."""
-    saved = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
-    return "loader" in saved
+    return "loader" in load_checkpoint(path)
 
 
 def _loader_of(saved: dict[str, Any]) -> dict[str, Any] | None:

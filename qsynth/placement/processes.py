@@ -128,8 +128,17 @@ class ProcessesPlacement:
 
     def _spawn(self, spec: Spec, nodes: Sequence[NodePlan]) -> _Process:
         names = tuple(node.name for node in nodes)
-        command = [sys.executable, "-m", "qsynth", "part", str(spec.folder), *names, "--within"]
-        command += [str(self._sockets), *(["--mortal"] if self.mortal else [])]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "qsynth",
+            "part",
+            str(spec.folder),
+            *names,
+            "--within",
+        ]
+        command += [str(self._sockets), "--mine", *(["--mortal"] if self.mortal else [])]
         with (self.plan.node_folder(nodes[0]) / "log.txt").open("ab") as log:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from qsynth.identity import Identity
+from qsynth.identity.seal import seal
 from qsynth.mesh import MemoryNetwork
 from qsynth.model import make_network
 from qsynth.node.effects import Effects
@@ -26,6 +27,7 @@ from qsynth.node.learner import TrainerLearner
 from qsynth.node.node import Node
 from qsynth.node.outcome import Outcome
 from qsynth.node.recorder import Recorder
+from qsynth.placement.checkpoint import load_checkpoint
 from qsynth.placement.finish import write_predictor, write_result
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.placement.points import keeping
@@ -98,6 +100,7 @@ class Handle(pl.Callback):
         else:
             assert trainer is not None
             trainer.save_checkpoint(path)
+        seal(path)
 
 
 class SimulatedNode:
@@ -251,8 +254,7 @@ class SimulatedNode:
         """Do the exchange that a fit ends with; the fit itself had ended before the snapshot."""
         network = make_network(self.node.model, self.plan.data.task, self.node.name)
         assert self.handle.saved is not None
-        saved = torch.load(self.handle.saved, map_location="cpu", weights_only=False)
-        network.load_state_dict(saved["state_dict"])
+        network.load_state_dict(load_checkpoint(self.handle.saved)["state_dict"])
         self._exchange(self.period, network)
         return network.eval()
 

@@ -1,6 +1,6 @@
 """A simulation on disk: everything at one moment of its virtual clock, put in place at once.
 
-A snapshot is a pickle, as Lightning's checkpoints are: go on only with a run of one's own.
+A snapshot is a pickle, as Lightning's checkpoints are: it is read under the user's own seal alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsynth.errors import StateError
+from qsynth.errors import StateError, UntrustedError
+from qsynth.identity.seal import seal, sealed
 from qsynth.placement.plan import Plan
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Snapshots:
                 _Pickler(file, simulation.plan).dump(simulation)
                 file.flush()
                 os.fsync(file.fileno())
+            seal(part / "simulation.pickle")
             shutil.rmtree(before, ignore_errors=True)
             if self.folder.exists():
                 os.rename(self.folder, before)
@@ -76,7 +78,8 @@ class Snapshots:
     def load(self, plan: Plan) -> Simulation | None:
         """Return the newest snapshot, its fits under way again; None where there is none.
 
-        Raises StateError where it is another config's, or another version's, or torn.
+        Raises UntrustedError where it has no seal of this user's, StateError where it is another
+        config's, or another version's.
         """
         before = self.folder.with_name(self.folder.name + ".before")
         if not self.folder.exists() and before.exists():
@@ -84,6 +87,11 @@ class Snapshots:
         path = self.folder / "simulation.pickle"
         if not path.exists():
             return None
+        if not sealed(path):
+            raise UntrustedError(
+                f"{path}: has no seal of yours: written elsewhere, or torn, and reading a "
+                "pickle could run code; begin the run anew, or give --mine where it is your own"
+            )
         with path.open("rb") as file:
             try:
                 made = pickle.load(file)  # noqa: S301

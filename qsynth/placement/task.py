@@ -60,7 +60,17 @@ class Task:
 
     def command(self) -> list[str]:
         """Return the command that holds the nodes; it ends with this process."""
-        return [sys.executable, "-m", "qsynth", "part", self.folder, *self.nodes, "--mortal"]
+        return [
+            sys.executable,
+            "-P",
+            "-m",
+            "qsynth",
+            "part",
+            self.folder,
+            *self.nodes,
+            "--mine",
+            "--mortal",
+        ]
 
     def _once(self) -> int:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}

@@ -197,6 +197,17 @@ def lint_overrides(
     return list(overrides)
 
 
+def lint_values(values: dict[str, Any], source: str, trusted: frozenset[str]) -> None:
+    """Raise RecipeError where the composed values of somebody's run could run code or read files.
+
+    What a node of it listens to is not looked at: nothing of it is run.
+    """
+    allowed = trusted | installed_targets()
+    for where, key, value in _walk(values, ""):
+        if where.split("@")[0] not in OWN_KEYS:
+            _check_key(source, where, key, value, allowed)
+
+
 def needed_trust(text: str) -> list[str]:
     """Return the code that a recipe would import: what it takes to trust it."""
     found = []

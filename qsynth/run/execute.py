@@ -14,6 +14,7 @@ import yaml
 
 from qsynth.data import DataSet
 from qsynth.errors import ConfigError, DataError, RunError
+from qsynth.identity.seal import seal
 from qsynth.mesh.address import check_host
 from qsynth.node.recorder import write_json
 from qsynth.node.state import owned
@@ -169,6 +170,7 @@ def _write_inputs(
 ) -> None:
     folder = plan.folder
     (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    seal(folder / "config.yaml")
     (folder / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
     text = recipe.read_bytes() if recipe is not None else b""
     (folder / "recipe.yaml").write_bytes(text)

@@ -9,11 +9,13 @@ import yaml
 
 from qsynth.errors import DataError
 
+CONFIG = "config.yaml"
+
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the resolved config values of a run folder."""
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        values = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError:
         raise DataError(f"{folder}: no run folder (it has no config.yaml)") from None
     except yaml.YAMLError as error:

@@ -16,7 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from qsynth.cli.main import main
-from qsynth.errors import StateError
+from qsynth.errors import StateError, UntrustedError
+from qsynth.identity.seal import seal
 from qsynth.placement.loader import ResumableLoader
 from qsynth.placement.simulate import simulate
 from qsynth.placement.snapshot import Snapshots
@@ -160,9 +161,13 @@ def test_a_snapshot_that_is_torn_or_of_another_config_is_refused(tmp_path: Path)
     data = path.read_bytes()
     for cut in (0, 10, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:cut])
+        with pytest.raises(UntrustedError, match="torn"):
+            Snapshots(folder, 1.0, b"one").load(made)
+        seal(path)
         with pytest.raises(StateError, match="cannot be read"):
             Snapshots(folder, 1.0, b"one").load(made)
     path.write_bytes(pickle.dumps({}))
+    seal(path)
     with pytest.raises(StateError, match="made with"):
         Snapshots(folder, 1.0, b"one").load(made)
 
