@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ KEY_VERBS = ("init", "issue", "revoke")
 DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
 DEFAULT_HOME = "node"
 ID_BYTES = 32
+PRIVATE = 0o077  # a node's home holds what it knows and who it is: nobody else reads it
 WITHDRAW_S = 60.0  # to find others and to hear from them
 # What the mesh side needs to know of the data follows from these settings.
 MADE_FROM = ("data", "task", "encoder", "partition", "fleet", "seed")
@@ -38,7 +40,11 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
     each = {"id": _id, "keys": _keys, "up": _up, "withdraw": _withdraw, "forget": _forget,
             "certificate": _certificate}  # fmt: skip
-    return each[verb](words[1:])
+    before = os.umask(PRIVATE)
+    try:
+        return each[verb](words[1:])
+    finally:
+        os.umask(before)
 
 
 def _id(words: list[str]) -> int:

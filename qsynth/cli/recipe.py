@@ -82,7 +82,11 @@ def _copy(options: Options) -> int:
     if target.exists():
         raise ConfigError(f"{target}: is there already; name another file")
     target.write_bytes(path.read_bytes())
-    print(f"{target}: run it with qsynth run recipe={target}")
+    from qsynth.recipe.lint import needed_confirmations
+
+    # Of a file they are asked for each time: from here on nobody knows who has written it.
+    confirmed = "".join(f" --trust {key}" for key in needed_confirmations(path))
+    print(f"{target}: run it with qsynth run recipe={target}{confirmed}")
     return 0
 
 

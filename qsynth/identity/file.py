@@ -16,7 +16,7 @@ def identity_of(home: Path) -> Identity:
     path = home / NAME
     try:
         if not path.exists():
-            home.mkdir(parents=True, exist_ok=True)
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
             part = home / f"{NAME}.part"
             Identity.random().save(part)
             os.replace(part, path)

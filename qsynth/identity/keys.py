@@ -58,7 +58,8 @@ class Identity:
 
     def save(self, path: Path) -> None:
         """Write the secret key, readable by its owner alone."""
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        path.unlink(missing_ok=True)  # also a link that somebody has put there
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(bytes(self._key))
 

@@ -105,7 +105,7 @@ class State:
         """Write a snapshot, and begin a new journal."""
         snapshot, part = self.folder / "state", self.folder / "state.part"
         try:
-            with part.open("wb") as file:
+            with open(part, "wb", opener=_private) as file:
                 file.write(b"".join(map(_frame, entries)))
                 file.flush()
                 os.fsync(file.fileno())
@@ -157,7 +157,7 @@ def entries_in(data: bytes) -> tuple[list[Entry], int]:
 def _locked(folder: Path) -> IO[bytes]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("ab")
+        lock = open(folder / "lock", "ab", opener=_private)
     except OSError as error:
         raise StateError(f"{folder}: cannot be written ({error})") from None
     end = time.monotonic() + LOCK_S
@@ -201,9 +201,14 @@ def in_use(folder: Path) -> bool:
     return False
 
 
+def _private(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read."""
+    return os.open(path, flags, 0o600)
+
+
 def _opened(path: Path) -> IO[bytes]:
     try:
-        file = path.open("r+b") if path.exists() else path.open("w+b")
+        file = open(path, "r+b" if path.exists() else "w+b", opener=_private)
     except OSError as error:
         raise StateError(f"{path}: cannot be written ({error})") from None
     file.seek(0, os.SEEK_END)

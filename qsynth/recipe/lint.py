@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from qsynth.config import GROUPS
 from qsynth.errors import RecipeError, nearest_spelling
 from qsynth.recipe.installed import installed_options, installed_targets
+from qsynth.recipe.lowered import SHIPPED, is_shipped, lowered
 
 MAX_BYTES = 64 * 1024
 FORBIDDEN_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_self_")
@@ -96,13 +97,13 @@ def lint_text(
         raise RecipeError(f"{source}: a recipe must be a mapping")
     _check_nodes(source, node)
     values = read_yaml(text)
-    allowed = trusted | installed_targets()
+    allowed = trusted | installed_targets() | ({SHIPPED} if is_shipped(text) else set())
     for where, key, value in _walk(values, ""):
         _check_key(source, where, key, value, allowed)
     for group in (*GROUPS, "fleet"):
         if isinstance(values.get(group), list):
             raise RecipeError(f"{source}: {group}: must be a mapping, not a list")
-    _check_defaults(source, values.get("defaults", []))
+    _check_defaults(source, values.get("defaults", []), allowed)
     return values
 
 
@@ -180,7 +181,7 @@ def lint_overrides(
         key, text = match["key"], match["value"]
         group = key.partition("@")[0]
         if group in GROUPS and not text.startswith("{"):
-            _check_default(source, f"/{key}", text)
+            _check_default(source, f"/{key}", text, allowed)
             continue
         try:
             value = OverridesParser.create().parse_override(f"{key}={text}").value()
@@ -200,9 +201,9 @@ def lint_overrides(
 def lint_values(values: dict[str, Any], source: str, trusted: frozenset[str]) -> None:
     """Raise RecipeError where the composed values of somebody's run could run code or read files.
 
-    What a node of it listens to is not looked at: nothing of it is run.
+    What its nodes listen to and publish is not looked at: none of them is run.
     """
-    allowed = trusted | installed_targets()
+    allowed = trusted | installed_targets() | {SHIPPED}
     for where, key, value in _walk(values, ""):
         if where.split("@")[0] not in OWN_KEYS:
             _check_key(source, where, key, value, allowed)
@@ -215,6 +216,12 @@ def needed_trust(text: str) -> list[str]:
         if key in CODE_KEYS and isinstance(value, str) and value and value not in LOGGERS:
             found.append(value)
     return sorted(set(found))
+
+
+def needed_confirmations(path: Path) -> list[str]:
+    """Return the keys in which a recipe lowers its user's privacy or defence."""
+    values = read_yaml(_read(path))
+    return sorted({key for key, _, value in _walk(values, "") if lowered(key, value)})
 
 
 def _read(path: Path) -> str:
@@ -252,6 +259,7 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
         raise RecipeError(
             f"{source}: {where}: is the user's own to say; give it on the command line"
         )
+    _check_lowered(source, where, plain, value, trusted)
     if plain in PATH_KEYS and isinstance(value, str) and _leaves(value):
         raise RecipeError(
             f"{source}: {where}={value}: a recipe may name files below the current folder alone"
@@ -266,13 +274,24 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
         )
 
 
+def _check_lowered(
+    source: str, where: str, key: str, value: Any, trusted: frozenset[str]
+) -> None:  # fmt: skip
+    said = None if SHIPPED in trusted or key in trusted else lowered(key, value)
+    if said is not None:
+        raise RecipeError(
+            f"{source}: {where}={value}: {said}, which is for the owner of the data to say: on the "
+            f"command line, or confirmed with --trust {key}"
+        )
+
+
 def _leaves(name: str) -> bool:
     """Return whether a path leads out of the current folder."""
     parts = name.replace("\\", "/").split("/")
     return name.startswith(("/", "~", "\\")) or ".." in parts or ":" in parts[0]
 
 
-def _check_defaults(source: str, defaults: Any) -> None:
+def _check_defaults(source: str, defaults: Any, trusted: frozenset[str]) -> None:
     if not isinstance(defaults, list):
         raise RecipeError(f"{source}: defaults must be a list")
     if len(defaults) > MOST_DEFAULTS:
@@ -289,14 +308,14 @@ def _check_defaults(source: str, defaults: Any) -> None:
                 raise RecipeError(
                     f"{source}: defaults: {named}: names no option; the option none is 'none', text"
                 )
-            _check_default(source, str(named), option)
+            _check_default(source, str(named), option, trusted)
             place = named.split()[-1].removeprefix("/")
             if place in seen:
                 raise RecipeError(f"{source}: defaults: {place} stands there twice; keep one")
             seen.add(place)
 
 
-def _check_default(source: str, named: str, option: Any) -> None:
+def _check_default(source: str, named: str, option: Any, trusted: frozenset[str]) -> None:
     """Refuse a defaults entry that is not an option of a group, or another recipe."""
     shown = named if option is None else f"{named}: {option}"
     words = named.split()
@@ -319,5 +338,6 @@ def _check_default(source: str, named: str, option: Any) -> None:
     if option not in GROUPS[group] and option not in installed_options(group):
         known = nearest_spelling(option, [*GROUPS[group], *installed_options(group)])
         raise RecipeError(f"{source}: defaults: {shown}: no such option of {group}{known}")
+    _check_lowered(source, shown, group, option, trusted)
     if not all(part.isidentifier() for part in package.split(".") if package):
         raise RecipeError(f"{source}: defaults: {shown}: {package} is no place in a config")

@@ -45,6 +45,7 @@ FURTHER = {
     "class_logits": "the network's mean answers to each class",
     "reference_logits": "the network's answers to a public set",
 }
+SINGLE = "of a class, or an image, of a single sample: that record, as features or as it is"
 CHEAP = 4.0  # times the mesh's bytes that a single model may cost to be the simpler choice
 # AUC of the membership attack by samples and features, from docs/explanation/privacy.md.
 AUDITED = (
@@ -192,6 +193,8 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     if isinstance(rule, Analytic) and rule.coding != "means":
         rank = f"{rule.rank} factors and a diagonal" if rule.coding == "low_rank" else "a diagonal"
         said.append(f"how samples spread around these means: {rank}")
+    if rule.min_support == 1 or getattr(rule, "mixed", 2) == 1:
+        said.append(SINGLE)
     if getattr(rule, "input_rank", None):
         said.append(f"the same of the raw inputs, in {rule.input_rank} factors")
     if rule.name in FURTHER:
@@ -201,7 +204,8 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     if packet is not None and isinstance(rule, Analytic):
         near = sorted(AUDITED, key=lambda row: abs(math.log(row[1] / packet["features"])))[:2]
         audit = [{"samples": n, "features": d, "auc": auc} for n, d, auc in near]
-    return {"said": said, "never": "weights, gradients, records", "audit": audit}
+    never = "weights, gradients" if SINGLE in said else "weights, gradients, records"
+    return {"said": said, "never": never, "audit": audit}
 
 
 def _memory(groups: list[dict[str, Any]], nodes: int) -> float | None:

@@ -24,6 +24,24 @@ GOOD = "# A recipe of somebody's.\ndefaults:\n  - override /data: digits\nname: 
        "fleet:\n  mlp:\n    count: 2\n    model: {name: mlp}\n"  # fmt: skip
 
 # One for each way in that we know, and some that look like one.
+LOWERED = {
+    "distill.min_support": "1",
+    "distill.input_rank": "8",
+    "distill.mixed": "1",
+    "similarity.query_support": "1",
+    "synthesis.gate": "none",
+    "synthesis.support_cap": "null",
+    "trust.max_support": "100000000",
+    "trust.max_authors": "5000",
+    "trust.max_clock_skew_s": "1e9",
+    "mesh.max_message_bytes": "10000000",
+    "mesh.max_pending": "100000",
+    "mesh.requests_per_s": "1e9",
+    "mesh.relay_most": "1000",
+    "dht.max_records": "1000000",
+    "dht.replication": "40",
+    "dht.lookup_rpcs": "1e6",
+}
 MALICIOUS = {
     "a name with a line of its own": 'name: "abc\\n"\n',
     "defaults that take minutes": "defaults:\n"
@@ -109,6 +127,14 @@ MALICIOUS = {
     "without TLS": "mesh:\n  name: tcp\n  insecure: true\n",
     "with other keys": "mesh:\n  name: tcp\n  tls: /tmp/evil\n",
     "lets one in": "trust:\n  allow: [ffff]\n",
+    **{
+        f"lowers {key}": f"{key.split('.')[0]}:\n  {key.split('.')[1]}: {value}\n"
+        for key, value in LOWERED.items()
+    },
+    "sends single records": "distill: {min_support: 1, input_rank: 0}\n",
+    "sends images": "defaults:\n  - override /distill: mosaic\n",
+    "sends images, by name": "distill:\n  name: mosaic\n",
+    "sends at once": "publish: auto\n",
     "Trainer writes": "trainer:\n  arguments: {default_root_dir: /etc}\n",
     "Trainer profiles": "trainer:\n  arguments: {profiler: advanced}\n",
     "Trainer loads plugins": "trainer:\n  arguments: {plugins: [evil.Plugin]}\n",
@@ -154,6 +180,32 @@ def test_validate_tells_wrong_from_untrusted(tmp_path, capsys) -> None:
     path.write_text(GOOD.replace("name: theirs", own + "name: theirs") + "model: {target: a.B}\n")
     assert main(["recipe", "validate", str(path)]) == 3
     assert main(["recipe", "validate", str(path), "--trust", "a.B"]) == 0
+
+
+@pytest.mark.parametrize("key", LOWERED)
+def test_what_lowers_ones_defence_is_confirmed_by_name(key, tmp_path, capsys) -> None:
+    path = tmp_path / "theirs.yaml"
+    group, name = key.split(".")
+    path.write_text(f"{group}:\n  {name}: {LOWERED[key]}\n")
+    with pytest.raises(RecipeError, match=f"--trust {key}"):
+        lint(path)
+    assert lint(path, frozenset({key}))
+
+
+def test_what_raises_ones_defence_needs_no_word(tmp_path) -> None:
+    path = tmp_path / "theirs.yaml"
+    path.write_text("distill: {min_support: 9, input_rank: 0}\nmesh: {max_pending: 8}\n"
+                    "synthesis: {support_cap: 2.0, gate: greedy}\npublish: never\n")  # fmt: skip
+    assert lint(path)["distill"]["min_support"] == 9
+
+
+def test_a_plan_says_that_single_records_leave(capsys) -> None:
+    assert main(["plan", "distill.min_support=1"]) == 0
+    said = capsys.readouterr().out
+    assert "of a single sample" in said
+    assert "records" not in said.partition("never:")[2].splitlines()[0]
+    assert main(["plan"]) == 0
+    assert "records" in capsys.readouterr().out.partition("never:")[2].splitlines()[0]
 
 
 @pytest.fixture
@@ -314,13 +366,17 @@ def test_a_pack_with_any_damage_is_read_or_refused(at: int, damage: bytes) -> No
 
 def test_copies_and_differences(here, capsys) -> None:
     assert main(["recipe", "copy", "digits_mesh", "mine.yaml"]) == 0
+    assert "recipe=mine.yaml --trust distill.input_rank" in capsys.readouterr().out
     assert main(["recipe", "copy", "digits_mesh", "mine.yaml"]) == 2
     text = (here / "mine.yaml").read_text().replace("alpha: 0.3", "alpha: 0.7")
     (here / "mine.yaml").write_text(text)
     capsys.readouterr()
-    assert main(["recipe", "diff", "digits_mesh", "mine.yaml"]) == 0
+    assert main(["recipe", "diff", "digits_mesh", "mine.yaml"]) == 3
+    assert "sends statistics of the raw inputs" in capsys.readouterr().err
+    allowed = ["--trust", "distill.input_rank"]
+    assert main(["recipe", "diff", "digits_mesh", "mine.yaml", *allowed]) == 0
     assert capsys.readouterr().out == "partition.alpha: 0.3 -> 0.7\n"
-    assert main(["recipe", "diff", "digits_mesh", "mine.yaml", "--json"]) == 0
+    assert main(["recipe", "diff", "digits_mesh", "mine.yaml", "--json", *allowed]) == 0
     assert json.loads(capsys.readouterr().out)[0]["key"] == "partition.alpha"
 
 
