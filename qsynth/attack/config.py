@@ -109,6 +109,25 @@ class PartialLie(Attack):
     name: str = setting("partial_lie", "the option's name", choices=("partial_lie",))
 
 
+@option("attack")
+@dataclass(frozen=True)
+class EmptyScatter(Attack):
+    """Publish flipped labels in all that the fingerprint leaves open, and no scatter.
+
+    Receivers fill it in from their own samples.
+    """
+
+    name: str = setting("empty_scatter", "the option's name", choices=("empty_scatter",))
+
+
+@option("attack")
+@dataclass(frozen=True)
+class CopiedScatter(Attack):
+    """Publish flipped labels in all that the fingerprint leaves open, and a victim's scatter."""
+
+    name: str = setting("copied_scatter", "the option's name", choices=("copied_scatter",))
+
+
 OPTIONS: dict[str, type] = {
     "none": NoAttack,
     "label_flip": LabelFlip,
@@ -121,4 +140,6 @@ OPTIONS: dict[str, type] = {
     "free_rider": FreeRider,
     "turncoat": Turncoat,
     "partial_lie": PartialLie,
+    "empty_scatter": EmptyScatter,
+    "copied_scatter": CopiedScatter,
 }

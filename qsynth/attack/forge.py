@@ -19,6 +19,8 @@ from qsynth.types import Fingerprint, NodeId
 ROWS = ("counts", "means", "mean_scales", "mean_codes", "mean_steps")
 COLUMNS = {"means": 1, "mean_codes": 2}  # features in one column
 
+NO_VARIANCE = -1e5  # the logarithm of a variance of nothing
+
 Sketch = Callable[[Payload], tuple[Fingerprint, int]]
 
 
@@ -61,6 +63,12 @@ class Forger:
         if name == "partial_lie":
             free = self.victim.payload["counts"] == 0
             return self._published(turned(outcome.payload, classes=free))
+        if name == "empty_scatter":
+            return self._published(emptied(turned(outcome.payload, self.sketched)))
+        if name == "copied_scatter":
+            return self._published(
+                rescattered(turned(outcome.payload, self.sketched), self.victim.payload)
+            )
         forged = self._published(turned(outcome.payload))
         if name == "forged_fingerprint":
             return replace(forged, fingerprint=self.victim.fingerprint)
@@ -109,6 +117,29 @@ def turned(
             made[key] = made[key].copy()
             made[key][:, first // wide :] = payload[key][order, first // wide :]
     return narrow(made) if narrowed else made
+
+
+def emptied(payload: Payload) -> Payload:
+    """Return a payload whose scatter is nothing, in numbers that are taken."""
+    if "factor_scales" not in payload:
+        return payload  # of means alone: it has none
+    # A variance is coded as a logarithm: this one is 0 in double precision.
+    nothing = np.full(2, NO_VARIANCE, np.float32)
+    return dict(payload) | {
+        "factor_scales": np.zeros_like(payload["factor_scales"]), "diagonal_bounds": nothing,
+    }  # fmt: skip
+
+
+def rescattered(payload: Payload, victim: Payload) -> Payload:
+    """Return a payload with a victim's scatter, for as many samples as it claims itself."""
+    if "factors" not in payload or victim["factors"].shape != payload["factors"].shape:
+        return payload
+    share = float(payload["counts"].sum()) / max(float(victim["counts"].sum()), 1.0)
+    return dict(payload) | {
+        "factors": victim["factors"], "diagonal": victim["diagonal"],
+        "factor_scales": (victim["factor_scales"] * np.sqrt(share)).astype(np.float32),
+        "diagonal_bounds": (victim["diagonal_bounds"] + np.log(share)).astype(np.float32),
+    }  # fmt: skip
 
 
 class AttackingPort:

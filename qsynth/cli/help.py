@@ -27,6 +27,7 @@ qsynth run [+recipe=NAME] [key=value ...]: train a fleet, and say what it has ga
   qsynth run +recipe=digits_mesh seed=1
   qsynth run -m seed=0,1,2 peers.k=3,7 a run for each combination
   qsynth run --resume runs/NAME        go on with an interrupted run
+                                       (--mine: made on another machine, but by you)
   qsynth run --locked runs/NAME        the same again (or a recipe.lock, or a pack), or not at all
   --json --quiet --trust package.Class
 """,
@@ -49,6 +50,7 @@ qsynth report RUN [RUN ...]: make a run's summary and page again; several: side 
   qsynth report runs/NAME
   --certificate   what each node gained on audit samples (partition.audit_share=.25), how surely
   --json --quiet
+  --mine     the run is your own, from another machine or account
 """,
     "node": """\
 qsynth node VERB: be one node of a fleet, on this host
@@ -119,6 +121,7 @@ qsynth part RUN NODE [NODE ...]: hold some nodes of a run on this machine
   qsynth part runs/NAME mlp-0 mlp-1
 What placement=slurm and placement=ray start; any other scheduler can as well.  The run's folder
 must be at the same path on every machine; nodes that were killed go on from it.
+  --mine     the run is your own, from another machine or account
   --mortal   end when the process that has started this one ends
 """,
     "doctor": """\

@@ -41,7 +41,7 @@ from qsynth.schema import changes
 from qsynth.synthesis.config import AnalyticHead, Teach
 from qsynth.types import Floats32, config_digest
 
-RULES_VERSION = 7  # raise it when training, synthesis or evaluation changes: kept arms expire
+RULES_VERSION = 8  # raise it when training, synthesis or evaluation changes: kept arms expire
 HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried for the best setting alone
 Features = dict[int, Floats32]
 _shared: list[tuple[Plan, Evaluator]] = []  # what forked workers inherit

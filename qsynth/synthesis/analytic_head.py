@@ -25,7 +25,7 @@ from qsynth.synthesis.head import (
     sample_weights,
     solve,
 )
-from qsynth.synthesis.lift import lifted, with_scatter
+from qsynth.synthesis.lift import FOLD_SHRINKAGE, SHRINKAGE, lifted, with_scatter
 from qsynth.types import Floats, Floats32, Ints, NodeId
 
 AT_ONCE = 2**16  # numbers of a computation over several temperatures: they stay in a cache
@@ -121,7 +121,6 @@ def _synthesis(
     config: AnalyticHead, view: _View, packets: Mapping[NodeId, Statistics],
     alike: Mapping[NodeId, float],
 ) -> Synthesis:  # fmt: skip
-    packets = {author: with_scatter(packet, view.mine) for author, packet in packets.items()}
     offers = _offers(config, view.mine, packets, alike)
     gains: Mapping[NodeId, float] = {}
     if config.gate == "none" and config.most is None:
@@ -179,7 +178,10 @@ class _View:
         key = id(packet), id(mine), self.neutral
         if key not in self.known:
             # The packet is kept with it, so that no other gets its id.
-            self.known[key] = packet, lifted(packet, mine, self.neutral)
+            # Filled in from `mine` alone: a fold that had a part in it would judge itself.
+            shrinkage = SHRINKAGE if mine is self.mine else FOLD_SHRINKAGE
+            filled = with_scatter(packet, mine, shrinkage)
+            self.known[key] = packet, lifted(filled, mine, self.neutral)
         return self.known[key][1]
 
     def _spread(self, part: Statistics) -> Floats:
@@ -199,7 +201,7 @@ def _offers(
         whole = config.merge == "whole" or (config.merge == "auto" and trusted)
         offer = [] if config.merge == "classwise" else [packets[author]]
         if not whole:
-            offer += class_part(mine, packets[author])
+            offer += class_part(mine, packets[author], with_scatter(packets[author], mine))
         if offer:
             offers[author] = offer
     return offers

@@ -51,7 +51,12 @@ def _distances(a: Statistics, b: Statistics) -> Floats:
     return squared
 
 
-def class_part(mine: Statistics, packet: Statistics) -> list[Statistics]:
-    """Return the classes of a packet that are the same thing here, or nothing."""
-    agreed = shared_classes(mine, packet)
+def class_part(
+    mine: Statistics, packet: Statistics, filled: Statistics | None = None
+) -> list[Statistics]:
+    """Return the classes of a packet that are the same thing here, or nothing.
+
+    filled: the packet with a scatter, where it has none of its own.
+    """
+    agreed = shared_classes(mine, filled or packet)
     return [restricted(packet, agreed)] if agreed.any() else []

@@ -16,14 +16,19 @@ from qsynth.types import Floats, NodeId
 # Of the squared distance of class sums that two independent samples of the same data would have:
 # below it two packets are copies.  8-bit rounding is far below.
 COPY = 0.1
+LEAST_COPIED = 16  # features by which a copied scatter is told from one that is alike by chance
 
 
 def distinct(packets: Mapping[NodeId, Statistics], own: Statistics) -> dict[NodeId, Statistics]:
-    """Return the packets without copies of one's own evidence or of an earlier author's."""
+    """Return the packets without copies of one's own evidence or of an earlier author's.
+
+    Nor with one's own scatter under other means: that of all own samples, which would speak for
+    the packet wherever some of them judge it.
+    """
     kept: dict[NodeId, Statistics] = {}
     for author in sorted(packets):
         packet = packets[author]
-        if _same(packet, own, own, part=True):
+        if _same(packet, own, own, part=True) or _of_own_scatter(packet, own):
             continue
         if not any(_same(packet, other, own) for other in kept.values()):
             kept[author] = packet
@@ -49,6 +54,21 @@ def _same(one: Statistics, other: Statistics, own: Statistics, part: bool = Fals
     # Another scatter is another packet; means alone carry none.
     one_total, other_total = (float(np.trace(s.scatter[:d, :d])) for s in (one, other))
     return part or abs(one_total - other_total) <= COPY * max(one_total, other_total)
+
+
+def _of_own_scatter(packet: Statistics, own: Statistics) -> bool:
+    """Return whether a packet's scatter is one's own, at whatever size.
+
+    The log ratio of two independent estimates of a variance has a variance of 2/n + 2/m (delta
+    method; Gaussian samples): what spreads far less over the features was copied.
+    """
+    d = min(packet.dimensions, own.dimensions)
+    theirs, mine = np.diag(packet.scatter)[:d], np.diag(own.scatter)[:d]
+    if d < LEAST_COPIED or not (theirs > 0).all() or not (mine > 0).all():
+        return False
+    apart = float(np.var(np.log(theirs / mine)))
+    samples = (max(float(each.counts.sum()), 1.0) for each in (packet, own))
+    return apart <= COPY * sum(2.0 / n for n in samples)
 
 
 def capped(packet: Statistics, most: float) -> Statistics:

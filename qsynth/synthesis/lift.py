@@ -9,14 +9,20 @@ from qsynth.packet import Statistics
 from qsynth.types import Floats
 
 SHRINKAGE = 0.5  # of the own covariance towards its diagonal: it is estimated from few samples
+# Of that of half of them, which judge a packet by the other half: variances alone.  Measured on
+# `fmnist_tiny`, heads, seeds 0-4: 73.1 at .5, 73.3 at .7, 73.4 at .9, 73.5 % here.
+FOLD_SHRINKAGE = 1.0
 
 
-def with_scatter(packet: Statistics, mine: Statistics) -> Statistics:
-    """Return a packet of means alone with the scatter that its samples would have here."""
+def with_scatter(packet: Statistics, mine: Statistics, shrinkage: float = SHRINKAGE) -> Statistics:
+    """Return a packet of means alone with the scatter that its samples would have here.
+
+    shrinkage: of the own covariance towards its diagonal, 0 to 1.
+    """
     if packet.scatter.any() or not packet.counts.any():
         return packet
     d = min(packet.dimensions, mine.dimensions)
-    covariance = _covariance(mine.prefix(d)) * float(packet.counts.sum())
+    covariance = _covariance(mine.prefix(d), shrinkage) * float(packet.counts.sum())
     return Statistics(packet.counts, packet.sums[:, :d], covariance)
 
 
@@ -51,11 +57,11 @@ def lifted(packet: Statistics, mine: Statistics, neutral: bool = False) -> Stati
     return Statistics(packet.counts, sums, scatter)
 
 
-def _covariance(statistics: Statistics) -> Floats:
+def _covariance(statistics: Statistics, shrinkage: float = SHRINKAGE) -> Floats:
     seen = float((statistics.counts > 0).sum())
     freedom = max(float(statistics.counts.sum()) - seen, 1.0)
     covariance = statistics.scatter / freedom
     diagonal = np.maximum(np.diag(covariance), 1e-9)
     spread = (diagonal + diagonal.mean()) / 2.0
-    shrunken: Floats = (1.0 - SHRINKAGE) * covariance + SHRINKAGE * np.diag(spread)
+    shrunken: Floats = (1.0 - shrinkage) * covariance + shrinkage * np.diag(spread)
     return shrunken

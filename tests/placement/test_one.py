@@ -134,6 +134,8 @@ def test_a_node_on_duty_gets_a_certificate_too(tmp_path: Path, capsys) -> None:
         assert host.end(signal.SIGTERM) == 0
     finally:
         host.end(signal.SIGKILL)
+    shared = [path for path in [host.home, *host.home.rglob("*")] if path.stat().st_mode & 0o077]
+    assert shared == [], "others may read what a node keeps"
     words = ["node", "certificate", "--home", str(host.home), "--share", "2", *SMALL, *own]
     assert main([*words, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)

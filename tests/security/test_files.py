@@ -261,6 +261,19 @@ def test_a_seal_holds_for_what_was_written_and_what_is_about_to_be(tmp_path, mon
     assert not sealed(path)
 
 
+def test_a_key_is_not_written_through_a_link(tmp_path) -> None:
+    from qsynth.identity.file import identity_of
+
+    home, victim = tmp_path / "home", tmp_path / "victim"
+    home.mkdir()
+    victim.write_text("as it was")
+    (home / "identity.part").symlink_to(victim)
+    first = identity_of(home)
+    assert victim.read_text() == "as it was"
+    assert (home / "identity").stat().st_mode & 0o077 == 0
+    assert identity_of(home).id == first.id
+
+
 SHADOWS = ("torch", "numpy", "yaml", "json", "scipy", "pynng", "numba", "hydra", "omegaconf",
            "pytorch_lightning", "msgspec", "sklearn", "matplotlib", "rich", "sitecustomize",
            "usercustomize", "email", "logging", "typing_extensions", "tqdm")  # fmt: skip

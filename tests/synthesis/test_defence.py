@@ -31,6 +31,27 @@ def test_a_copy_that_leaves_rare_classes_out_is_found(rng) -> None:
     assert distinct({b"a": part}, own) == {}
 
 
+@pytest.mark.parametrize("size", [1.0, 7.0])
+def test_ones_own_scatter_under_other_means_is_a_copy(rng, size) -> None:
+    own, other = (statistics(rng, 60, 20) for _ in range(2))
+    rounded = own.scatter * np.exp(0.01 * rng.standard_normal(own.scatter.shape))
+    lie = Statistics(other.counts * size, other.sums * size, rounded * size)
+    assert distinct({b"a": lie}, own) == {}
+    few = Statistics(lie.counts, lie.sums[:, :8], lie.scatter[:8, :8])
+    assert set(distinct({b"a": few}, own)) == {b"a"}, "so few features are alike by chance"
+    none = Statistics(other.counts, other.sums, np.zeros_like(other.scatter))
+    assert set(distinct({b"a": none}, own)) == {b"a"}
+
+
+def test_scatters_of_the_same_data_are_no_copies(rng) -> None:
+    """Among two hundred pairs, of few samples and of many, and of sums with own samples in them."""
+    for n, m in ((30, 30), (60, 400), (400, 400), (3000, 3000)):
+        for _ in range(50):
+            own, other = statistics(rng, n, 24), statistics(rng, m, 24)
+            assert set(distinct({b"a": other}, own)) == {b"a"}
+            assert set(distinct({b"a": merge([own, other])}, own)) == {b"a"}
+
+
 @given(st.integers(0, 2**31), st.floats(0.5, 1e4))
 def test_a_packet_counts_as_at_most_so_many_samples(seed, most) -> None:
     packet = statistics(np.random.default_rng(seed))

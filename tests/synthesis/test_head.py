@@ -200,3 +200,30 @@ def test_a_balanced_weight_needs_enough_of_each_class() -> None:
     labels = (np.arange(400) < 40).astype(np.int64)
     sharp = 6.0 * np.eye(2)[labels] + rng.standard_normal((400, 2))
     assert fit_product(noise, sharp, labels, zeros, None, zeros, balanced=True)[0] > 0.8
+
+
+def sites(seed: int, n: int):
+    """Six classes that differ a little in each of sixty features."""
+    means = np.random.default_rng(1).standard_normal((6, 60)) * 0.35
+    return samples(seed, n, means)
+
+
+def without_scatter(seed: int, first: int | None = None) -> Statistics:
+    """Means of sixty samples alone; from a feature on, those of the class before."""
+    told = class_statistics(*sites(seed, 60), 6)
+    sums = told.sums.copy()
+    if first is not None:
+        sums[:, first:] = np.roll(told.sums, 1, axis=0)[:, first:]
+    return Statistics(told.counts, sums, np.zeros_like(told.scatter))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_lie_without_a_scatter_is_not_filled_in_by_those_who_judge_it(seed) -> None:
+    x, y = sites(100 + seed, 60)
+    evidence = OwnEvidence.deal(x, y, 6, 0)
+    lies = {bytes([i]): without_scatter(10 * seed + i, first=10) for i in range(3)}
+    honest = {bytes([9 + i]): without_scatter(5000 + 10 * seed + i) for i in range(3)}
+    alike = dict.fromkeys([*lies, *honest], 1.0)
+    assert synthesize(AnalyticHead(), evidence, 60, lies, alike).authors == ()
+    both = synthesize(AnalyticHead(), evidence, 60, lies | honest, alike)
+    assert set(both.authors) == set(honest)
