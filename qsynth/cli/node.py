@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsynth.cli.options import parse
-from qsynth.errors import ConfigError, MeshError, nearest_spelling
+from qsynth.errors import ConfigError, MeshError, nearest_spelling, printable
 from qsynth.mesh.address import check_live
 from qsynth.peers.config import check_live_peers
 from qsynth.placement.config import Processes
@@ -136,7 +136,7 @@ def _given(words: list[str]) -> _Given:
 
     def tell(line: str) -> None:
         if not options.quiet:
-            print(line, flush=True)
+            print(printable(line), flush=True)  # what peers say may be in it
 
     rules = Rules(config.distill, config.similarity, config.synthesis)
     settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh, config.publish)

@@ -51,7 +51,8 @@ def _list(options: Options) -> int:
 
 def _show(options: Options) -> int:
     path = find_recipe(_one(options, "show", "name or path", "digits_mesh"))
-    print(path.read_text(encoding="utf-8"), end="")
+    for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
+        print(printable(line.replace("\t", "    ")))
     return 0
 
 

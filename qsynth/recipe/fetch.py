@@ -6,6 +6,7 @@ What comes is bytes, bounded in size and time, and is looked at as text alone.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import re
 import subprocess
 import tempfile
@@ -47,13 +48,24 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any,
                          newurl: str) -> Any:  # fmt: skip
         _check_scheme(newurl)
+        if _here(newurl) and not _here(req.full_url):
+            raise ConfigError(f"recipe add {req.full_url}: leads to this machine; not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _here(url: str) -> bool:
+    """Return whether an address names this machine by a number of its own, or as localhost."""
+    host = urlsplit(url).hostname or ""
+    try:
+        number = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return number.is_loopback or number.is_unspecified or number.is_link_local
 
 
 def _check_scheme(url: str) -> None:
     parts = urlsplit(url)
-    here = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and here):
+    if parts.scheme != "https" and not (parts.scheme == "http" and _here(url)):
         raise ConfigError(f"recipe add {url}: must be https, git+https or a path")
 
 

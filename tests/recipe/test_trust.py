@@ -294,6 +294,29 @@ def test_a_recipe_comes_from_an_address(here, capsys) -> None:
         fetch(f"{base}/gone.yaml")
 
 
+@pytest.mark.parametrize(
+    "to", ["https://127.0.0.1/x", "https://localhost:8080/x", "https://[::1]/x", "http://0.0.0.0/x",
+           "https://169.254.169.254/latest", "https://a.localhost/x", "http://127.8.8.8/x"],
+)  # fmt: skip
+def test_an_address_does_not_lead_to_this_machine(to) -> None:
+    from urllib.request import Request
+
+    from qsynth.recipe.fetch import _SecureRedirects
+
+    follow = _SecureRedirects().redirect_request
+    with pytest.raises(ConfigError, match="leads to this machine"):
+        follow(Request("https://example.org/x"), None, 302, "", {}, to)
+    assert follow(Request("https://example.org/x"), None, 302, "", {}, "https://example.com/y")
+    assert follow(Request("http://127.0.0.1/x"), None, 302, "", {}, "http://127.0.0.1:8/y")
+
+
+def test_what_is_shown_cannot_write_on_a_terminal(here, capsys) -> None:
+    (here / "evil.yaml").write_text("# \x1b]0;owned\x07\x1b[2Jtitle\nname: a\n\x9b31m\n")
+    assert main(["recipe", "show", "./evil.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert said == "# ?]0;owned??[2Jtitle\nname: a\n?31m\n"
+
+
 def test_a_recipe_comes_from_a_git_repository(here, capsys) -> None:
     import subprocess
 
