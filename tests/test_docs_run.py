@@ -78,7 +78,10 @@ def place(tmp_path_factory) -> Path:
     try:
         assert main(["recipe", "copy", "digits_mesh", "mine.yaml"]) == 0
         mine = Path("mine.yaml")
-        mine.write_text(mine.read_text().replace("name: digits_mesh", "name: mine") + "seed: 5\n")
+        text = mine.read_text().replace("name: digits_mesh", "name: mine") + "seed: 5\n"
+        # Without what a reader of their own recipe has to confirm.
+        text = text.replace("input_rank: 8", "input_rank: 0").replace("generated", "own_mix")
+        mine.write_text(text)
         words = ["recipe=mine.yaml", *SMALL, "partition.audit_share=.2", "--quiet"]
         assert main(["run", *words]) == 0
         (made,) = Path("runs").iterdir()
