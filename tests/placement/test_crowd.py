@@ -15,6 +15,7 @@ from pytorch_lightning.accelerators import MPSAccelerator
 from qsynth.cli.main import main
 from qsynth.errors import ConfigError, StateError
 from qsynth.model import make_network
+from qsynth.identity.seal import seal
 from qsynth.model.classifier import Classifier
 from qsynth.node.batched import BatchedLearners
 from qsynth.node.state import in_use
@@ -167,7 +168,7 @@ def test_tasks_hold_so_many_nodes_and_forget_what_was_told(tmp_path: Path) -> No
     tasks = tasks_of(made, Spec(tmp_path, names[::-1]), logs=True)
     assert [task.nodes for task in tasks] == [names[:3], names[3:6], names[6:]]
     assert not old.exists()
-    assert tasks[0].command()[-5:] == [str(tmp_path), *names[:3], "--mortal"]
+    assert tasks[0].command()[-6:] == [str(tmp_path), *names[:3], "--mine", "--mortal"]
     assert tasks[2].log == str(tmp_path / "parts" / f"{names[6]}.log")
 
 
@@ -232,6 +233,9 @@ def test_a_part_of_unknown_nodes_is_refused(tmp_path: Path, capsys) -> None:
     values["placement"] = {"name": "processes"}
     values["mesh"] = {"name": "ipc"}
     config.write_text(yaml.safe_dump(values))
+    assert main(["part", str(folder), "mpl-0"]) == 3
+    assert "no seal of yours" in capsys.readouterr().err
+    seal(config)
     assert main(["part", str(folder), "mpl-0"]) == 2
     assert "did you mean mlp-0" in capsys.readouterr().err
     with pytest.raises(StateError, match="not a checkpoint"):
