@@ -14,8 +14,8 @@ from pytorch_lightning.accelerators import MPSAccelerator
 
 from qsynth.cli.main import main
 from qsynth.errors import ConfigError, StateError
-from qsynth.model import make_network
 from qsynth.identity.seal import seal
+from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.node.batched import BatchedLearners
 from qsynth.node.state import in_use
