@@ -10,7 +10,7 @@ from qsynth.cli.options import parse
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 from qsynth.placement.task import TAKEN
-from qsynth.recipe.received import MINE, read_own
+from qsynth.run.folder import MINE, read_own
 
 
 def main(words: list[str]) -> int:

@@ -86,7 +86,9 @@ def _copy(options: Options) -> int:
     from qsynth.recipe.lint import needed_confirmations
 
     # Of a file they are asked for each time: from here on nobody knows who has written it.
-    confirmed = "".join(f" --trust {key}" for key in needed_confirmations(path))
+    confirmed = "".join(
+        f" --trust {key}" for key in needed_confirmations(target.read_text(encoding="utf-8"))
+    )
     print(f"{target}: run it with qsynth run recipe={target}{confirmed}")
     return 0
 

@@ -14,7 +14,8 @@ from qsynth.cli.options import parse
 from qsynth.cli.show import print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
-from qsynth.recipe.received import MINE, read_received
+from qsynth.recipe.received import read_received
+from qsynth.run.folder import MINE
 
 ROWS = ("nodes", "own", "worst node", "over alone", "network", "KiB a node", "requests a lookup",
         "packets admitted", "packets refused", "pairs useful", "failed")  # fmt: skip

@@ -15,7 +15,7 @@ from qsynth.cli.show import Display, print_summary
 from qsynth.config import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
-from qsynth.recipe.received import MINE, read_own
+from qsynth.run.folder import MINE, read_own
 from qsynth.run.forecast import check_early
 
 

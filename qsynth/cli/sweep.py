@@ -15,6 +15,7 @@ from rich.table import Table
 
 from qsynth.cli.options import Options
 from qsynth.errors import ConfigError
+from qsynth.placement.task import QSYNTH
 from qsynth.recipe.compose import compose
 
 MOST = 1000  # runs of one sweep
@@ -35,7 +36,7 @@ def sweep(options: Options) -> int:
         told = [word for word in words if word not in options.overrides]
         if not options.quiet:
             print(f"qsynth: run {number} of {len(combinations)}: {' '.join(told)}", file=sys.stderr)
-        command = [sys.executable, "-P", "-m", "qsynth", "run", *words, *trust, "--json"]
+        command = [*QSYNTH, "run", *words, *trust, "--json"]
         command += ["--quiet"] if options.quiet else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         lines = done.stdout.strip().splitlines()

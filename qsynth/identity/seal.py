@@ -47,9 +47,9 @@ def seal(path: Path, content: Path | None = None) -> None:
     beside = path.with_name(path.name + SUFFIX)
     try:
         macs = [*_macs(beside)[1 - KEPT :], _mac(content or path, _key())]
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(b"".join(macs))
-        os.replace(file.name, beside)
+        part = beside.with_name(beside.name + ".part")
+        part.write_bytes(b"".join(macs))
+        os.replace(part, beside)
     except (OSError, StateError):
         return
 
@@ -59,10 +59,8 @@ def sealed(path: Path) -> bool:
     if any(folder in path.resolve().parents for folder in _taken):
         return True
     try:
-        mac = _mac(path, _key(make=False))
-        return any(
-            hmac.compare_digest(mac, kept) for kept in _macs(path.with_name(path.name + SUFFIX))
-        )
+        mac, kept = _mac(path, _key(make=False)), _macs(path.with_name(path.name + SUFFIX))
+        return any(hmac.compare_digest(mac, each) for each in kept)
     except (OSError, StateError):
         return False
 

@@ -29,6 +29,7 @@ from qsynth.placement.checkpoint import NEVER, Checkpoints
 from qsynth.placement.contract import Spec, named
 from qsynth.placement.crowd import run_nodes
 from qsynth.placement.plan import NodePlan, Plan
+from qsynth.placement.task import QSYNTH
 from qsynth.placement.train import (
     die_with_parent,
     fit,
@@ -128,17 +129,8 @@ class ProcessesPlacement:
 
     def _spawn(self, spec: Spec, nodes: Sequence[NodePlan]) -> _Process:
         names = tuple(node.name for node in nodes)
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "qsynth",
-            "part",
-            str(spec.folder),
-            *names,
-            "--within",
-        ]
-        command += [str(self._sockets), "--mine", *(["--mortal"] if self.mortal else [])]
+        command = [*QSYNTH, "part", str(spec.folder), *names, "--mine"]
+        command += ["--within", str(self._sockets), *(["--mortal"] if self.mortal else [])]
         with (self.plan.node_folder(nodes[0]) / "log.txt").open("ab") as log:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

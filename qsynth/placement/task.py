@@ -18,6 +18,8 @@ from typing import Any
 OTHERS = ("SLURM_", "SUBMITIT_", "PMI", "RAY_")
 BACKOFF_S = 1.0
 GRACE_S = 120.0
+# Of this very Python; -P: nothing of the folder that it is started in is imported.
+QSYNTH = (sys.executable, "-P", "-m", "qsynth")
 TAKEN = 75  # of `qsynth part`: other processes have its nodes (EX_TEMPFAIL of sysexits.h)
 
 
@@ -60,17 +62,7 @@ class Task:
 
     def command(self) -> list[str]:
         """Return the command that holds the nodes; it ends with this process."""
-        return [
-            sys.executable,
-            "-P",
-            "-m",
-            "qsynth",
-            "part",
-            self.folder,
-            *self.nodes,
-            "--mine",
-            "--mortal",
-        ]
+        return [*QSYNTH, "part", self.folder, *self.nodes, "--mine", "--mortal"]
 
     def _once(self) -> int:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}

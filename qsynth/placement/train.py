@@ -215,9 +215,12 @@ def fit(
 
 
 def check_checkpoint(plan: Plan, node: NodePlan, saved: Path | None) -> None:
-    """Raise ConfigError where a Trainer is to go on from what a loop has left."""
+    """Raise ConfigError where a Trainer is to go on from what a loop has left.
+
+    And UntrustedError where it holds code without a seal: the Trainer itself would unpickle it.
+    """
     key = why_a_trainer(plan, node)
-    if key is None or key == "model=module" or saved is None or not of_a_loop(saved):
+    if saved is None or not of_a_loop(saved) or key in (None, "model=module"):
         return
     value = getattr(plan.trainer, key.removeprefix("trainer."))
     raise ConfigError(

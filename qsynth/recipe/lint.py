@@ -218,10 +218,15 @@ def needed_trust(text: str) -> list[str]:
     return sorted(set(found))
 
 
-def needed_confirmations(path: Path) -> list[str]:
-    """Return the keys in which a recipe lowers its user's privacy or defence."""
-    values = read_yaml(_read(path))
-    return sorted({key for key, _, value in _walk(values, "") if lowered(key, value)})
+def needed_confirmations(text: str) -> list[str]:
+    """Return what a recipe lowers of its user's privacy or defence, as `--trust` takes it."""
+    values = read_yaml(text)
+    given = [(key, value) for key, _, value in _walk(values, "")]
+    for entry in values.get("defaults", []):
+        if isinstance(entry, dict):
+            given += [(str(k).split()[-1].removeprefix("/").split("@")[0], v)
+                      for k, v in entry.items()]  # fmt: skip
+    return sorted({found[0] for key, value in given if (found := lowered(key, value))})
 
 
 def _read(path: Path) -> str:
@@ -277,11 +282,11 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
 def _check_lowered(
     source: str, where: str, key: str, value: Any, trusted: frozenset[str]
 ) -> None:  # fmt: skip
-    said = None if SHIPPED in trusted or key in trusted else lowered(key, value)
-    if said is not None:
+    found = None if SHIPPED in trusted else lowered(key, value)
+    if found is not None and found[0] not in trusted:
         raise RecipeError(
-            f"{source}: {where}={value}: {said}, which is for the owner of the data to say: on the "
-            f"command line, or confirmed with --trust {key}"
+            f"{source}: {where}={value}: {found[1]}, which is for the owner of the data to say: on "
+            f"the command line, or confirmed with --trust {found[0]}"
         )
 
 

@@ -6,63 +6,48 @@ says it on the command line, or confirms its key by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
 from functools import cache
 from typing import Any
 
 from qsynth.dht.config import Rings
+from qsynth.distill.config import Analytic, Mosaic
 from qsynth.mesh.config import Tcp
 from qsynth.recipe.finder import shipped
 from qsynth.recipe.installed import installed_recipes
+from qsynth.synthesis.config import AnalyticHead
 
 SHIPPED = "a shipped recipe"  # among what is trusted: has a space, so it is no name of a class
-SAMPLES = 5  # of a class, before anything is said of it
-LEAST_MIXED = 4
-Rule = tuple[Callable[[Any], bool], str]
-
-
-def _below(least: float) -> Callable[[Any], bool]:
-    return lambda value: not isinstance(value, (int, float)) or value < least
-
-
-FEW = "sends statistics of classes of few samples: at 1, of single records"
-RULES: dict[str, Rule] = {
-    "distill.min_support": (_below(SAMPLES), FEW),
-    "similarity.query_support": (
-        lambda value: value is not None and _below(SAMPLES)(value),
-        "tells those who are asked of classes of few samples: at 1, of single records",
-    ),
-    "distill.input_rank": (
-        lambda value: value not in (None, 0),
-        "sends statistics of the raw inputs",
-    ),
-    "distill.mixed": (_below(LEAST_MIXED), "sends averages of few inputs: at 1, records"),
-    "synthesis.gate": (lambda value: value != "greedy", "lets every packet count"),
+FEW = "of classes of few samples: at 1, of single records"
+# By key: the least that anybody may give, and what less of it does.
+LEAST: dict[str, tuple[float, str]] = {
+    "distill.min_support": (Analytic.min_support, f"sends statistics {FEW}"),
+    "similarity.query_support": (Analytic.min_support, f"tells those who are asked {FEW}"),
+    "distill.mixed": (Mosaic.mixed, "sends averages of few inputs: at 1, records"),
+}
+COSTS = "lets peers cost more than by default"
+# The most, and what more does.
+MOST: dict[str, tuple[float, str]] = {
+    "distill.input_rank": (0, "sends statistics of the raw inputs"),
     "synthesis.support_cap": (
-        lambda value: value is None or not isinstance(value, (int, float)) or value > 16.0,
-        "lets one packet count for as many samples as it claims",
+        AnalyticHead.support_cap or 0.0, "lets one packet count for as many samples as it claims",
     ),
-    "publish": (lambda value: value != "never", "says when packets leave"),
+} | {
+    f"{group}.{name}": (getattr(option, name), COSTS)
+    for group, option, names in (
+        ("mesh", Tcp, ("max_message_bytes", "max_pending", "requests_per_s", "relay_most")),
+        ("dht", Rings, ("max_records", "replication", "record_replicas", "lookup_rpcs",
+                        "lookup_s")),
+    )
+    for name in names
+}  # fmt: skip
+# What anybody may give, of a few; and what any other value does.
+HARMLESS: dict[str, tuple[tuple[str, ...], str]] = {
+    "synthesis.gate": (("greedy",), "lets every packet count"),
+    "publish": (("ask", "never"), "says that packets leave at once"),
 }
-# Limits of what peers may cost: lower ones are anybody's to give.
-LIMITS = {
-    "mesh": ("max_message_bytes", "max_pending", "requests_per_s", "bytes_per_hour", "relay_most"),
-    "dht": ("max_records", "replication", "record_replicas", "lookup_rpcs", "lookup_s"),
-}
-OPTIONS = {("distill", "mosaic"): "sends averaged inputs"}
-
-
-@cache
-def _limits() -> dict[str, float]:
-    """Return the default of each limit, by its key; no limit is infinity."""
-    found = {}
-    for group, option in (("mesh", Tcp), ("dht", Rings)):
-        defaults = {each.name: each.default for each in fields(option)}
-        for name in LIMITS[group]:
-            value: Any = defaults[name]
-            found[f"{group}.{name}"] = float("inf") if value is None else float(value)
-    return found
+OPTIONS = {"distill=mosaic": "sends averaged inputs"}
+# Where nothing is given there is no cap; elsewhere it is the default, which lowers nothing.
+NONE_LOWERS = frozenset({"synthesis.support_cap"})
 
 
 @cache
@@ -76,21 +61,23 @@ def is_shipped(text: str) -> bool:
     return text.encode() in _shipped()
 
 
-def lowered(key: str, value: Any) -> str | None:
-    """Return what a recipe's value would lower; None where it lowers nothing.
+def lowered(key: str, value: Any) -> tuple[str, str] | None:
+    """Return what confirms a recipe's value, and what it lowers; None where it lowers nothing.
 
-    key: dotted, of a setting, or of a group (`distill=mosaic`).
+    key: dotted, of a setting, or of a group (`distill`, `mosaic`).
     """
-    group = key.removesuffix(".name")
-    if isinstance(value, str) and (group, value) in OPTIONS:
-        return OPTIONS[group, value]
-    if key in RULES:
-        lowers, said = RULES[key]
-        return said if lowers(value) else None
+    option = f"{key.removesuffix('.name')}={value}"
+    if option in OPTIONS:
+        return option, OPTIONS[option]
     if key.startswith("trust.") and key != "trust.name":
-        return "changes whose packets are taken"
-    most = _limits().get(key)
-    if most is None:
+        return key, "changes whose packets are taken"
+    if key in HARMLESS:
+        harmless, said = HARMLESS[key]
+        return None if value in harmless else (key, said)
+    if key not in LEAST | MOST or (value is None and key not in NONE_LOWERS):
         return None
-    more = value is None or not isinstance(value, (int, float)) or value > most
-    return "lets peers cost more than by default" if more and most != float("inf") else None
+    bound, said = (LEAST | MOST)[key]
+    number = isinstance(value, (int, float))
+    # What is no number is refused too, and so is NaN, which no bound holds.
+    fine = number and (value >= bound if key in LEAST else value <= bound)
+    return None if fine else (key, said)

@@ -7,9 +7,12 @@ from typing import Any
 
 import yaml
 
-from qsynth.errors import DataError
+from qsynth.errors import DataError, UntrustedError
+from qsynth.identity.seal import sealed, take
 
 CONFIG = "config.yaml"
+MINE = "--mine"
+OURS = f"give {MINE} if the run is your own, from another machine or account"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -23,4 +26,20 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder}: no run folder (config.yaml: {first})") from None
     if not isinstance(values, dict):
         raise DataError(f"{folder}: config.yaml holds no config")
+    return values
+
+
+def read_own(folder: Path, mine: bool) -> dict[str, Any]:
+    """Return the config of a run that is to go on.  Raises UntrustedError where it is not own.
+
+    mine: the user says that the folder is theirs, whatever it holds.
+    """
+    if mine:
+        take(folder)
+    values = read_config(folder)
+    if not sealed(folder / CONFIG):
+        raise UntrustedError(
+            f"{folder}: has no seal of yours, and going on with it could run code of whoever made "
+            f"it; {OURS}"
+        )
     return values

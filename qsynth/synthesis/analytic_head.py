@@ -201,7 +201,7 @@ def _offers(
         whole = config.merge == "whole" or (config.merge == "auto" and trusted)
         offer = [] if config.merge == "classwise" else [packets[author]]
         if not whole:
-            offer += class_part(mine, packets[author], with_scatter(packets[author], mine))
+            offer += class_part(mine, packets[author])
         if offer:
             offers[author] = offer
     return offers

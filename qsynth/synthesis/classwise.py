@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsynth.packet import Statistics, restricted
+from qsynth.synthesis.lift import with_scatter
 from qsynth.types import Floats
 
 FEATURES = 32  # first features in which class means are compared: the rest is noise at 60 samples
@@ -51,12 +52,7 @@ def _distances(a: Statistics, b: Statistics) -> Floats:
     return squared
 
 
-def class_part(
-    mine: Statistics, packet: Statistics, filled: Statistics | None = None
-) -> list[Statistics]:
-    """Return the classes of a packet that are the same thing here, or nothing.
-
-    filled: the packet with a scatter, where it has none of its own.
-    """
-    agreed = shared_classes(mine, filled or packet)
+def class_part(mine: Statistics, packet: Statistics) -> list[Statistics]:
+    """Return the classes of a packet that are the same thing here, or nothing."""
+    agreed = shared_classes(mine, with_scatter(packet, mine))
     return [restricted(packet, agreed)] if agreed.any() else []

@@ -56,6 +56,18 @@ def test_flipped_labels_are_the_same_numbers_under_other_labels(plan) -> None:
     assert not np.allclose(before, after)
 
 
+def test_an_empty_scatter_and_a_copied_one_are_what_they_say(plan) -> None:
+    honest, lie, victim = forged(plan, "empty_scatter")
+    said = payload_statistics(lie.payload)
+    assert not said.scatter.any()
+    assert said.counts.sum() == honest.support
+    _, lie, victim = forged(plan, "copied_scatter")
+    theirs, told = (payload_statistics(o.payload) for o in (victim, lie))
+    share = told.counts.sum() / theirs.counts.sum()
+    np.testing.assert_allclose(told.scatter, theirs.scatter * share, rtol=1e-4)
+    assert not np.allclose(told.means(), theirs.means())
+
+
 def test_inflated_support_claims_what_it_carries(plan) -> None:
     honest, lie, _ = forged(plan, "inflated_support", factor=100)
     assert lie.support == 100 * honest.support == int(lie.payload["counts"].sum())

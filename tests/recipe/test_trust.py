@@ -195,8 +195,33 @@ def test_what_lowers_ones_defence_is_confirmed_by_name(key, tmp_path, capsys) ->
 def test_what_raises_ones_defence_needs_no_word(tmp_path) -> None:
     path = tmp_path / "theirs.yaml"
     path.write_text("distill: {min_support: 9, input_rank: 0}\nmesh: {max_pending: 8}\n"
-                    "synthesis: {support_cap: 2.0, gate: greedy}\npublish: never\n")  # fmt: skip
+                    "synthesis: {support_cap: 2.0, gate: greedy}\npublish: ask\n"
+                    "similarity: {query_support: null}\n")  # fmt: skip
     assert lint(path)["distill"]["min_support"] == 9
+
+
+@pytest.mark.parametrize("text", [
+    "distill: {min_support: .nan}\n", "distill: {min_support: '9'}\n", "mesh: {max_pending: .inf}\n",
+    "synthesis: {support_cap: .nan}\n", "synthesis: {support_cap: many}\n",
+])  # fmt: skip
+def test_what_is_no_number_is_no_limit(text, tmp_path) -> None:
+    path = tmp_path / "theirs.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="--trust"):
+        lint(path)
+
+
+@pytest.mark.parametrize("text", ["defaults:\n  - override /distill: mosaic\n",
+                                  "distill:\n  name: mosaic\n"])  # fmt: skip
+def test_an_option_is_confirmed_by_its_name(text, tmp_path) -> None:
+    from qsynth.recipe.lint import needed_confirmations
+
+    path = tmp_path / "theirs.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="--trust distill=mosaic"):
+        lint(path)
+    assert lint(path, frozenset({"distill=mosaic"}))
+    assert needed_confirmations(text) == ["distill=mosaic"]
 
 
 def test_a_plan_says_that_single_records_leave(capsys) -> None:

@@ -236,6 +236,22 @@ def test_a_checkpoint_of_others_is_plain_values_or_nothing(tmp_path, monkeypatch
     assert mark.exists(), "what this user has written is read whole"
 
 
+@pytest.mark.parametrize("key", ["model=module", "trainer.logger"])
+def test_a_trainer_unpickles_nothing_that_has_no_seal(key, tmp_path, monkeypatch) -> None:
+    """A simulation's own snapshot may have come back with other checkpoints beside it."""
+    from types import SimpleNamespace
+
+    from qsynth.placement import train
+
+    path, mark = tmp_path / "0.ckpt", tmp_path / "mark"
+    torch.save({"state_dict": {}, "more": Payload(mark)}, path)
+    monkeypatch.setattr(train, "why_a_trainer", lambda *_: key)
+    plan = SimpleNamespace(trainer=SimpleNamespace(logger="csv"))
+    with pytest.raises(UntrustedError, match="holds code"):
+        train.check_checkpoint(plan, None, path)
+    assert not mark.exists()
+
+
 def test_a_seal_holds_for_what_was_written_and_what_is_about_to_be(tmp_path, monkeypatch) -> None:
     path, part = tmp_path / "a", tmp_path / "a.part"
     path.write_bytes(b"one")
