@@ -201,7 +201,8 @@ def test_what_raises_ones_defence_needs_no_word(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "distill: {min_support: .nan}\n", "distill: {min_support: '9'}\n", "mesh: {max_pending: .inf}\n",
+    "distill: {min_support: .nan}\n", "distill: {min_support: '9'}\n",
+    "mesh: {max_pending: .inf}\n",
     "synthesis: {support_cap: .nan}\n", "synthesis: {support_cap: many}\n",
 ])  # fmt: skip
 def test_what_is_no_number_is_no_limit(text, tmp_path) -> None:
