@@ -5,6 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from qsynth.identity import Identity, node_id, verify
+from qsynth.identity.keys import KEY_BYTES, SIGNATURE_BYTES
+from qsynth.identity.membership import Membership
 from qsynth.types import Fingerprint, NodeId
 
 ID_BYTES = 32
@@ -14,6 +17,8 @@ MAX_DENSITY = 127
 SCHEMES = ("ipc://", "tcp://", "tls+tcp://", "memory:")
 UNREACHABLE = "none:"  # of a node that can only dial out and that nobody relays yet
 RELAY = "relay:"
+SEAL = b"qsynth contact 1"
+MAX_PROOF = 512
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
@@ -21,7 +26,8 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
 
     version: the sequence number of the packet that the fingerprint was computed from; 0 before
     the first.  finished: it has ended its training and only serves.  density: how alike its most
-    alike contacts are to it on average, in steps of 1/127.
+    alike contacts are to it on average, in steps of 1/127.  proof: in a fleet with an authority,
+    its public key, its signature over the other fields, and its voucher; else empty.
     """
 
     id: NodeId
@@ -30,20 +36,41 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     version: int
     finished: bool = False
     density: int = 0
+    proof: bytes = b""
 
     def vector(self) -> Fingerprint:
         """Return the fingerprint as (d,) int8."""
         return np.frombuffer(self.fingerprint, np.int8)
 
-    def valid(self, size: int) -> bool:
-        """Return whether all fields are in range; size: of this task's fingerprints."""
+    def valid(self, size: int, scheme: str = "") -> bool:
+        """Return whether all fields are in range.
+
+        size: of this task's fingerprints.  scheme: that addresses must have; empty: any.
+        """
         return (
             len(self.id) == ID_BYTES
+            and scheme in ("", scheme_of(self.address) or scheme)
             and self._reachable()
             and len(self.address) <= MAX_ADDRESS
             and len(self.fingerprint) == size
             and 0 <= self.version < 2**63
             and 0 <= self.density <= MAX_DENSITY
+            and len(self.proof) <= MAX_PROOF
+        )
+
+    @property
+    def voucher(self) -> bytes:
+        """Return the authority's voucher for the id; empty where it brings none."""
+        return self.proof[KEY_BYTES + SIGNATURE_BYTES :]
+
+    def proved(self, membership: Membership, now_s: float) -> bool:
+        """Return whether whom it names has said all of this, and is of the fleet."""
+        key = self.proof[:KEY_BYTES]
+        signature = self.proof[KEY_BYTES : KEY_BYTES + SIGNATURE_BYTES]
+        return (
+            node_id(key) == self.id
+            and membership.vouches(self.id, self.voucher, now_s)
+            and verify(key, _said(self), signature)
         )
 
     def _reachable(self) -> bool:
@@ -54,9 +81,25 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         return self.address == UNREACHABLE or self.address.startswith(SCHEMES)
 
 
+def prove(contact: Contact, identity: Identity, voucher: bytes) -> Contact:
+    """Return one's own contact with its proof."""
+    signature = identity.sign(_said(contact))
+    return msgspec.structs.replace(contact, proof=identity.public_key + signature + voucher)
+
+
+def _said(contact: Contact) -> bytes:
+    return SEAL + msgspec.msgpack.encode(msgspec.structs.replace(contact, proof=b""))
+
+
 def relay_address(node: NodeId, through: str) -> str:
     """Return the address of a node that is reached through another's address."""
     return f"{RELAY}{node.hex()}@{through}"
+
+
+def scheme_of(address: str) -> str:
+    """Return how the address begins that is dialled; empty where nobody can be."""
+    direct = address.partition("@")[2] if address.startswith(RELAY) else address
+    return next((scheme for scheme in SCHEMES if direct.startswith(scheme)), "")
 
 
 def relayed(address: str) -> tuple[NodeId, str] | None:

@@ -13,6 +13,7 @@ from qsynth.identity import Identity, verify
 from qsynth.identity.keys import KEY_BYTES, SIGNATURE_BYTES
 
 MAX_VALUE = 2048
+MAX_VOUCHER = 256
 LONGEST_MS = 7 * 24 * 3600 * 1000  # of a ttl: what nobody renews is forgotten in a week
 SKEW_MS = 10 * 60 * 1000  # by which clocks may differ
 MAGIC = b"qsynth-record-1"
@@ -24,7 +25,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
     key: 32 bytes.  author: public key.  sequence: milliseconds since the epoch, or less: of an
     author's records under a key the highest is the newest.  expires_ms: since the epoch.
-    signature: Ed25519, over all of these.
+    signature: Ed25519, over all of these.  voucher: of the fleet's authority for the author,
+    where there is an authority; not signed.
     """
 
     key: bytes
@@ -33,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     expires_ms: int
     value: bytes
     signature: bytes
+    voucher: bytes = b""
 
     def signed(self) -> bytes:
         """Return the bytes that the signature is over."""
@@ -47,6 +50,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
             or len(self.signature) != SIGNATURE_BYTES
             or not 0 <= self.sequence < 2**63
             or not 0 <= self.expires_ms < 2**63
+            or len(self.voucher) > MAX_VOUCHER
         ):
             return "malformed"
         if len(self.value) > MAX_VALUE:
@@ -66,8 +70,9 @@ def record_key(name: str | bytes) -> bytes:
 
 
 def sign_record(
-    identity: Identity, key: bytes, value: bytes, sequence: int, expires_ms: int
-) -> Record:
+    identity: Identity, key: bytes, value: bytes, sequence: int, expires_ms: int,
+    voucher: bytes = b"",
+) -> Record:  # fmt: skip
     """Return a signed record.  Raises ValueError where it could not be kept."""
     if not isinstance(key, bytes) or not isinstance(value, bytes):
         raise ValueError("a key and a value are bytes; record_key makes a key of a name")
@@ -75,7 +80,7 @@ def sign_record(
         raise ValueError(f"a key has {ID_BYTES} bytes, not {len(key)}")
     if len(value) > MAX_VALUE:
         raise ValueError(f"a value has at most {MAX_VALUE} bytes, not {len(value)}")
-    unsigned = Record(key, identity.public_key, sequence, expires_ms, value, b"")
+    unsigned = Record(key, identity.public_key, sequence, expires_ms, value, b"", voucher)
     return msgspec.structs.replace(unsigned, signature=identity.sign(unsigned.signed()))
 
 

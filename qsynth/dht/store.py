@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,22 +15,26 @@ from qsynth.types import NodeId
 MOST_OF_A_KEY = 32  # authors
 FIRST_S = 4.0
 SHARE_OF_AUTHOR = 4  # one author fills no more than one over this of a store
+SHARE_OF_STORER = 4  # who has stored more than one over this makes room for others
 
 
 @dataclass
 class Kept:
-    """Hold a record, when other holders last had word of it, and the pause until the next."""
+    """Hold a record, who stored it, when holders last had word of it, and the pause until next."""
 
     record: Record
     told_s: float
     pause_s: float
+    storer: bytes
 
 
 class RecordStore:
     """Keep signed records until they expire.
 
-    most: records in all.  Beyond that the ones go whose keys are farthest from `me`: others are
-    nearer to those.  pause_s: after which a record is due to be told again, in the end: it
+    most: records in all.  Beyond that those go of whoever has stored the most, if that is more
+    than its share, else the ones whose keys are farthest from `me`: others are nearer to those.
+    Under a key likewise: nobody can fill it, and keep others out, through one connection.
+    pause_s: after which a record is due to be told again, in the end: it
     begins with `FIRST_S` and doubles, as a mesh that is still forming soon knows better who is
     near.
     """
@@ -47,8 +51,11 @@ class RecordStore:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, record: Record, now_s: float) -> str | None:
-        """Keep a record; return why not, or None where it, or a newer one, is kept now."""
+    def put(self, record: Record, now_s: float, storer: bytes = b"") -> str | None:
+        """Keep a record; return why not, or None where it, or a newer one, is kept now.
+
+        storer: who asks for it, as far as that is proved; empty: the node itself.
+        """
         flaw = record.flaw(1000.0 * now_s)
         if flaw is not None:
             return flaw
@@ -64,9 +71,10 @@ class RecordStore:
                 old.record, old.pause_s = record, FIRST_S
             old.told_s = now_s
             return None
-        refusal = self._room(record, now_s)
+        refusal = self._room(record, now_s, storer)
         if refusal is None:
-            self._kept.setdefault(record.key, {})[record.author] = Kept(record, now_s, FIRST_S)
+            kept = Kept(record, now_s, FIRST_S, storer)
+            self._kept.setdefault(record.key, {})[record.author] = kept
             self._of_author[record.author] += 1
             self._count += 1
         return refusal
@@ -129,15 +137,31 @@ class RecordStore:
         if not here:
             del self._kept[record.key]
 
-    def _room(self, record: Record, now_s: float) -> str | None:
+    def _room(self, record: Record, now_s: float, storer: bytes) -> str | None:
         if len(self) >= self.most:
             self.expire(now_s)
-        if len(self._kept.get(record.key, ())) >= MOST_OF_A_KEY:
-            return "key_full"
         if self._of_author[record.author] >= max(1, self.most // SHARE_OF_AUTHOR):
             return "author_full"
-        if len(self) < self.most:
+        here = list(self._kept.get(record.key, {}).values())
+        if len(here) >= MOST_OF_A_KEY and not self._yield(here, storer, MOST_OF_A_KEY):
+            return "key_full"
+        if len(self) < self.most or self._yield(self._all(), storer, self.most):
             return None
+        return self._nearer(record)
+
+    def _yield(self, among: Iterable[Kept], storer: bytes, most: int) -> bool:
+        """Make room for a storer's record at the cost of who has more than its share of them."""
+        among = list(among)
+        count = Counter(kept.storer for kept in among if kept.storer)
+        top, held = next(iter(count.most_common(1)), (b"", 0))
+        if held <= most // SHARE_OF_STORER or held <= count[storer] + 1:
+            return False
+        theirs = (kept for kept in among if kept.storer == top)
+        far = max(theirs, key=lambda k: xor_distance(self.me, k.record.key))
+        self.drop(far.record)
+        return True
+
+    def _nearer(self, record: Record) -> str | None:
         farthest = max(self._kept, key=partial(xor_distance, self.me))
         if xor_distance(self.me, record.key) >= xor_distance(self.me, farthest):
             return "full"

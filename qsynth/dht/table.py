@@ -65,15 +65,15 @@ class Table:
             return told
         return msgspec.structs.replace(told, address=known.address)
 
-    def add(self, contact: Contact) -> bool:
+    def add(self, contact: Contact, sure: bool = False) -> bool:
         """Take a contact, or news of one.  Return whether it is kept.
 
-        An older version than the one known changes nothing.
+        An older version than the one known changes nothing, unless it is `sure` to be true.
         """
         if contact.id == self.me:
             return False
         known = self.contacts.get(contact.id)
-        if known is not None and contact.version < known.version:
+        if known is not None and contact.version < known.version and not sure:
             return True
         if known is not None:
             self._touch(contact.id)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from qsynth.errors import ConfigError, StateError
+from qsynth.identity.membership import VOUCHER, Membership, make_voucher
 from qsynth.types import NodeId
 
 KEY, CERTIFICATE = "key.pem", "certificate.pem"
@@ -61,6 +62,12 @@ def read_certificate(folder: Path) -> Certificate:
         raise StateError(f"{folder / CERTIFICATE}: is not of the authority beside it") from None
     if revoked.get_revoked_certificate_by_serial_number(made.serial_number) is not None:
         raise StateError(f"{folder / CERTIFICATE}: has been revoked")
+    try:
+        Membership.read(folder).check()
+    except (OSError, ValueError) as error:
+        raise StateError(
+            f"{folder / VOUCHER}: is no voucher of this node ({error}); issue it again"
+        ) from None
     hosts = [*names.get_values_for_type(x509.DNSName),
              *map(str, names.get_values_for_type(x509.IPAddress))]  # fmt: skip
     left = made.not_valid_after_utc - _now()
@@ -108,7 +115,9 @@ class Authority:
         return cls(folder)
 
     def issue(self, node: NodeId, hosts: Sequence[str], days: float, out: Path) -> int:
-        """Write a node's key and certificate, and what it checks others by; return the serial.
+        """Write a node's key, certificate and voucher, and what it checks others by.
+
+        Return the certificate's serial number.
 
         hosts: names and addresses that the node is dialled at.  Raises ConfigError, StateError.
         """
@@ -127,6 +136,8 @@ class Authority:
             .add_extension(x509.BasicConstraints(False, None), critical=True)
             .sign(self._key, hashes.SHA256())
         )  # fmt: skip
+        until_s = made.not_valid_after_utc.timestamp()
+        voucher = make_voucher(self._key, node, made.serial_number, until_s)
         try:
             # First: what is not on record could not be revoked.
             issued = self.folder / "issued"
@@ -135,6 +146,7 @@ class Authority:
             out.mkdir(parents=True, exist_ok=True)
             _write(out / KEY, _secret(key))
             _write(out / CERTIFICATE, made.public_bytes(PEM))
+            _write(out / VOUCHER, f"{voucher.hex()}\n".encode())
             for name in (AUTHORITY, REVOKED):
                 _write(out / name, (self.folder / name).read_bytes())
         except OSError as error:

@@ -11,6 +11,8 @@ BURST_S = 2.0  # seconds of messages that may come at once
 MOST_PEERS = 4096  # remembered; of those heard of last
 HOUR_S = 3600.0
 RESERVE = 8192  # bytes
+# Seconds of a peer's messages that a request counts for: what is checked, and written, for long.
+COST_S = {"keep": 0.2, "hello": 0.02, "gossip": 0.005, "relay": 0.01, "withdraw": 0.005}
 
 
 class Buckets:
@@ -23,16 +25,24 @@ class Buckets:
         self.rate = rate
         self._left: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
 
-    def take(self, now: float, peer: str | bytes) -> bool:
-        """Return whether one more message of a peer is within its rate."""
+    def take(self, now: float, peer: str | bytes, cost: float = 1.0) -> bool:
+        """Return whether one more message of a peer is within its rate.
+
+        cost: how many plain messages it counts for; at most what may come at once.
+        """
         most = self.rate * BURST_S
         left, since = self._left.pop(peer, (most, now))
         left = min(most, left + (now - since) * self.rate)
-        within = left >= 1.0
-        self._left[peer] = (left - 1.0 if within else left, now)
+        cost = min(cost, most)
+        within = left >= cost
+        self._left[peer] = (left - cost if within else left, now)
         if len(self._left) > MOST_PEERS:
             self._left.popitem(last=False)
         return within
+
+    def take_more(self, now: float, peer: str | bytes, kind: str) -> bool:
+        """Return whether what a request costs beyond a plain message is within its peer's rate."""
+        return kind not in COST_S or self.take(now, peer, max(self.rate * COST_S[kind], 1.0) - 1.0)
 
 
 class Budget:

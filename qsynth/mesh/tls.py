@@ -12,6 +12,7 @@ from typing import Any
 import pynng
 
 from qsynth.errors import MeshError
+from qsynth.identity.membership import VOUCHER, Membership
 
 FILES = ("key.pem", "certificate.pem", "authority.pem", "revoked.pem")
 ID_HEX = 64
@@ -19,9 +20,9 @@ MOST_HOSTS = 256
 
 
 class Tls:
-    """The key, certificate, authority and revocations of a node.
+    """The key, certificate, authority and revocations of a node, and vouchers checked by them.
 
-    folder: of `FILES`, as `qsynth node keys issue` writes them.  Raises MeshError.
+    folder: of `FILES` and a voucher, as `qsynth node keys issue` writes them.  Raises MeshError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,6 +35,7 @@ class Tls:
         self._key, self._certificate, self._authority, self._revoked = read
         self._clients: dict[str, pynng.TLSConfig] = {}
         self.folder = folder
+        self.membership = _membership(folder)
 
     def server(self) -> pynng.TLSConfig:
         """Return the settings to listen with: a certificate is asked of everyone."""
@@ -58,6 +60,18 @@ class Tls:
         except pynng.NNGException as error:
             raise MeshError(f"mesh.tls={self.folder}: cannot be used ({error})") from None
         return config
+
+
+def _membership(folder: Path) -> Membership:
+    try:
+        return Membership.read(folder)
+    except FileNotFoundError as error:
+        raise MeshError(
+            f"mesh.tls={folder}: {error.filename} is missing; issue the certificate again "
+            f"(`qsynth node keys issue` writes {VOUCHER} beside it)"
+        ) from None
+    except (OSError, ValueError, IndexError) as error:
+        raise MeshError(f"mesh.tls={folder}: {VOUCHER} cannot be used ({error})") from None
 
 
 def dialled(socket: pynng.Socket, address: str, config: pynng.TLSConfig) -> pynng.Dialer:
@@ -93,4 +107,11 @@ def peer_of(pipe: pynng.Pipe) -> bytes:
 def tls_of(mesh: Any) -> Tls | None:
     """Return what a `mesh` config's connections are proved by, if it says so.  Raises MeshError."""
     folder = getattr(mesh, "tls", "")
-    return Tls(Path(folder).expanduser()) if folder else None
+    if not folder:
+        return None
+    tls = Tls(Path(folder).expanduser())
+    try:
+        tls.membership.check()
+    except ValueError as error:
+        raise MeshError(f"mesh.tls={folder}: {VOUCHER} {error}; issue it again") from None
+    return tls

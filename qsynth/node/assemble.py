@@ -9,6 +9,7 @@ from typing import Any
 from qsynth.dht.config import Rings
 from qsynth.distill import read_evidence
 from qsynth.identity import Identity
+from qsynth.identity.membership import Membership
 from qsynth.mesh.config import Shared
 from qsynth.node.node import Node
 from qsynth.node.outcome import Rules
@@ -26,12 +27,13 @@ def assemble(
     task: Task, encoder_digest: bytes, rules: Rules, *, trust: Checks, peers: Any, dht: Rings,
     mesh: Shared, identity: Identity, address: str, epoch_s: float, seed: int,
     rpc_seed: int | None = None, wanted: Sequence[NodeId] | None = None,
+    membership: Membership | None = None,
 ) -> Node:  # fmt: skip
     """Return a node's state machine.
 
     address: where others reach it.  epoch_s: seconds since the epoch at 0 of the driver's clock.
     rpc_seed: of request numbers, in simulations.  wanted: the authors that `peers` oracle and
-    central name, in simulations.
+    central name, in simulations.  membership: of a fleet with an authority.
     """
     admission = Admission(
         config=trust,
@@ -53,6 +55,7 @@ def assemble(
         epoch_s,
         seed,
         rpc_seed,
+        membership,
     )
     if isinstance(peers, Sums):
         rank = rules.distill.rank if peers.rank is None else peers.rank

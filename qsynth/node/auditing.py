@@ -79,7 +79,11 @@ class Audits:
         except PacketError as error:
             # Clocks and limits differ between nodes: that convicts nobody.
             return audit.contact.id if error.reason in FORGED else b""
-        receipts, author = opened.evidence.receipts, node_id(opened.packet.author)
+        author, member = node_id(opened.packet.author), self.node.membership
+        if member and not member.vouches(author, download.voucher, self.node.wall_s()):
+            self.node.counts["unproved_leaf"] += 1
+            return b""
+        receipts = opened.evidence.receipts
         leaves = receipts.leaves if receipts else (leaf(author, download.digest),)
         audit.got.append((Part(download.digest, leaves, opened.evidence), opened.packet))
         if len(audit.got) < len(audit.parts):

@@ -17,11 +17,12 @@ MADE_A_PERIOD = 32  # sums: who asks for ever other ones costs no more than this
 
 @dataclass(frozen=True)
 class Held:
-    """Hold a received packet: what it says, what it came in, and its bytes."""
+    """Hold a packet: what it says, what it came in, its bytes, and its author's voucher."""
 
     part: Part
     packet: OutcomePacket
     data: bytes
+    voucher: bytes = b""
 
 
 class Chain:
@@ -60,8 +61,13 @@ class Chain:
             digest = packet_digest(data)
             evidence = self.node.admission.read(packet.payload)
             part = Part(digest, (leaf(self.node.me, digest),), evidence)
-            self._own = packet, Held(part, packet, data)
+            self._own = packet, Held(part, packet, data, self._voucher)
         return self._own[1]
+
+    @property
+    def _voucher(self) -> bytes:
+        member = self.node.membership
+        return b"" if member is None else member.own
 
     def check(self, part: Part) -> None:
         """Raise PacketError where a part cannot be added to one's own packet and read again."""
@@ -100,7 +106,7 @@ class Chain:
             # Made anew, also where the same parts come back: a receiver takes no older sequence.
             kept = digests, self._make(parts)
             self._made = {k: v for k, v in self._made.items() if not k[1]} | {place: kept}
-        self.store.put(kept[1].data)
+        self.store.put(kept[1].data, kept[1].voucher)
         return kept[1]
 
     def _make(self, parts: Sequence[Held]) -> Held:
@@ -128,8 +134,9 @@ class Chain:
             self.node.counts["sum_too_large"] += 1
             return self._make(parts[:-1])
         for entry in parts:
-            self.store.put(entry.data)
-        return Held(Part(packet_digest(data), evidence.receipts.leaves, evidence), packet, data)
+            self.store.put(entry.data, entry.voucher)
+        part = Part(packet_digest(data), evidence.receipts.leaves, evidence)
+        return Held(part, packet, data, self._voucher)
 
 
 def ends_s(packet: OutcomePacket) -> float:

@@ -35,7 +35,8 @@ LEAST_PIECE = 512  # the least that distill.max_bytes can be
 class Download:
     """Hold what has come of a packet so far.
 
-    purpose: what it is for.  size: said beforehand, or 0 until the first piece tells.
+    purpose: what it is for.  size: said beforehand, or 0 until the first piece tells.  voucher: of
+    the authority for the packet's author, as whoever gives the packet says.
     """
 
     digest: bytes
@@ -44,6 +45,7 @@ class Download:
     size: int = 0
     data: bytearray = field(default_factory=bytearray)
     failed: bool = False
+    voucher: bytes = b""
 
 
 class Downloads:
@@ -72,6 +74,7 @@ class Downloads:
             download.failed = True
             return download
         download.size = download.size or piece.size
+        download.voucher = download.voucher or piece.voucher
         download.data += piece.data
         if len(download.data) < download.size:
             download.failed = not self.begin(now, download, effects)

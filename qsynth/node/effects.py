@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from qsynth.dht import Contact
+from qsynth.identity.membership import Membership
 from qsynth.mesh import Send
 from qsynth.node.state import Entry
 from qsynth.types import NodeId
@@ -46,10 +47,25 @@ class Errand:
     withdrawn: int | None = None
 
 
+class Meeting(Protocol):
+    """What tells who may be taken for a node of the mesh."""
+
+    def met(self, node: NodeId) -> bool:
+        """Return whether a node has once spoken itself."""
+
+    def valid(self, contact: Contact) -> bool:
+        """Return whether a contact may be taken."""
+
+
 class Asker(Protocol):
     """What every part of a node needs that asks peers."""
 
     me: NodeId
+    membership: Membership | None
+
+    @property
+    def others(self) -> Meeting:
+        """Return what tells who may be taken for a node."""
 
     def contact(self) -> Contact:
         """Return who the node is now."""

@@ -28,13 +28,11 @@ Then = Callable[[float, LookupResult, Effects], None]
 class Hashed:
     """Publish one's own contact, and look others up, under hashes of fingerprints.
 
-    size: the length of fingerprints.  gone: whether a node has not answered when it was asked.
+    gone: whether a node has not answered when it was asked.
     """
 
-    def __init__(
-        self, records: Records, dht: Rings, size: int, gone: Callable[[NodeId], bool]
-    ) -> None:
-        self.records, self.dht, self.size, self.gone = records, dht, size, gone
+    def __init__(self, records: Records, dht: Rings, gone: Callable[[NodeId], bool]) -> None:
+        self.records, self.dht, self.gone = records, dht, gone
         self._told: tuple[bytes, int] = (b"", 0)
         self._at_s = 0.0
 
@@ -79,5 +77,5 @@ class Hashed:
             contact = msgspec.msgpack.decode(record.value, type=Contact)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        own = contact.valid(self.size) and contact.id == node_id(record.author)
+        own = contact.id == node_id(record.author) and self.records.node.others.valid(contact)
         return contact if own and contact.id != self.records.node.me else None

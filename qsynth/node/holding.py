@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from qsynth.types import Fingerprint, NodeId
 
 MOST_KEPT = 64  # packets of others
 MOST_OFFERED = 64
+MOST_OF_A_CONNECTION = 16  # authors kept; as many as a relay carries
+MOST_OF_A_HOLDER = 4  # authors that are gone, in an answer
 MOST_TOLD = 4096  # receivers that are known to have one's own packet
 PATIENCE_PERIODS = 2  # for peers to fetch a new packet of themselves, before it is pushed
 
@@ -37,6 +39,7 @@ class Holder(Asker, Protocol):
     sent: list[dict[str, Any]]
     forgotten: set[NodeId]
     shadow: bool
+    counts: Counter[str]
 
     @property
     def withdrawals(self) -> Covering:
@@ -69,6 +72,8 @@ class Holding:
         self._holders: set[NodeId] = set()  # of one's own newest packet
         self._since = 0
         self._told: OrderedDict[tuple[NodeId, int, str], None] = OrderedDict()
+        self._storer: dict[NodeId, str] = {}  # by author, over which connection it asked
+        self._unmet: OrderedDict[NodeId, NodeId] = OrderedDict()  # by author, who told of it
 
     def published(self) -> None:
         """Note that one's own packet is new: nobody holds it yet."""
@@ -76,10 +81,11 @@ class Holding:
 
     def put(self, data: bytes, admitted: Admitted, author: Contact) -> None:
         """Keep the bytes of an admitted packet."""
-        contact = msgspec.structs.replace(
-            author, fingerprint=admitted.fingerprint.tobytes(), version=admitted.packet.sequence
-        )
-        self.kept[author.id] = Kept(data, contact, admitted.packet)
+        if self.node.membership is None:  # else it stays as its author has signed it
+            author = msgspec.structs.replace(
+                author, fingerprint=admitted.fingerprint.tobytes(), version=admitted.packet.sequence
+            )
+        self.kept[author.id] = Kept(data, author, admitted.packet)
         self.kept.move_to_end(author.id)
         self._offers.pop(author.id, None)
         while len(self.kept) > max(MOST_KEPT, self.node.admission.config.max_authors):
@@ -115,26 +121,49 @@ class Holding:
         })  # fmt: skip
 
     def orphans(self, wanted: Fingerprint, most: int) -> list[Contact]:
-        """Return authors that are gone and whose packets are kept here, the most alike first."""
+        """Return authors that are gone and whose packets are kept here, the most alike first.
+
+        Such alone as this node knows to have been there: others will take its word for them.
+        """
         now_s = self.node.wall_s()
         gone = [
             kept.author for author, kept in self.kept.items()
             if self.node.gone(author) and not kept.packet.expired(now_s)
+            and kept.author.version <= kept.packet.sequence
+            and (self.node.membership is not None or self.node.others.met(author))
         ]  # fmt: skip
         return sorted(gone, key=lambda c: -cosine(wanted, c.vector()))[:most]
 
     def offered(self, orphans: list[Contact], holder: Contact) -> None:
         """Take what a holder has told: authors that are gone, whose packets it keeps.
 
-        Not oneself: who has been dead for a while is told of its own packet.
+        Not oneself: who has been dead for a while is told of its own packet.  Of authors that
+        this node has never met one a holder, unless the fleet's authority vouches for them: keys
+        cost nothing to make.
         """
-        for author in orphans:
-            if author.id == self.node.me:
+        for author in orphans[:MOST_OF_A_HOLDER]:
+            if author.id == self.node.me or not self.node.others.valid(author):
+                continue
+            if not self._credible(author.id, holder.id):
+                self.node.counts["unmet_author"] += 1
                 continue
             self._offers[author.id] = (author, holder)
             self._offers.move_to_end(author.id)
         while len(self._offers) > MOST_OFFERED:
             self._offers.popitem(last=False)
+
+    def _credible(self, author: NodeId, holder: NodeId) -> bool:
+        """Return whether a holder's word is enough for an author; note that it was its word."""
+        if self.node.membership is not None or self.node.others.met(author):
+            self._unmet.pop(author, None)
+            return True
+        teller = self._unmet.get(author)
+        if teller is None and holder not in self._unmet.values():
+            self._unmet[author] = holder
+            while len(self._unmet) > MOST_OFFERED:
+                self._unmet.popitem(last=False)
+            return True
+        return teller == holder
 
     def candidates(self, found: tuple[Contact, ...]) -> list[Contact]:
         """Return the authors of a lookup's answer, and those gone that others keep packets of."""
@@ -159,6 +188,7 @@ class Holding:
         """Forget what has expired; push one's own packet where too few have fetched it."""
         for author in [a for a, k in self.kept.items() if k.packet.expired(self.node.wall_s())]:
             del self.kept[author]
+            self._unmet.pop(author, None)
         self._verify(now, effects)
         own = self.node.own_packet
         self._since += 1
@@ -179,12 +209,17 @@ class Holding:
                 self.node.ask(now, self.kept[author].author, wire.NOTICE, notice, effects)
                 return
 
-    def keep(self, body: wire.Keep) -> wire.Notice | wire.Refusal:
-        """Take a packet that its author asks to be kept; it is checked as any other."""
+    def keep(self, body: wire.Keep, storer: str = "") -> wire.Notice | wire.Refusal:
+        """Take a packet that its author asks to be kept; it is checked as any other.
+
+        storer: the connection that it came over, as far as that is known.
+        """
         author = body.contact
         if author.id == self.node.me:
             return wire.Refusal("packet: author")
         kept = self.kept.get(author.id)
+        if kept is None and self._share(storer) >= MOST_OF_A_CONNECTION:
+            return wire.Refusal("packet: share")
         after = max(kept.packet.sequence if kept else 0, self.node.withdrawals.covers(author.id))
         if author.id in self.node.forgotten:
             return wire.Refusal("packet: forgotten")
@@ -197,8 +232,16 @@ class Holding:
         except PacketError as error:
             return wire.Refusal(f"packet: {error.reason}")
         self.put(body.data, admitted, author)
+        self._storer[author.id] = storer
         self.node.entries.append(Entry(KEPT, body.data, author))
         return wire.Notice(self.node.contact())
+
+    def _share(self, storer: str) -> int:
+        """Return how many authors are kept here over one connection, authorities apart."""
+        if self.node.membership is not None:
+            return 0  # each has asked for itself, and has a certificate
+        self._storer = {author: by for author, by in self._storer.items() if author in self.kept}
+        return sum(by == storer for by in self._storer.values())
 
     def knows(self, author: NodeId) -> bool:
         """Return whether a packet of an author is kept here, or offered by somebody."""

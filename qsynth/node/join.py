@@ -25,6 +25,7 @@ from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.file import identity_of
+from qsynth.identity.membership import Membership
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
@@ -282,10 +283,10 @@ class JoinMesh(Callback):
     def _host(self, study: Study | TargetStudy) -> MeshHost:
         """Return the node with its socket, and with its memory where it has a home."""
         script, known = self.script, []
-        transport = PynngTransport(
-            self.mesh.listening, self.mesh.max_message_bytes, tls_of(self.mesh)
-        )
-        node = self._node(study, self.mesh.advertise or transport.address)
+        tls = tls_of(self.mesh)
+        transport = PynngTransport(self.mesh.listening, self.mesh.max_message_bytes, tls)
+        address = self.mesh.advertise or transport.address
+        node = self._node(study, address, tls.membership if tls else None)
         node.shadow = script.publish != AUTO
         if script.home is not None:
             self._state, self._ledger = State(script.home), Ledger(script.home / LEDGER)
@@ -296,12 +297,14 @@ class JoinMesh(Callback):
             node, transport, self.recorder, lambda: [*self.join, *known], self._state, self._ledger
         )
 
-    def _node(self, study: Study | TargetStudy, address: str) -> Node:
+    def _node(
+        self, study: Study | TargetStudy, address: str, membership: Membership | None
+    ) -> Node:
         script = self.script
         return assemble(
             self.task, study.encoder.digest, self.rules, trust=script.trust, peers=script.peers,
             dht=script.dht, mesh=self.mesh, identity=self.identity, address=address,
-            epoch_s=time.time() - time.monotonic(), seed=script.seed,
+            epoch_s=time.time() - time.monotonic(), seed=script.seed, membership=membership,
         )  # fmt: skip
 
     def _close(self) -> None:

@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
+from qsynth.dht.contact import prove
 from qsynth.identity import Identity
+from qsynth.identity.membership import Membership
 from qsynth.mesh import Answer, Carried, Failure, Request, Rpc
 from qsynth.mesh.config import Shared
 from qsynth.mesh.pressure import Buckets, Budget
@@ -45,18 +48,20 @@ FAREWELL_S = 1.0  # between two rounds of asking whether the others have finishe
 
 
 class Node:
-    """One node of the mesh.
+    """One node.
 
     epoch_s: seconds since the epoch at `now` 0 of the driver's clock.  address: where others
     reach it.  fingerprint_size: of this task.  rpc_seed: of request numbers, in simulations.
+    membership: who is of the fleet, where it has an authority.
     """
 
     def __init__(
         self, identity: Identity, address: str, fingerprint_size: int, admission: Admission,
         peers: Peers, dht: Rings, mesh: Shared, ttl_s: float, epoch_s: float, seed: int,
-        rpc_seed: int | None = None,
+        rpc_seed: int | None = None, membership: Membership | None = None,
     ) -> None:  # fmt: skip
         self.identity, self.address, self.admission = identity, address, admission
+        self.membership, self._proved = membership, Contact(b"", "", b"", 0)
         self.peers, self.dht, self.ttl_s, self.epoch_s = peers, dht, ttl_s, epoch_s
         self.size = fingerprint_size
         self.me: NodeId = identity.id
@@ -116,7 +121,8 @@ class Node:
         if isinstance(received, Request) and not self.admission.welcomes(received.sender):
             self.counts["unwelcome"] += 1
         elif isinstance(received, Request):
-            answer, heard = serve(self, received)
+            within = self.buckets.take_more(now, proved or address, received.kind)
+            answer, heard = serve(self, received, within)
             effects.sends.append(answer)
             self.others.learn(heard)
         elif isinstance(received, Answer):
@@ -159,6 +165,7 @@ class Node:
             self.upkeep.period(now, effects)
             self.holding.period(now, effects)
             self.withdrawals.period(now, effects)
+            self.others.period()
             if self.tree is not None:
                 self.tree.period(now, effects)
         self.entries += budget_of(self)
@@ -233,10 +240,16 @@ class Node:
     def contact(self) -> Contact:
         """Return who I am now."""
         if self.shadow:
-            return Contact(self.me, self.address, bytes(self.size), 0, self.finished)
-        own = self.table.own.tobytes()
-        density = self.table.density if self.table.crowded else 0
-        return Contact(self.me, self.address, own, self.sequence, self.finished, density)
+            made = Contact(self.me, self.address, bytes(self.size), 0, self.finished)
+        else:
+            own = self.table.own.tobytes()
+            density = self.table.density if self.table.crowded else 0
+            made = Contact(self.me, self.address, own, self.sequence, self.finished, density)
+        if self.membership is None:
+            return made
+        if msgspec.structs.replace(self._proved, proof=b"") != made:
+            self._proved = prove(made, self.identity, self.membership.own)
+        return self._proved
 
     def authors(self) -> dict[NodeId, Admitted]:
         """Return the admitted packets to learn from now, by author."""
@@ -348,8 +361,7 @@ class Node:
             found = wire.unpack(answer.body, wire.Contacts)
             if found is not None and found.contact.id == answer.sender:
                 contacts = self.others.heard(found)
-                orphans = found.orphans[: wire.MAX_CONTACTS]
-                self.holding.offered([c for c in orphans if c.valid(self.size)], found.contact)
+                self.holding.offered(found.orphans, found.contact)
             if answer.kind == wire.HELLO and contacts:
                 self._hello_answered(now, answer, effects)
         self.searches.returned(now, errand, contacts, effects)

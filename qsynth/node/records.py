@@ -18,8 +18,8 @@ from qsynth.dht.config import Rings
 from qsynth.dht.lookup import xor_distance
 from qsynth.dht.record import LONGEST_MS, Record, merge, sign_record
 from qsynth.dht.store import RecordStore
-from qsynth.identity import Identity
-from qsynth.mesh import Answer
+from qsynth.identity import Identity, node_id
+from qsynth.mesh import Answer, Request
 from qsynth.node import wire
 from qsynth.node.effects import Asker, Effects, Errand
 from qsynth.node.state import RECORD, Entry
@@ -32,6 +32,7 @@ CHECK_S = 1.0
 MOST_REPUBLISHED = 8  # records at a check
 MOST_HANDED = 8  # records to newcomers between two checks
 MOST_LOOKED = 128  # keys looked at for a newcomer
+MOST_GREETED = 16  # newcomers that are looked at between two checks: names cost nothing to make
 
 
 class Keeper(Asker, Protocol):
@@ -86,7 +87,7 @@ class Records:
         self._jobs: dict[int, Job] = {}
         self._queue: deque[tuple[int, Job]] = deque()
         self._beginning = False
-        self._handed = 0
+        self._handed = self._greeted = 0
         self._ticket = self._sequence = 0
         self._check_at = 0.0
 
@@ -103,7 +104,9 @@ class Records:
         now_ms = int(1000.0 * self.node.wall_s())
         self._sequence = max(self._sequence + 1, now_ms)
         expires = now_ms + int(1000.0 * ttl_s)
-        record = sign_record(self.node.identity, key, value, self._sequence, expires)
+        member = self.node.membership
+        voucher = b"" if member is None else member.own
+        record = sign_record(self.node.identity, key, value, self._sequence, expires, voucher)
         return self._begin(now, key, record, effects)
 
     def get(
@@ -127,7 +130,7 @@ class Records:
         """Forget what has expired, and see that what is kept is kept by those who should."""
         if now < self._check_at:
             return
-        self._check_at, self._handed = now + CHECK_S, 0
+        self._check_at, self._handed, self._greeted = now + CHECK_S, 0, 0
         now_s = self.node.wall_s()
         if expired := self.kept.expire(now_s):
             self.node.counts["record_expired"] += expired
@@ -136,11 +139,16 @@ class Records:
 
     # -- for peers -------------------------------------------------------------------------
 
-    def keep(self, body: wire.Store) -> wire.Contacts | wire.Refusal:
+    def keep(self, body: wire.Store, request: Request) -> wire.Contacts | wire.Refusal:
         """Keep a record of another."""
+        if not self._of_the_fleet(body.record):
+            return wire.Refusal("record: author")
+        # Without TLS a sender's name costs nothing, a connection does.
+        sure = self.node.membership is not None
+        storer = request.sender if sure else request.address.encode()
         if len(body.record.key) == len(self.node.me) and self._far(body.record.key):
             return wire.Refusal("record: far")
-        refusal = self.kept.put(body.record, self.node.wall_s())
+        refusal = self.kept.put(body.record, self.node.wall_s(), storer)
         if refusal is not None:
             return wire.Refusal(f"record: {refusal}")
         self._remember(body.record)
@@ -168,6 +176,9 @@ class Records:
         Who is to: of all that one knows, the nearest to the key beside the newcomer.
         """
         replicas = self.node.dht.record_replicas
+        self._greeted += 1
+        if self._greeted > MOST_GREETED:
+            return  # its records come when they are republished
         for key in self.kept.some_keys(MOST_LOOKED):
             theirs = xor_distance(contact.id, key)
             near = self._near(key, contact.id)
@@ -181,6 +192,11 @@ class Records:
                 self._handed += 1
                 body = wire.Store(self.node.contact(), record)
                 self.node.ask(now, contact, wire.STORE, body, effects)
+
+    def _of_the_fleet(self, record: Record) -> bool:
+        """Return whether a record's author is one, where an authority tells who is."""
+        member, author = self.node.membership, node_id(record.author)
+        return member is None or member.vouches(author, record.voucher, self.node.wall_s())
 
     def _remember(self, record: Record) -> None:
         self.node.entries.append(Entry(RECORD, msgspec.msgpack.encode(record)))
@@ -319,6 +335,7 @@ class Records:
         good = [
             r for r in records
             if r.key == job.key and job.author in (b"", r.author) and r.flaw(now_ms) is None
+            and self._of_the_fleet(r)
         ]  # fmt: skip
         if len(good) < len(records):
             self.node.counts["bad_record"] += len(records) - len(good)

@@ -1,7 +1,7 @@
 """Nodes that can only dial out are reached through a peer that relays: both sides of that.
 
-What a relay carries is signed by its author for its receiver alone, so that a relay can lose
-messages but neither make nor change nor redirect one.
+What a relay carries is signed by its author for its receiver alone, with the time, so that a relay
+can lose messages but neither make nor change nor redirect one, nor bring it twice.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ PROMISED_S = 3.0 * RENEW_S
 RETRY_S = 2.0
 MOST_TICKETS = 1024
 TICKET_BYTES = TIME_BYTES = 8
+MOST_SEEN = 4096  # signatures of what was carried here
 SHARE_OF_RATE = 0.25  # of `mesh.requests_per_s`, that one peer may have carried
+SHARE_OF_CLIENT = 0.5  # likewise, carried to one node: more, and it would hang up on its relay
 BACK = "back:"  # how an answer to a carried request is addressed, inside a node
-SEAL = b"qsynth carried 1"
+SEAL = b"qsynth carried 2"
 
 
 class Relaying(Asker, Protocol):
@@ -58,8 +60,11 @@ class Relays:
         self._again_at = 0.0
         self._refused: set[NodeId] = set()
         self._clients: OrderedDict[NodeId, tuple[str, float]] = OrderedDict()
+        self._said: OrderedDict[NodeId, float] = OrderedDict()  # by client, also of one that left
         self._tickets: OrderedDict[bytes, tuple[str, NodeId]] = OrderedDict()
         self._buckets = Buckets(SHARE_OF_RATE * mesh.requests_per_s)
+        self._onto = Buckets(SHARE_OF_CLIENT * mesh.requests_per_s)
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     # -- of a node that can only dial out ----------------------------------------------------
 
@@ -82,7 +87,7 @@ class Relays:
             relay = (willing or direct)[int(self._rng.integers(len(willing or direct)))]
         if relay is not None:
             said = int(1000 * self.node.wall_s()).to_bytes(TIME_BYTES, "big")
-            body = wire.Relay(self.node.contact(), self._seal(relay.id, said))
+            body = wire.Relay(self.node.contact(), self._sealed(relay.id, said))
             self.node.ask(now, relay, wire.RELAY, body, effects)
 
     def answered(self, now: float, answer: Answer, relay: Contact, effects: Effects) -> None:
@@ -121,10 +126,14 @@ class Relays:
             return wire.Refusal("relay: none of those that can")
         if known is None and len(self._clients) >= self.most:
             return wire.Refusal("relay: full")
-        fresh = len(sealed.payload) == TIME_BYTES and (known is None or said > known[1])
+        fresh = len(sealed.payload) == TIME_BYTES and said > self._said.get(client, 0.0)
         fresh &= abs(said - now_s) <= self.node.admission.config.max_clock_skew_s
         if not (fresh and node_id(sealed.author) == client and self._holds(sealed)):
             return wire.Refusal("relay: not signed by who asks, or a clock is off")
+        self._said[client] = said
+        self._said.move_to_end(client)
+        while len(self._said) > MOST_TICKETS:
+            self._said.popitem(last=False)
         self._clients[client] = request.address, min(said, now_s)
         return wire.Notice(self.node.contact())
 
@@ -136,7 +145,9 @@ class Relays:
             return None
         if not carried.forward:
             return self._opened(carried, parcel)
-        if not self._buckets.take(now, carried.sender):
+        # Without TLS a sender's name costs nothing, a connection does.
+        forwarder = carried.sender if self.node.membership else carried.address
+        if not (self._buckets.take(now, forwarder) and self._onto.take(now, parcel.node)):
             self.node.counts["relay_rate"] += 1
         else:
             effects.sends += self._onwards(carried, parcel)
@@ -156,19 +167,31 @@ class Relays:
         if not parcel.ticket:
             ticket = self._rng.bytes(TICKET_BYTES)
             self._tickets[ticket] = carried.address, carried.sender
-            while len(self._tickets) > MOST_TICKETS:
-                self._tickets.popitem(last=False)
+            if len(self._tickets) > MOST_TICKETS:
+                self._forget_a_ticket()
         self.node.counts["relayed"] += 1
         onward = wire.Parcel(parcel.node, ticket, parcel.sealed)
         return [Send(place, self.node.rpc.wrap(wire.pack(onward), False), "relayed")]
+
+    def _forget_a_ticket(self) -> None:
+        """Drop the oldest ticket of who has the most: one that asks much costs others none."""
+        most = Counter(place for place, _ in self._tickets.values()).most_common(1)[0][0]
+        del self._tickets[next(t for t, (place, _) in self._tickets.items() if place == most)]
 
     # -- of both ends ----------------------------------------------------------------------------
 
     def _opened(self, carried: Carried, parcel: wire.Parcel) -> Request | Answer | None:
         sealed = parcel.sealed
+        late = abs(sealed.at_ms / 1000.0 - self.node.wall_s())
+        if late > self.node.admission.config.max_clock_skew_s or sealed.signature in self._seen:
+            self.node.counts["relay_replay"] += 1
+            return None
         if not self._holds(sealed):
             self.node.counts["relay_signature"] += 1
             return None
+        self._seen[sealed.signature] = None
+        while len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
         author = node_id(sealed.author)
         back = f"{BACK}{author.hex()}.{parcel.ticket.hex()}@{carried.address}"
         inner = self.node.rpc.receive(back, sealed.payload, author)
@@ -176,7 +199,9 @@ class Relays:
 
     def _holds(self, sealed: wire.Sealed) -> bool:
         """Return whether something is signed by its author, for this node."""
-        said = SEAL + self.node.me + sealed.payload
+        if not 0 <= sealed.at_ms < 2**63:
+            return False
+        said = _said(self.node.me, sealed.payload, sealed.at_ms)
         return verify(sealed.author, said, sealed.signature)
 
     def outgoing(self, sends: Sequence[Send]) -> list[Send]:
@@ -196,10 +221,18 @@ class Relays:
             node, ticket = bytes.fromhex(name), bytes.fromhex(number)
         else:
             return send
-        parcel = wire.Parcel(node, ticket, self._seal(node, send.payload))
+        parcel = wire.Parcel(node, ticket, self._sealed(node, send.payload))
         return Send(place, self.node.rpc.wrap(wire.pack(parcel), True), send.kind)
 
-    def _seal(self, receiver: NodeId, payload: bytes) -> wire.Sealed:
-        identity = self.node.identity
-        signature = identity.sign(SEAL + receiver + payload)
-        return wire.Sealed(identity.public_key, payload, signature)
+    def _sealed(self, receiver: NodeId, payload: bytes) -> wire.Sealed:
+        return seal(self.node.identity, receiver, payload, int(1000 * self.node.wall_s()))
+
+
+def seal(identity: Identity, receiver: NodeId, payload: bytes, at_ms: int) -> wire.Sealed:
+    """Return a message signed for one receiver, at a time in milliseconds since the epoch."""
+    signature = identity.sign(_said(receiver, payload, at_ms))
+    return wire.Sealed(identity.public_key, payload, signature, at_ms)
+
+
+def _said(receiver: NodeId, payload: bytes, at_ms: int) -> bytes:
+    return SEAL + receiver + at_ms.to_bytes(8, "big") + payload

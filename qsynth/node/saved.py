@@ -11,6 +11,7 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.record import Record
 from qsynth.errors import PacketError
 from qsynth.mesh.pressure import Budget
+from qsynth.node.effects import Meeting
 from qsynth.node.holding import Holding
 from qsynth.node.records import Records
 from qsynth.node.state import (
@@ -49,6 +50,10 @@ class Restored(Protocol):
     forgotten: set[NodeId]
     tree: SumTree | None
 
+    @property
+    def others(self) -> Meeting:
+        """Return what tells who may be taken for a node."""
+
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
 
@@ -78,7 +83,7 @@ def restore(node: Restored, entries: Iterable[Entry]) -> list[str]:
         elif entry.kind == RECORD:
             record = msgspec.msgpack.decode(entry.data, type=Record)
             node.records.kept.put(record, node.wall_s())
-        elif entry.kind == CONTACT and entry.author is not None and entry.author.valid(node.size):
+        elif entry.kind == CONTACT and entry.author is not None and node.others.valid(entry.author):
             addresses[entry.author.id] = entry.author.address
     if node.own_packet and node.own_packet[0].sequence <= node.withdrawals.covers(node.me):
         node.own_packet = None  # taken back, whatever the journal says of it
@@ -129,7 +134,7 @@ def _packet(node: Restored, entry: Entry, author: Contact) -> None:
     before = node.held if entry.kind == HELD else node.holding.kept
     known = before.get(author.id)
     after = max(known.packet.sequence if known else 0, node.withdrawals.covers(author.id))
-    if author.id in node.forgotten:
+    if author.id in node.forgotten or not node.others.valid(author):
         return
     try:
         admitted = node.admission.admit(entry.data, author.id, after, None, 0, node.wall_s())

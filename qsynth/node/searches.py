@@ -75,7 +75,7 @@ class Searches:
         self.node = node
         self.fetching: set[NodeId] = set()
         self._under_way: dict[int, Search] = {}
-        self._hashed = Hashed(node.records, node.dht, node.size, node.gone)
+        self._hashed = Hashed(node.records, node.dht, node.gone)
         self._hashing = False
         self._rng = np.random.default_rng([seed, 30])
         self._number = 0

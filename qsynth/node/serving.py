@@ -12,7 +12,8 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
-from qsynth.node.holding import Holding
+from qsynth.node.acquaintances import Acquaintances
+from qsynth.node.holding import MOST_OF_A_HOLDER, Holding
 from qsynth.node.records import Records
 from qsynth.node.relays import Relays
 from qsynth.node.sums import SumTree, serve_sums
@@ -21,7 +22,6 @@ from qsynth.node.withdrawals import Withdrawals
 from qsynth.trust import Admission
 from qsynth.types import NodeId
 
-ORPHANS = 4  # authors that are gone, in an answer at most
 BODIES: dict[str, type] = {
     wire.HELLO: wire.Hello,
     wire.SIMILAR: wire.Search,
@@ -52,6 +52,7 @@ class Server(Protocol):
     admission: Admission
     tree: SumTree | None
     upkeep: Upkeep
+    others: Acquaintances
     holding: Holding
     records: Records
     relays: Relays
@@ -61,18 +62,21 @@ class Server(Protocol):
         """Return who the node is now."""
 
 
-def serve(node: Server, request: Request) -> tuple[Send, list[Contact]]:
-    """Return the answer to a request, and the contacts to learn: the asker's first."""
+def serve(node: Server, request: Request, within: bool = True) -> tuple[Send, list[Contact]]:
+    """Return the answer to a request, and the contacts to learn: the asker's first.
+
+    within: whether the asker has not asked for too much.
+    """
     kind = BODIES.get(request.kind)
     body: Any = wire.unpack(request.body, kind) if kind else None
     if body is None or body.contact.id != request.sender:
         answer: Any = wire.Refusal("malformed" if kind else "unknown_kind")
     else:
-        answer = _answer(node, request, body)
+        answer = _answer(node, request, body) if within else wire.Refusal("busy")
     if isinstance(answer, wire.Refusal):
         node.counts[f"refused_{answer.reason.split(':')[0]}"] += 1
         return node.rpc.answer(request, wire.pack(answer), True, known=kind is not None), []
-    told = body.contacts[: wire.MAX_CONTACTS] if isinstance(body, wire.Gossip) else []
+    told = body.contacts if isinstance(body, wire.Gossip) else []
     return node.rpc.answer(request, wire.pack(answer)), [body.contact, *told]
 
 
@@ -84,12 +88,13 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
     if isinstance(body, wire.Fetch):
         return wire.Packet(node.holding.fetch(body.author, body.after, request.sender))
     if isinstance(body, wire.Keep):
-        valid = body.contact.valid(node.size)
-        return node.holding.keep(body) if valid else wire.Refusal("contact: out of range")
+        if not node.others.valid(body.contact):
+            return wire.Refusal("contact: out of range, or not proved")
+        return node.holding.keep(body, request.address.rpartition("@")[2])
     if isinstance(body, wire.Gossip):
         return _gossip(node, body)
     if isinstance(body, wire.Store):
-        return node.records.keep(body)
+        return node.records.keep(body, request)
     if isinstance(body, wire.Find):
         return node.records.tell(body)
     if isinstance(body, wire.Relay):
@@ -107,8 +112,8 @@ def _hello(node: Server, body: wire.Hello) -> Any:
         return wire.Refusal(f"task: {', '.join(differing)} differ")
     if body.encoder != node.admission.encoder_digest:
         return wire.Refusal("encoder: differs")
-    if not body.contact.valid(node.size):
-        return wire.Refusal("contact: out of range")
+    if not node.others.valid(body.contact):
+        return wire.Refusal("contact: out of range, or not proved")
     asker, count = body.contact.id, node.dht.replies(node.table.crowded)
     near = node.table.nearest(asker, count, [asker])
     alike = node.table.alike(body.contact.vector(), count, [asker])
@@ -117,8 +122,8 @@ def _hello(node: Server, body: wire.Hello) -> Any:
 
 
 def _gossip(node: Server, body: wire.Gossip) -> Any:
-    if not body.contact.valid(node.size):
-        return wire.Refusal("contact: out of range")
+    if not node.others.valid(body.contact):
+        return wire.Refusal("contact: out of range, or not proved")
     return wire.Contacts(node.contact(), node.upkeep.told(body.contact, body.level))
 
 
@@ -131,7 +136,7 @@ def _search(node: Server, request: Request, body: wire.Search) -> Any:
         wanted = np.frombuffer(body.target, np.int8)
         prefix = (request.sender, max(0, min(body.level, 256)))
         alike = node.table.alike(wanted, count, exclude, prefix)
-        return wire.Contacts(node.contact(), alike, node.holding.orphans(wanted, ORPHANS))
+        return wire.Contacts(node.contact(), alike, node.holding.orphans(wanted, MOST_OF_A_HOLDER))
     if request.kind == wire.WALK and len(body.target) == node.size:
         others = [c for c in node.table.contacts.values() if c.id != request.sender]
         drawn = [others[body.level % len(others)]] if others else []

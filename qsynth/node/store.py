@@ -8,16 +8,19 @@ from qsynth.packet import packet_digest
 
 
 class Store:
-    """Keep the bytes of the packets used last.  most: packets at most."""
+    """Keep the bytes of the packets used last, and vouchers for their authors.
+
+    most: packets at most.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[bytes, bytes]] = OrderedDict()
 
-    def put(self, data: bytes) -> bytes:
+    def put(self, data: bytes, voucher: bytes = b"") -> bytes:
         """Keep a packet's bytes; return their digest."""
         digest = packet_digest(data)
-        self._kept[digest] = data
+        self._kept[digest] = data, voucher
         self._kept.move_to_end(digest)
         while len(self._kept) > self.most:
             self._kept.popitem(last=False)
@@ -29,7 +32,11 @@ class Store:
 
     def get(self, digest: bytes) -> bytes:
         """Return a packet's bytes, empty where it is not kept."""
-        data = self._kept.get(digest, b"")
+        data, _ = self._kept.get(digest, (b"", b""))
         if data:
             self._kept.move_to_end(digest)
         return data
+
+    def voucher(self, digest: bytes) -> bytes:
+        """Return the voucher for a packet's author, empty where there is none."""
+        return self._kept.get(digest, (b"", b""))[1]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from qsynth.dht import Contact
@@ -156,11 +157,20 @@ class SumTree:
 
     def bytes_of(self, digest: bytes) -> bytes:
         """Return the bytes of a packet that is held, has been added, or is one's own."""
+        held = self._held(digest)
+        return self.store.get(digest) if held is None else held.data
+
+    def voucher_of(self, digest: bytes) -> bytes:
+        """Return the voucher for the author of such a packet; empty without an authority."""
+        held = self._held(digest)
+        return self.store.voucher(digest) if held is None else held.voucher
+
+    def _held(self, digest: bytes) -> Held | None:
         own = self.chain.own()
         for held in (own, *(state.held for state in self._depths.values())):
             if held is not None and held.part.digest == digest:
-                return held.data
-        return self.store.get(digest)
+                return held
+        return None
 
     # -- serving ---------------------------------------------------------------------------
 
@@ -229,8 +239,8 @@ class SumTree:
             self._ended(now, done, effects)
 
     def _meet(self, contacts: Sequence[Contact]) -> None:
-        size = len(self.node.query)
-        valid = [c for c in contacts[:ACQUAINTANCES] if c.valid(size) and c.id != self.node.me]
+        told = [c for c in contacts[:ACQUAINTANCES] if c.id != self.node.me]
+        valid = [c for c in told if self.node.others.valid(c)]
         known = len(self.members)
         self.heard([c for c in valid if c.id not in self.members])
         # While strangers turn up, more are asked for.
@@ -275,7 +285,9 @@ class SumTree:
         if state.author != download.contact.id:
             self.node.held.pop(state.author, None)
         self.node.held[download.contact.id] = admitted
-        state.held, state.author = Held(part, admitted.packet, data), download.contact.id
+        voucher = download.contact.voucher  # a packet is fetched of its author
+        state.held = Held(part, admitted.packet, data, voucher)
+        state.author = download.contact.id
         state.asking, self._blocked = False, 0
         state.barren = state.age = 0
         state.wait = 1
@@ -368,4 +380,6 @@ def serve_sums(tree: SumTree, body: Any) -> Any:
     """Return the answer to a request of the sums."""
     if isinstance(body, wire.SumQuery):
         return tree.offer(body)
-    return tree.downloads.piece(body, tree.bytes_of(body.digest))
+    piece = tree.downloads.piece(body, tree.bytes_of(body.digest))
+    voucher = tree.voucher_of(body.digest) if body.offset == 0 else b""
+    return msgspec.structs.replace(piece, voucher=voucher)

@@ -93,10 +93,14 @@ class PieceQuery(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """Answer piece: size of the whole, and at most `distill.max_bytes` of it; 0 where not held."""
+    """Answer piece: size of the whole, and at most `distill.max_bytes` of it; 0 where not held.
+
+    voucher: for the author of the packet, with its first piece, in a fleet with an authority.
+    """
 
     size: int
     data: bytes
+    voucher: bytes = b""
 
 
 class Keep(msgspec.Struct, frozen=True, array_like=True):
@@ -136,11 +140,15 @@ class Notice(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Sealed(msgspec.Struct, frozen=True, array_like=True):
-    """Hold a message that somebody carries: whose it is, and a signature for one receiver alone."""
+    """Hold a message that somebody carries: whose it is, and a signature for one receiver alone.
+
+    at_ms: when it was sealed, milliseconds since the epoch.
+    """
 
     author: bytes
     payload: bytes
     signature: bytes
+    at_ms: int = 0
 
 
 class Relay(msgspec.Struct, frozen=True, array_like=True):

@@ -92,13 +92,15 @@ class Serving:
         folder = home / "nodes" / card.name
         folder.mkdir(parents=True, exist_ok=True)
         mesh = settings.mesh
-        transport = PynngTransport(mesh.listening, mesh.max_message_bytes, tls_of(mesh))
+        tls = tls_of(mesh)
+        transport = PynngTransport(mesh.listening, mesh.max_message_bytes, tls)
         address = mesh.advertise or transport.address
         name = identity.id.hex()[:16]
         machine = assemble(
             card.task, card.encoder, settings.rules, trust=settings.trust, peers=settings.peers,
             dht=settings.dht, mesh=mesh, identity=identity, address=address,
             epoch_s=time.time() - time.monotonic(), seed=card.seed,
+            membership=tls.membership if tls else None,
         )  # fmt: skip
         machine.clock(time.monotonic())
         # Until the learner has asked whether its packet may leave: nothing does.

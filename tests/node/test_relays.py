@@ -18,7 +18,7 @@ from qsynth.mesh.tls import Tls
 from qsynth.node import wire
 from qsynth.node.host import MeshHost
 from qsynth.node.recorder import Recorder
-from qsynth.node.relays import PROMISED_S, RENEW_S
+from qsynth.node.relays import MOST_TICKETS, PROMISED_S, RENEW_S, seal
 from tests.node.test_node import Peer, mesh, turn
 
 PATIENCE_S = 30.0
@@ -104,15 +104,15 @@ def test_a_relay_can_neither_make_nor_change_nor_redirect_a_message() -> None:
     hidden, other = peers[2].node, peers[0].node
     mallory = Identity.seeded("mallory")
     inner = Rpc(other.me, Memory(), 1).request(0.0, "x", wire.NOTICE, b"", None)[0].payload
-    said = b"qsynth carried 1" + hidden.me + inner
-    good = wire.Sealed(other.identity.public_key, inner, other.identity.sign(said))
+    at_ms = int(1000 * hidden.wall_s())
+    good = seal(other.identity, hidden.me, inner, at_ms)
     forged = [
         msgspec.structs.replace(good, payload=good.payload + b"x"),
         msgspec.structs.replace(good, signature=bytes(64)),
         msgspec.structs.replace(good, author=mallory.public_key),
-        wire.Sealed(good.author, inner,
-                    other.identity.sign(b"qsynth carried 1" + mallory.id + inner)),
-    ]  # fmt: skip
+        msgspec.structs.replace(good, at_ms=at_ms + 1),
+        seal(other.identity, mallory.id, inner, at_ms),
+    ]
     rpc = Rpc(peers[1].node.me, Memory(), 2)
     for sealed in forged:
         before = hidden.counts["relay_signature"]
@@ -121,18 +121,74 @@ def test_a_relay_can_neither_make_nor_change_nor_redirect_a_message() -> None:
         assert effects.sends == []
         assert hidden.counts["relay_signature"] == before + 1
     # Signed by mallory in another's name: the sender inside is not who has signed.
-    sealed = wire.Sealed(mallory.public_key, inner,
-                         mallory.sign(b"qsynth carried 1" + hidden.me + inner))  # fmt: skip
+    sealed = seal(mallory, hidden.me, inner, at_ms)
     parcel = wire.pack(wire.Parcel(hidden.me, b"", sealed))
     before = hidden.rpc.counts["impostor"]
     assert hidden.message(network.now, "memory:1", rpc.wrap(parcel, False)).sends == []
     assert hidden.rpc.counts["impostor"] == before + 1
     # A message inside a message inside a message goes nowhere.
     nested = rpc.wrap(parcel, True)
-    sealed = wire.Sealed(other.identity.public_key, nested,
-                         other.identity.sign(b"qsynth carried 1" + hidden.me + nested))  # fmt: skip
+    sealed = seal(other.identity, hidden.me, nested, at_ms)
     parcel = wire.pack(wire.Parcel(hidden.me, b"", sealed))
     assert hidden.message(network.now, "memory:1", rpc.wrap(parcel, False)).sends == []
+
+
+def test_what_a_relay_brings_twice_or_late_is_not_heard() -> None:
+    network, peers = hidden_mesh(2, 1)
+    relay, hidden = peers[0].node, peers[2].node
+    rpc = Rpc(relay.me, Memory(), 2)
+    other = peers[1].node
+    inner = Rpc(other.me, Memory(), 3).request(
+        0.0, "x", wire.NOTICE, wire.pack(wire.Notice(other.contact())), None
+    )
+    now_ms = int(1000 * hidden.wall_s())
+    for at_ms, heard in ((now_ms, 1), (now_ms - 10_000_000, 0), (-1, 0), (2**63, 0)):
+        sealed = seal(other.identity, hidden.me, inner[0].payload, max(at_ms, 0))
+        sealed = msgspec.structs.replace(sealed, at_ms=at_ms)
+        parcel = wire.pack(wire.Parcel(hidden.me, b"t", sealed))
+        for again in range(2):
+            effects = hidden.message(network.now, "memory:0", rpc.wrap(parcel, False))
+            assert len(effects.sends) == (heard if again == 0 else 0)
+    assert hidden.counts["relay_replay"] >= 5
+
+
+def test_a_promise_that_is_over_cannot_be_had_again_by_its_old_words() -> None:
+    network, peers = hidden_mesh(2, 1)
+    relay, victim = peers[0].node, peers[2].node
+    said = int(1000 * relay.wall_s() + 5000).to_bytes(8, "big")
+    body = wire.pack(wire.Relay(victim.contact(), seal(victim.identity, relay.me, said, 0)))
+    ask = Rpc(victim.me, Memory(), 5).request(network.now, "x", wire.RELAY, body, None)[0].payload
+    relay.message(network.now, "memory:2", ask)
+    assert victim.me in relay.relays._clients
+    relay.relays._clients.clear()  # as when it has not renewed it
+    relay.message(network.now, "memory:66", ask)
+    assert victim.me not in relay.relays._clients
+
+
+def test_who_forwards_much_costs_others_no_ticket_and_a_client_not_its_relay() -> None:
+    network, peers = hidden_mesh(3, 1)
+    hidden = peers[3].node
+    relay = next(p.node for p in peers[:3] if hidden.me in p.node.relays._clients)
+    sealed = seal(peers[1].node.identity, hidden.me, b"x", int(1000 * relay.wall_s()))
+    parcel = wire.pack(wire.Parcel(hidden.me, b"", sealed))
+    now = network.now
+    relay.message(now, "memory:1", Rpc(peers[1].node.me, Memory(), 1).wrap(parcel, True))
+    (honest,) = [t for t, (place, _) in relay.relays._tickets.items() if place == "memory:1"]
+    carried = 0
+    for number in range(3000):  # each time in another name, over one connection
+        message = Rpc(Identity.seeded("n", number).id, Memory(), 1).wrap(parcel, True)
+        now += 0.004
+        carried += len(relay.message(now, "memory:77", message).sends)
+    assert carried > MOST_TICKETS
+    assert honest in relay.relays._tickets
+    assert len(relay.relays._tickets) <= MOST_TICKETS
+    many = [Rpc(Identity.seeded("m", number).id, Memory(), 1) for number in range(8)]
+    sent = [
+        relay.message(now, f"memory:{900 + at}", rpc.wrap(parcel, True)).sends
+        for _ in range(300) for at, rpc in enumerate(many)
+    ]  # fmt: skip
+    assert sum(map(len, sent)) <= 1000.0  # half of what makes a node hang up
+    assert relay.counts["relay_rate"] > 0
 
 
 def test_nobody_registers_in_anothers_name() -> None:
@@ -141,10 +197,8 @@ def test_nobody_registers_in_anothers_name() -> None:
     mallory = Identity.seeded("mallory")
     now = network.now
     said = int(1000 * relay.wall_s() + 5000).to_bytes(8, "big")
-    seal = wire.Sealed(
-        mallory.public_key, said, mallory.sign(b"qsynth carried 1" + relay.me + said)
-    )
-    body = wire.pack(wire.Relay(victim.contact(), seal))
+    claim = seal(mallory, relay.me, said, 0)
+    body = wire.pack(wire.Relay(victim.contact(), claim))
     before = dict(relay.relays._clients)
     ask = Rpc(victim.me, Memory(), 5).request(now, "x", wire.RELAY, body, None)[0].payload
     relay.message(now, "memory:66", ask)
@@ -153,10 +207,7 @@ def test_nobody_registers_in_anothers_name() -> None:
     # What the victim itself has said once, long ago or already, is not taken again.
     for late in (0, -10_000_000):
         said = int(1000 * relay.wall_s() + late).to_bytes(8, "big")
-        identity = victim.identity
-        seal = wire.Sealed(identity.public_key, said,
-                           identity.sign(b"qsynth carried 1" + relay.me + said))  # fmt: skip
-        body = wire.pack(wire.Relay(victim.contact(), seal))
+        body = wire.pack(wire.Relay(victim.contact(), seal(victim.identity, relay.me, said, 0)))
         ask = Rpc(victim.me, Memory(), 5).request(now, "x", wire.RELAY, body, None)[0].payload
         relay.message(now, "memory:2", ask)
         known = dict(relay.relays._clients)
