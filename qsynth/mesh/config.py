@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from qsynth.schema import option, setting
 
+CONNECTIONS, CONNECTIONS_OF_HOST = 1024, 256
+
 
 @option("mesh")
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Tcp(Shared):
     )
     listen: str = setting("", "tcp://host:port of `qsynth node up`; empty: a free port of `host`")
     advertise: str = setting("", "tcp://host:port that others reach the node at; empty: `listen`")
+    connections: int = setting(
+        CONNECTIONS, "that others have made to a node; more are hung up on", low=1
+    )
+    connections_of_host: int = setting(CONNECTIONS_OF_HOST, "of these, from one address", low=1)
     dial_only: bool = setting(
         False, "nobody can dial this node (behind NAT): be reached through a peer that relays"
     )

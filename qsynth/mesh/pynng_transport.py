@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import select
-import struct
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -22,26 +21,38 @@ import pynng
 from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
 from qsynth.mesh.address import check_ipc, host_of, scheme
+from qsynth.mesh.config import CONNECTIONS, CONNECTIONS_OF_HOST
+from qsynth.mesh.connections import Connections, place_of
+from qsynth.mesh.frames import (
+    ACKNOWLEDGED,
+    BUFFER_MESSAGES,
+    DATA,
+    FRAMING,
+    LENGTH,
+    MANY,
+    messages_in,
+)
 from qsynth.mesh.tls import Tls, dialled, peer_of
 
 QUEUE_MESSAGES = 64  # kept for an address while its connection is being made
 QUEUE_S = 10.0
-BUFFER_MESSAGES = 512
 DRAIN_MESSAGES = 256
 MOST_CLOSED = 1024
 MOST_MALFORMED = 32  # frames of one connection
 DIAL_RETRY_MS = (50, 500)
 ACKNOWLEDGE_S = 1.0  # without an acknowledgement the next message is sent all the same
-DATA, ACKNOWLEDGED, MANY = 1, 2, 4  # bits of a frame's first byte
-FRAMING = 1 + 4  # bytes around a message: our flags, and the hop count of Pair1
-LENGTH = struct.Struct("<I")  # before each of several messages in a frame
 
 
 @dataclass
 class _Line:
-    """One pipe: what waits to be sent, since when an acknowledgement is due, whether we owe one."""
+    """One pipe: what waits to be sent, since when an acknowledgement is due, whether we owe one.
+
+    at: the other side, as `host:port`.  dialled: by this node.
+    """
 
     pipe: pynng.Pipe
+    at: str
+    dialled: bool
     waiting: deque[bytes] = field(default_factory=deque)
     sent_at: float | None = None
     owes: bool = False
@@ -54,15 +65,20 @@ class PynngTransport:
 
     listen: `ipc:///path`, `tcp://host:0` for a free port, or `tls+tcp://host:port`; empty where
     nobody could dial it.  max_bytes: of a message received.  tls: nothing is dialled without it.
+    most, most_of_host: connections that others have made, in all and from one address.
     Raises MeshError where the address cannot be bound.
     """
 
-    def __init__(self, listen: str, max_bytes: int, tls: Tls | None = None) -> None:
+    def __init__(
+        self, listen: str, max_bytes: int, tls: Tls | None = None, most: int = CONNECTIONS,
+        most_of_host: int = CONNECTIONS_OF_HOST,
+    ) -> None:  # fmt: skip
         if listen.startswith("ipc://"):
             check_ipc(listen.removeprefix("ipc://"))
         self._shed: Counter[str] = Counter()
         self._most = max_bytes
         self._tls = tls
+        self._connections: Connections | None = None  # of who dials; ipc is of this machine alone
         self._closed: dict[int, None] = {}  # pipes, the last to close at the end
         self._lines: dict[int, _Line] = {}
         self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
@@ -97,6 +113,7 @@ class PynngTransport:
         if listen and not listen.startswith("ipc://"):
             port = str(self._socket.listeners[0].local_address).rsplit(":", 1)[1]
             self._address = f"{scheme(tls is not None)}{host_of(listen)}:{port}"
+            self._connections = Connections(int(port), most, most_of_host)
 
     @property
     def address(self) -> str:
@@ -106,7 +123,7 @@ class PynngTransport:
     @property
     def shed(self) -> dict[str, int]:
         """Return how many messages were not carried, by reason."""
-        return dict(self._shed)
+        return dict(self._shed) | (dict(self._connections.shed) if self._connections else {})
 
     def send(self, address: str, payload: bytes) -> None:
         """Send over an open pipe, or dial and keep the message until there is one."""
@@ -128,6 +145,10 @@ class PynngTransport:
     def _dial(self, address: str) -> None:
         if self._tls is not None and not address.startswith(scheme(True)):
             self._shed["unencrypted"] += len(self._queued.pop(address))
+            return
+        if address.startswith("ipc://") != self._address.startswith("ipc://"):
+            # Peers tell addresses: who speaks tcp is not sent to a socket of this machine.
+            self._shed["undialable"] += len(self._queued.pop(address))
             return
         try:
             if self._tls is None:
@@ -155,6 +176,8 @@ class PynngTransport:
     def receive(self, timeout_s: float) -> list[tuple[str, bytes]]:
         """Return messages with the address to answer each under; waits up to `timeout_s`."""
         self._take_pipes()
+        if self._connections is not None:
+            self._connections.sweep(time.monotonic(), (x.at for x in self._lines.values()))
         messages = self._drain()
         self._pump_all()
         if messages or timeout_s <= 0.0:
@@ -216,17 +239,32 @@ class PynngTransport:
                     del self._closed[next(iter(self._closed))]
                 continue
             self._closed.pop(pipe.id, None)
-            self._line(pipe)
+            self._admit(self._line(pipe))
             for address, dialer in self._dialled.items():
-                if _made_by(pipe, dialer):
+                if _dialer_of(pipe) is dialer:
                     self._pipe_of[address] = pipe.id
                     self._flush(address, pipe.id)
+
+    def _admit(self, line: _Line) -> None:
+        """Hang up on whoever has connected while there is no room."""
+        if self._connections is None or line.dialled:
+            return
+        others = [
+            (place_of(other.at)[0], other.peer) for other in self._lines.values()
+            if other is not line and not other.dialled
+        ]  # fmt: skip
+        full = self._connections.room(place_of(line.at)[0], line.peer, others)
+        if full:
+            self._shed[full] += 1
+            self._hang_up(line)
 
     def _line(self, pipe: pynng.Pipe) -> _Line:
         line = self._lines.get(pipe.id)
         if line is None:
             proved = peer_of(pipe) if self._tls is not None else None
-            line = self._lines[pipe.id] = _Line(pipe, peer=proved)
+            line = self._lines[pipe.id] = _Line(
+                pipe, _remote(pipe), _dialer_of(pipe) is not None, peer=proved
+            )
         return line
 
     def _blame(self, pipe: pynng.Pipe | None) -> None:
@@ -336,28 +374,15 @@ class PynngTransport:
         return messages
 
 
-def messages_in(frame: bytes) -> list[bytes] | None:
-    """Return the messages of a frame, or None where it is none of ours."""
-    if not frame or frame[0] not in (DATA, ACKNOWLEDGED, 3, DATA | MANY, 3 | MANY):
-        return None
-    if not frame[0] & MANY:
-        return [frame[1:]] if frame[0] & DATA else []
-    found: list[bytes] = []
-    at = 1
-    while at < len(frame):
-        if at + LENGTH.size > len(frame) or len(found) == BUFFER_MESSAGES:
-            return None
-        (size,) = LENGTH.unpack_from(frame, at)
-        at += LENGTH.size
-        if not 0 < size <= len(frame) - at:
-            return None
-        found.append(frame[at : at + size])
-        at += size
-    return found
-
-
-def _made_by(pipe: pynng.Pipe, dialer: pynng.Dialer) -> bool:
+def _dialer_of(pipe: pynng.Pipe) -> pynng.Dialer | None:
     try:
-        return bool(pipe.dialer is dialer)
+        return pipe.dialer
     except (TypeError, KeyError):
-        return False  # accepted, not dialled; or by a dialer that is closed by now
+        return None  # accepted, not dialled; or by a dialer that is closed by now
+
+
+def _remote(pipe: pynng.Pipe) -> str:
+    try:
+        return str(pipe.remote_address)
+    except pynng.NNGException:
+        return ""  # it is closed already

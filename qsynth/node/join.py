@@ -284,7 +284,10 @@ class JoinMesh(Callback):
         """Return the node with its socket, and with its memory where it has a home."""
         script, known = self.script, []
         tls = tls_of(self.mesh)
-        transport = PynngTransport(self.mesh.listening, self.mesh.max_message_bytes, tls)
+        transport = PynngTransport(
+            self.mesh.listening, self.mesh.max_message_bytes, tls, self.mesh.connections,
+            self.mesh.connections_of_host,
+        )  # fmt: skip
         address = self.mesh.advertise or transport.address
         node = self._node(study, address, tls.membership if tls else None)
         node.shadow = script.publish != AUTO

@@ -9,6 +9,7 @@ off at its end was never acknowledged, and is left out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -27,6 +28,8 @@ FRAME = struct.Struct("<II")
 MAX_FRAME = 1 << 20
 LOCK_S = 1.0  # until a lock that is held is believed
 JOURNAL_BYTES = 4 << 20  # beyond these the journal becomes a snapshot
+MOST_JOURNAL_BYTES = 4 * JOURNAL_BYTES  # while no snapshot can be written
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 OWN, HELD, KEPT, DROPPED, RECORD, CONTACT = "own", "held", "kept", "dropped", "record", "contact"
 BUDGET, WITHDRAWN, FORGOTTEN = "budget", "withdrawn", "forgotten"
 KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT, BUDGET, WITHDRAWN, FORGOTTEN)
@@ -102,7 +105,11 @@ class State:
         return self._journal.tell() >= JOURNAL_BYTES
 
     def replace(self, entries: Sequence[Entry]) -> None:
-        """Write a snapshot, and begin a new journal."""
+        """Write a snapshot, and begin a new journal.
+
+        Where the process may open no more files just now, the journal goes on instead.  Raises
+        StateError.
+        """
         snapshot, part = self.folder / "state", self.folder / "state.part"
         try:
             with open(part, "wb", opener=_private) as file:
@@ -114,6 +121,8 @@ class State:
             self._journal.truncate(0)
             self._journal.seek(0)
         except OSError as error:
+            if error.errno in NO_MORE_FILES and self._journal.tell() < MOST_JOURNAL_BYTES:
+                return
             raise StateError(f"{snapshot}: cannot be written ({error})") from None
 
     def close(self) -> None:

@@ -93,7 +93,9 @@ class Serving:
         folder.mkdir(parents=True, exist_ok=True)
         mesh = settings.mesh
         tls = tls_of(mesh)
-        transport = PynngTransport(mesh.listening, mesh.max_message_bytes, tls)
+        transport = PynngTransport(
+            mesh.listening, mesh.max_message_bytes, tls, mesh.connections, mesh.connections_of_host
+        )
         address = mesh.advertise or transport.address
         name = identity.id.hex()[:16]
         machine = assemble(

@@ -190,12 +190,22 @@ def test_what_cannot_be_sent_is_counted(transports) -> None:
     assert transport.shed["disconnected"] == 1
     transport.send("nonsense://x", b"x")
     assert transport.shed["undialable"] == 1
-    nowhere = "ipc:///tmp/qsynth-nobody-listens-here"
+    local = transport.address.startswith("ipc://")
+    nowhere = "ipc:///tmp/qsynth-nobody-listens-here" if local else "tcp://127.0.0.1:1"
     for _ in range(70):
         transport.send(nowhere, b"x")
     assert transport.shed["queue_full"] == 6
     transport.forget(nowhere)
     assert transport.shed["unreachable"] == 64
+
+
+def test_who_speaks_tcp_is_not_sent_to_a_socket_of_its_machine(transports) -> None:
+    """Peers tell addresses; the other way round likewise."""
+    transport = transports[0]
+    local = transport.address.startswith("ipc://")
+    transport.send("tcp://127.0.0.1:1" if local else "ipc:///tmp/qsynth-somebody-listens", b"x")
+    assert transport.shed["undialable"] == 1
+    assert not transport._dialled
 
 
 def test_a_connection_that_comes_up_after_its_address_was_forgotten_is_no_error(transports) -> None:
