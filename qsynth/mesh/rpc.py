@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from qsynth.mesh.config import Shared
 from qsynth.types import NodeId
 
 PROTOCOL = 1
+CONNECTION = "pipe:"  # how a transport calls its connections, and nobody else's
+MOST_NAMES = 4096
 REQUEST, ANSWER, REFUSAL = 0, 1, 2
 FORWARD, DELIVERY = 3, 4  # a message inside: to be carried on, and carried here
 
@@ -98,6 +100,7 @@ class Rpc:
         self.me, self.config = me, config
         self.counts: Counter[str] = Counter()
         self._pending: dict[int, _Pending] = {}
+        self._names: OrderedDict[str, bytes] = OrderedDict()  # by connection
         self._deadlines: list[tuple[float, int]] = []
         # Numbers that others cannot guess: an answer is not forged by who does not see it.
         self._numbers = np.random.default_rng(seed)
@@ -146,6 +149,9 @@ class Rpc:
         if proved is not None and envelope.sender != proved:
             self.counts["impostor"] += 1
             return None
+        if proved is None and not self._one_name(address, envelope.sender):
+            self.counts["impostor"] += 1
+            return None
         if envelope.type == REQUEST:
             return Request(address, envelope.number, envelope.kind, envelope.sender, envelope.body)
         if envelope.type in (FORWARD, DELIVERY):
@@ -158,6 +164,16 @@ class Rpc:
         del self._pending[envelope.number]
         refused = envelope.type == REFUSAL
         return Answer(envelope.kind, envelope.sender, envelope.body, pending.tag, refused)
+
+    def _one_name(self, address: str, sender: bytes) -> bool:
+        """Return whether a connection still speaks in the name that it began with."""
+        if not address.startswith(CONNECTION):
+            return True
+        first = self._names.pop(address, sender)
+        self._names[address] = first
+        if len(self._names) > MOST_NAMES:
+            self._names.popitem(last=False)
+        return first == sender
 
     def due(self, now: float) -> tuple[list[Send], list[Failure]]:
         """Return requests to send again, and those given up."""

@@ -1,8 +1,9 @@
 """Whom a node takes for alive: what others tell of contacts, and who has not answered.
 
 In a fleet with an authority a contact counts only with its proof, so nobody can make one up.
-Elsewhere a teller whose contacts do not answer is believed less: an eclipse attack fills lookups
-with nodes that are not there (Singh et al. 2006, section 3).
+Elsewhere who speaks for the first time is asked at the address that it gives, and taken in when it
+answers there; and a teller whose contacts do not answer is believed less: an eclipse attack fills
+lookups with nodes that are not there (Singh et al. 2006, section 3).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Protocol, TypeVar
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.contact import UNREACHABLE, scheme_of
-from qsynth.identity.membership import Membership
 from qsynth.node import wire
+from qsynth.node.effects import Asker, Effects
 from qsynth.node.holding import Holding
+from qsynth.node.records import Records
 from qsynth.node.sums import SumTree
 from qsynth.node.upkeep import Upkeep
 from qsynth.trust import Admission
@@ -23,15 +25,16 @@ from qsynth.types import NodeId
 
 MOST_DEAD = 4096  # kept in mind, the newest
 MOST_MET = 4096  # likewise: who has spoken, who was told of by whom, whose proof was checked
-MOST_FALSE = 6  # told contacts that did not answer, from which on a teller's strangers do not count
+MOST_CALLED = 32  # strangers who are asked at once whether they are where they say
+MOST_FALSE = 6  # told contacts that did not answer, from which on a teller's word is not enough
+FORGIVEN_PERIODS = 4  # until one of them is forgiven
 
 What = TypeVar("What")
 
 
-class Acquainted(Protocol):
+class Acquainted(Asker, Protocol):
     """What acquaintances need of a node."""
 
-    me: NodeId
     size: int
     table: Table
     counts: Counter[str]
@@ -40,10 +43,7 @@ class Acquainted(Protocol):
     holding: Holding
     tree: SumTree | None
     address: str
-    membership: Membership | None
-
-    def wall_s(self) -> float:
-        """Return seconds since the epoch."""
+    records: Records
 
 
 class Acquaintances:
@@ -54,12 +54,15 @@ class Acquaintances:
 
     def __init__(self, node: Acquainted, lost: Callable[[NodeId], None]) -> None:
         self.node, self._lost = node, lost
-        self.new: list[Contact] = []  # who speaks for the first time, in this message
+        self._new: list[Contact] = []  # who speaks for the first time, in this message
+        self._strangers: list[Contact] = []  # in this message, to be asked whether they are there
+        self._called: set[NodeId] = set()
         self._dead: dict[NodeId, int] = {}
         self._met: OrderedDict[NodeId, int] = OrderedDict()  # the newest version that each said
         self._proved: OrderedDict[NodeId, Contact] = OrderedDict()
         self._teller: OrderedDict[NodeId, NodeId] = OrderedDict()  # of news not confirmed yet
         self._false: Counter[NodeId] = Counter()  # by teller
+        self._period = 0
 
     def gone(self, node: NodeId) -> bool:
         """Return whether a node has not answered when it was last asked."""
@@ -88,12 +91,29 @@ class Acquaintances:
         """Take the contacts that a node has told of, itself the first; return who is not dead."""
         return self.learn([body.contact, *body.contacts])
 
+    def visited(self, contacts: Sequence[Contact]) -> None:
+        """Take contacts of which the first has asked something: nobody has asked for it."""
+        if not contacts:
+            return
+        stranger = contacts[0]
+        met = stranger.id in self._met and stranger.id not in self._dead
+        if met or stranger.address == UNREACHABLE or self.node.membership is not None:
+            self.learn(contacts)
+        elif stranger.id == self.node.me or stranger.id in self._called:
+            return
+        elif len(self._called) == MOST_CALLED:
+            self.node.counts["stranger_later"] += 1  # it will speak again, if it is there
+        elif self.valid(stranger):
+            self._called.add(stranger.id)
+            self._strangers.append(stranger)
+
     def learn(self, contacts: Sequence[Contact]) -> list[Contact]:
         """Take contacts, of which the first has spoken itself; return who is not dead."""
         if not contacts:
             return []
         node, speaker = self.node, contacts[0]
         alive: list[Contact] = []
+        strange = 0
         most = 1 + 2 * node.table.config.reply_contacts
         for at, told in enumerate(contacts[:most]):
             if told.id == node.me or not node.admission.welcomes(told.id):
@@ -102,8 +122,10 @@ class Acquaintances:
                 if node.membership is not None:
                     break  # who passes on what is not proved is not read further
                 continue
-            if at and not self._believed(told, speaker.id):
+            news = at > 0 and self._is_news(told)
+            if news and not self._believed(told, speaker.id, strange):
                 continue
+            strange += news
             contact = self._as_known(told) if at else told
             sure = at == 0 and self._speaks(contact)
             if contact.address == UNREACHABLE:
@@ -118,13 +140,27 @@ class Acquaintances:
             node.tree.heard(alive)
         return alive
 
+    def follow(self, now: float, effects: Effects) -> None:
+        """Give newcomers what they should keep; ask strangers whether they are there."""
+        node = self.node
+        for contact in self._new:
+            node.records.met(now, contact, effects)
+        for contact in self._strangers:
+            if not node.ask(now, contact, wire.NOTICE, wire.Notice(node.contact()), effects):
+                self._called.discard(contact.id)
+        self._new.clear()
+        self._strangers.clear()
+
     def period(self) -> None:
-        """Forgive each teller one contact that did not answer."""
-        self._false -= Counter(dict.fromkeys(self._false, 1))
+        """Forgive each teller, now and then, one contact that did not answer."""
+        self._period += 1
+        if self._period % FORGIVEN_PERIODS == 0:
+            self._false -= Counter(dict.fromkeys(self._false, 1))
 
     def _speaks(self, contact: Contact) -> bool:
         """Note that a node has spoken itself; return whether that is its newest word."""
         self._dead.pop(contact.id, None)
+        self._called.discard(contact.id)
         said = self._met.get(contact.id, 0)
         _remember(self._met, contact.id, max(said, contact.version))
         newest = contact.version >= said
@@ -134,7 +170,7 @@ class Acquaintances:
             lied = known is not None and known.version > contact.version
             self._false[teller] = max(0, self._false[teller] + (1 if lied else -1))
         if self.node.upkeep.find(contact.id):
-            self.new.append(contact)
+            self._new.append(contact)
         return newest
 
     def _as_known(self, told: Contact) -> Contact:
@@ -144,12 +180,18 @@ class Acquaintances:
         known = self.node.table.contacts.get(told.id)  # signed, as what is told
         return told if known is None or told.version > known.version else known
 
-    def _believed(self, told: Contact, teller: NodeId) -> bool:
-        """Return whether a teller's word is enough for a contact; note that it was its word."""
+    def _is_news(self, told: Contact) -> bool:
         known = self.node.table.contacts.get(told.id)
-        if known is not None and told.version <= known.version:
-            return True  # it is no news
-        if self._false[teller] >= MOST_FALSE:
+        return known is None or told.version > known.version
+
+    def _believed(self, told: Contact, teller: NodeId, before: int) -> bool:
+        """Return whether a teller's word is enough for a contact; note that it was its word.
+
+        before: how much news it has told in this message.  The more of its contacts have not
+        answered, the fewer are taken.
+        """
+        false = self._false[teller]
+        if false > 0 and before >= MOST_FALSE - false:
             self.node.counts["distrusted_teller"] += 1
             return False
         if told.id not in self._teller:
@@ -158,6 +200,7 @@ class Acquaintances:
 
     def drop(self, node: NodeId) -> None:
         """Note that a node has not answered, or that another answers at its address."""
+        self._called.discard(node)
         contact = self.node.table.contacts.get(node)
         # Others may still tell of it: remember which version is dead, until a newer one speaks.
         self._dead[node] = contact.version if contact else self._dead.get(node, 0)

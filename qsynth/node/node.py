@@ -124,12 +124,10 @@ class Node:
             within = self.buckets.take_more(now, proved or address, received.kind)
             answer, heard = serve(self, received, within)
             effects.sends.append(answer)
-            self.others.learn(heard)
+            self.others.visited(heard)
         elif isinstance(received, Answer):
             self._answered(now, received, effects)
-        for contact in self.others.new:
-            self.records.met(now, contact, effects)
-        self.others.new.clear()
+        self.others.follow(now, effects)
         return self._done(effects)
 
     def timer(self, now: float) -> Effects:

@@ -3,7 +3,7 @@
     PYTHONPATH=. python tests/benchmarks/lives.py --home FOLDER [--join ADDRESS] [--listen ADDRESS]
 
 It publishes something new every so often, fetches, looks up, and prints a JSON line for each thing
-once it is written down.  Nothing is trained.
+once it is written down.  Nothing is trained.  With a certificate in FOLDER/tls it speaks TLS.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from qsynth.identity.file import identity_of
 from qsynth.kernels import warm_up
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tls import Tls
 from qsynth.node.host import MeshHost
 from qsynth.node.node import Node
 from qsynth.node.outcome import Outcome
@@ -72,11 +73,14 @@ def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
         lambda counts, sums: fingerprint(sketch, counts, sums),
     )  # fmt: skip
     identity, state = identity_of(home), State(home)
-    transport = PynngTransport(listen, Tcp().max_message_bytes)
+    tls = Tls(home / "tls") if (home / "tls").exists() else None
+    if tls is not None:
+        listen = f"tls+{listen}"
+    transport = PynngTransport(listen, Tcp().max_message_bytes, tls)
     node = Node(
         identity, transport.address, fingerprint_size(sketch, CLASSES), admission,
         make_peers(Semantic(min_similarity=0.0), seed), Rings(), Tcp(), 86400.0,
-        time.time() - time.monotonic(), seed,
+        time.time() - time.monotonic(), seed, None, tls.membership if tls else None,
     )  # fmt: skip
     node.clock(time.monotonic())
     restore(node, state.load())

@@ -386,7 +386,7 @@ def test_the_silent_are_asked_whether_they_are_there_and_the_dead_go() -> None:
         leave(network, peer)
     gone = {p.node.me for p in dead}
     assert sum(len(gone & set(p.node.table.contacts)) for p in alive) > len(alive)
-    turn(network, alive, 15)
+    turn(network, alive, 20)
     assert sum(len(gone & set(p.node.table.contacts)) for p in alive) == 0
     assert all(len(p.node.table) >= 10 for p in alive)
 
