@@ -1,9 +1,9 @@
 """Whom a node takes for alive: what others tell of contacts, and who has not answered.
 
-In a fleet with an authority a contact counts only with its proof, so nobody can make one up.
-Elsewhere who speaks for the first time is asked at the address that it gives, and taken in when it
-answers there; and a teller whose contacts do not answer is believed less: an eclipse attack fills
-lookups with nodes that are not there (Singh et al. 2006, section 3).
+In a fleet with an authority a contact counts only with its proof, so nobody can make one up.  Who
+speaks for the first time is asked at the address that it gives, and taken in when it answers there.
+A teller whose contacts do not answer is believed less: an eclipse attack fills lookups with nodes
+that are not there (Singh et al. 2006, section 3).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Acquaintances:
             return
         stranger = contacts[0]
         met = stranger.id in self._met and stranger.id not in self._dead
-        if met or stranger.address == UNREACHABLE or self.node.membership is not None:
+        if met or stranger.address == UNREACHABLE:
             self.learn(contacts)
         elif stranger.id == self.node.me or stranger.id in self._called:
             return

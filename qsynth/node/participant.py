@@ -137,6 +137,7 @@ class Participant:
             records.append(
                 {"event": "synthesis", "period": period, "held": len(admitted), "used": chosen,
                  "likelihood": self.synthesis.likelihood, "gains": gains}
+                | ({"unasked": self.synthesis.unasked} if self.synthesis.unasked else {})
             )  # fmt: skip
         self.port.note(records)
         teaching = self.study.teaching(self.synthesis, self.packets, period, network)

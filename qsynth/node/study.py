@@ -165,7 +165,8 @@ class Study:
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
         if isinstance(self.rules.synthesis, Replay):
-            rule = AnalyticHead(gate=self.rules.synthesis.gate)
+            asked = self.rules.synthesis
+            rule = AnalyticHead(gate=asked.gate, gate_s=asked.gate_s)
             statistics = image_statistics_of(packets, self.task, self.encoder, self.head_d)
             made = synthesize(rule, self.own, self.head_d, statistics, alike)
         elif isinstance(self.rules.synthesis, AnalyticHead):

@@ -31,7 +31,8 @@ def file_of(name: str) -> Path | None:
 
 
 def trust(names: list[str]) -> None:
-    """Let recipes name these classes (package.Class)."""
+    """Let recipes name these classes (package.Class), and no others, until the next call."""
+    _trusted.clear()
     _trusted.update(names)
 
 

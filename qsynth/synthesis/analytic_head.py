@@ -16,7 +16,14 @@ from qsynth.packet import Statistics, class_statistics, merge, spread_of_means
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.defence import capped, combined, distinct
-from qsynth.synthesis.gate import ALIKE, greedy, posterior_shares
+from qsynth.synthesis.gate import (
+    ALIKE,
+    RANKING,
+    Deadline,
+    first_asked,
+    greedy,
+    posterior_shares,
+)
 from qsynth.synthesis.head import (
     SHRINKAGES,
     TEMPERATURES,
@@ -41,6 +48,7 @@ class Synthesis:
     likelihood: two-fold mean log-likelihood of the node's own samples.
     unseen: for each of the two folds of own samples a head that has not seen it.
     gains: what each author that the gate has asked brought to the likelihood, or would have.
+    unasked: packets that it had no time for.
     """
 
     head: Head
@@ -50,6 +58,7 @@ class Synthesis:
     likelihood: float
     unseen: tuple[Head, Head]
     gains: Mapping[NodeId, float] = field(default_factory=dict)
+    unasked: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,30 +120,36 @@ def synthesize(
             author: capped(packet, most * (authors or {}).get(author, 1))
             for author, packet in packets.items()
         }
-    made = [_synthesis(config, view, packets, alike or {})]
-    if any(packet.dimensions < d for packet in packets.values()):
-        made.append(_synthesis(config, replace(view, neutral=True), packets, alike or {}))
+    deadline = Deadline(config.gate_s)
+    made = [_synthesis(config, view, packets, alike or {}, deadline)]
+    if any(packet.dimensions < d for packet in packets.values()) and not deadline.over():
+        neutral = replace(view, neutral=True)
+        made.append(_synthesis(config, neutral, packets, alike or {}, deadline))
     return max(made, key=lambda synthesis: synthesis.likelihood)
 
 
 def _synthesis(
     config: AnalyticHead, view: _View, packets: Mapping[NodeId, Statistics],
-    alike: Mapping[NodeId, float],
+    alike: Mapping[NodeId, float], deadline: Deadline,
 ) -> Synthesis:  # fmt: skip
     offers = _offers(config, view.mine, packets, alike)
     gains: Mapping[NodeId, float] = {}
     if config.gate == "none" and config.most is None:
         chosen = {author: parts[0] for author, parts in offers.items()}
     elif config.gate == "none":
-        chosen = {author: offer for _, author, offer in _ranked(view, offers)[: config.most]}
+        chosen = {
+            author: offer
+            for _, author, offer in _ranked(view, offers, alike, deadline)[: config.most]
+        }
     else:
-        ranked = _ranked(view, offers)
+        ranked = _ranked(view, offers, alike, deadline)
         chosen, gains = greedy(
-            partial(_likelihood, view), ranked, alike, config.most or len(offers)
+            partial(_likelihood, view), ranked, alike, config.most or len(offers), deadline
         )
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = log_prior(np.bincount(view.own.labels, minlength=view.own.classes).astype(np.float64))
-    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains)
+    left = len(packets) - len(gains) if config.gate == "greedy" and deadline.over() else 0
+    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains, left)
 
 
 @dataclass(frozen=True)
@@ -208,15 +223,18 @@ def _offers(
 
 
 def _ranked(
-    view: _View, offers: Mapping[NodeId, list[Statistics]]
-) -> list[tuple[float, NodeId, Statistics]]:
+    view: _View, offers: Mapping[NodeId, list[Statistics]], alike: Mapping[NodeId, float],
+    deadline: Deadline,
+) -> list[tuple[float, NodeId, Statistics]]:  # fmt: skip
     """Return packet loss, author and offer, least loss first.
 
     The packet loss is that of own samples by own evidence and this packet, two-fold; of each
-    author the offer with the least.
+    author the offer with the least.  After a share of the deadline the rest is left out.
     """
     ranked = []
-    for author in sorted(offers):
+    for author in first_asked(offers, alike):
+        if deadline.over(RANKING):
+            break
         tried = [
             (_likelihood(view, {author: offer}), -number)
             for number, offer in enumerate(offers[author])

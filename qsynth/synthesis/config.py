@@ -66,11 +66,22 @@ class Headed:
 
 @option("synthesis")
 @dataclass(frozen=True)
-class AnalyticHead(Headed):
+class Gated(Headed):
+    """What rules have that ask of each packet whether it helps."""
+
+    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
+    gate_s: float | None = setting(
+        10.0, "CPU seconds that the gate goes on asking; packets that it has not come to do not "
+        "count; null: any", low=0.01,
+    )  # fmt: skip
+
+
+@option("synthesis")
+@dataclass(frozen=True)
+class AnalyticHead(Gated):
     """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
 
     name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
-    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
     most: int | None = setting(
         None, "authors that count at most, those first with whose packet own samples are likeliest "
         "(packet loss); null: as many as the gate lets in", low=1,
@@ -129,11 +140,10 @@ class ReplayLesson(Lesson):
 
 @option("synthesis")
 @dataclass(frozen=True)
-class Replay(Headed):
+class Replay(Gated):
     """Train the network on its peers' averaged images (distill=mosaic), and the head too."""
 
     name: str = setting("replay", "the option's name", choices=("replay",))
-    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
     teach: ReplayLesson = field(
         default_factory=ReplayLesson, metadata={"doc": "teaching the network"}
     )
@@ -141,11 +151,10 @@ class Replay(Headed):
 
 @option("synthesis")
 @dataclass(frozen=True)
-class Ridge(Headed):
+class Ridge(Gated):
     """For labels and values: merge joint statistics into a linear map, beside the network."""
 
     name: str = setting("ridge", "the option's name", choices=("ridge",))
-    gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
     teach: TargetLesson = field(
         default_factory=TargetLesson, metadata={"doc": "teaching the network"}
     )

@@ -17,7 +17,7 @@ import numpy as np
 from qsynth.packet import Statistics, joint_statistics, merge
 from qsynth.synthesis.analytic_head import Synthesis
 from qsynth.synthesis.config import Ridge
-from qsynth.synthesis.gate import greedy, posterior_shares
+from qsynth.synthesis.gate import RANKING, Deadline, first_asked, greedy, posterior_shares
 from qsynth.synthesis.head import Head, solve_spd
 from qsynth.synthesis.lift import lifted
 from qsynth.types import Floats32, Ints, NodeId
@@ -61,13 +61,19 @@ def synthesize_targets(
     """
     view = _View(own, own.statistics(d), tuple(own.statistics(d, f) for f in own.folds[::-1]))
     chosen, gains = dict(packets), dict[NodeId, float]()
+    deadline = Deadline(config.gate_s)
     if config.gate == "greedy":
         reached = partial(_reached, view)
-        ranked = sorted((-reached({author: p}), author, p) for author, p in packets.items())
-        chosen, gains = greedy(reached, ranked, alike or {}, len(ranked))
+        ranked = []
+        for author in first_asked(packets, alike or {}):
+            if not deadline.over(RANKING):
+                ranked.append((-reached({author: packets[author]}), author, packets[author]))
+        ranked.sort(key=lambda entry: entry[:2])
+        chosen, gains = greedy(reached, ranked, alike or {}, len(ranked), deadline)
     head, merged, likelihood, unseen = _tuned(view, chosen)
     prior = np.zeros(own.targets.shape[1])
-    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains)
+    left = len(packets) - len(gains) if config.gate == "greedy" and deadline.over() else 0
+    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains, left)
 
 
 def solve_targets(joint: Statistics, targets: int, shrinkage: float) -> Head:

@@ -1,6 +1,6 @@
 """Flood a node at full speed: what its memory, its disk and others' lookups come to.
 
-    PYTHONPATH=. python tests/benchmarks/flood.py [--kind rubbish] [--tls] [--seconds 60] [--peers 4]
+    PYTHONPATH=. python tests/benchmarks/flood.py [--kind KIND] [--tls] [--seconds 60] [--peers 4]
 
 Five nodes of a mesh in processes of their own; first nobody disturbs them, then `--peers` processes
 flood one of them without a pause, each over one connection:

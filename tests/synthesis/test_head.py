@@ -227,3 +227,38 @@ def test_a_lie_without_a_scatter_is_not_filled_in_by_those_who_judge_it(seed) ->
     assert synthesize(AnalyticHead(), evidence, 60, lies, alike).authors == ()
     both = synthesize(AnalyticHead(), evidence, 60, lies | honest, alike)
     assert set(both.authors) == set(honest)
+
+
+class Clock:
+    """CPU time that passes as a test says."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize("step", [0.0, 0.03, 0.2, 5.0])
+def test_the_gate_keeps_the_best_so_far_when_its_time_is_over(monkeypatch, step) -> None:
+    many = peers(*range(1, 20))
+    every = synthesize(AnalyticHead(), own(), 12, many)
+    assert every.unasked == 0
+    monkeypatch.setattr("qsynth.synthesis.gate.time.thread_time", Clock(step))
+    likeness = {author: 1.0 - author[0] / 100 for author in many}
+    made = synthesize(AnalyticHead(gate_s=1.0), own(), 12, many, likeness)
+    assert len(made.gains) + made.unasked == len(many)
+    assert set(made.authors) <= set(made.gains)
+    alone = synthesize(AnalyticHead(), own(), 12, {})
+    assert made.likelihood >= alone.likelihood - 0.05
+    if step == 0.0:
+        assert made.unasked == 0
+    else:
+        assert len(made.gains) < len(many)
+    if step == 0.2:  # those are ranked first that are most alike
+        assert made.gains
+        assert set(made.gains) <= set(sorted(many)[:3])
+    if step == 5.0:
+        assert made.authors == ()
+        assert np.array_equal(made.head.weights, alone.head.weights)
