@@ -128,6 +128,40 @@ class CopiedScatter(Attack):
     name: str = setting("copied_scatter", "the option's name", choices=("copied_scatter",))
 
 
+@option("attack")
+@dataclass(frozen=True)
+class Adaptive(Attack):
+    """Publish the lie that does most harm of those that a victim's own gate would let in.
+
+    Adaptive and targeted: it is rehearsed on what the victim has published.
+    """
+
+    name: str = setting("adaptive", "the option's name", choices=("adaptive",))
+
+
+@option("attack")
+@dataclass(frozen=True)
+class FakeAuthors(Attack):
+    """Tell of authors that are gone and never were, ever new ones, and give packets that lie.
+
+    And publish flipped labels.
+    """
+
+    name: str = setting("fake_authors", "the option's name", choices=("fake_authors",))
+    authors: int = setting(40, "told of in an answer", low=1, high=64)
+
+
+@option("attack")
+@dataclass(frozen=True)
+class Eclipse(Attack):
+    """Answer lookups with made-up nodes that are exactly what is asked for.
+
+    And publish flipped labels.
+    """
+
+    name: str = setting("eclipse", "the option's name", choices=("eclipse",))
+
+
 OPTIONS: dict[str, type] = {
     "none": NoAttack,
     "label_flip": LabelFlip,
@@ -142,4 +176,7 @@ OPTIONS: dict[str, type] = {
     "partial_lie": PartialLie,
     "empty_scatter": EmptyScatter,
     "copied_scatter": CopiedScatter,
+    "adaptive": Adaptive,
+    "fake_authors": FakeAuthors,
+    "eclipse": Eclipse,
 }

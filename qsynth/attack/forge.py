@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qsynth.attack.adaptive import Rehearsal
 from qsynth.distill.subset import narrow, widen
 from qsynth.node.outcome import Outcome
 from qsynth.node.participant import Port
@@ -31,6 +33,7 @@ class Forger:
     attack: an option of the group `attack`.  sketch: gives fingerprint and support of a payload.
     victim: what an honest node publishes.  accomplice: what the first attacker would publish.
     sketched: features that the fingerprint is made of; the others are free to lie with.
+    rehearsal: makes what the attack `adaptive` tries its lies on.
     """
 
     attack: Any
@@ -39,6 +42,7 @@ class Forger:
     accomplice: Outcome
     sketched: int
     seed: int
+    rehearsal: Callable[[], Rehearsal] | None = None
 
     def forged(self, outcome: Outcome, period: int) -> Outcome | None:
         """Return what is published instead of an honest outcome; None for nothing."""
@@ -69,10 +73,27 @@ class Forger:
             return self._published(
                 rescattered(turned(outcome.payload, self.sketched), self.victim.payload)
             )
+        if name == "adaptive":
+            return self._adapted
         forged = self._published(turned(outcome.payload))
         if name == "forged_fingerprint":
             return replace(forged, fingerprint=self.victim.fingerprint)
         return forged
+
+    @cached_property
+    def _adapted(self) -> Outcome:
+        assert self.rehearsal is not None
+        return self._published(self.rehearsal().best(self.seed))
+
+    def invented(self, number: int) -> Outcome:
+        """Return what the N-th of its made-up authors says: flipped labels, in other numbers each.
+
+        As far as its fingerprint leaves them open: it is a victim's.
+        """
+        payload = turned(self.victim.payload, self.sketched)
+        counts = payload["counts"].copy()
+        counts[np.flatnonzero(counts)] += np.uint32(number)  # else they would be copies
+        return self._published(payload | {"counts": counts})
 
     def _published(self, payload: Payload) -> Outcome:
         fingerprint, support = self.sketch(payload)

@@ -26,8 +26,9 @@ from qsynth.types import NodeId
 MOST_DEAD = 4096  # kept in mind, the newest
 MOST_MET = 4096  # likewise: who has spoken, who was told of by whom, whose proof was checked
 MOST_CALLED = 32  # strangers who are asked at once whether they are where they say
-MOST_FALSE = 6  # told contacts that did not answer, from which on a teller's word is not enough
-FORGIVEN_PERIODS = 4  # until one of them is forgiven
+FALSE = 2  # told contacts that did not answer, from which on a teller's word may be doubted
+MOST_TRUE = 4  # that did answer, and speak for it
+FORGIVEN_PERIODS = 16  # until one of the false is forgiven
 
 What = TypeVar("What")
 
@@ -62,6 +63,7 @@ class Acquaintances:
         self._proved: OrderedDict[NodeId, Contact] = OrderedDict()
         self._teller: OrderedDict[NodeId, NodeId] = OrderedDict()  # of news not confirmed yet
         self._false: Counter[NodeId] = Counter()  # by teller
+        self._true: Counter[NodeId] = Counter()
         self._period = 0
 
     def gone(self, node: NodeId) -> bool:
@@ -113,7 +115,6 @@ class Acquaintances:
             return []
         node, speaker = self.node, contacts[0]
         alive: list[Contact] = []
-        strange = 0
         most = 1 + 2 * node.table.config.reply_contacts
         for at, told in enumerate(contacts[:most]):
             if told.id == node.me or not node.admission.welcomes(told.id):
@@ -122,10 +123,8 @@ class Acquaintances:
                 if node.membership is not None:
                     break  # who passes on what is not proved is not read further
                 continue
-            news = at > 0 and self._is_news(told)
-            if news and not self._believed(told, speaker.id, strange):
+            if at and not self._believed(told, speaker.id):
                 continue
-            strange += news
             contact = self._as_known(told) if at else told
             sure = at == 0 and self._speaks(contact)
             if contact.address == UNREACHABLE:
@@ -156,6 +155,7 @@ class Acquaintances:
         self._period += 1
         if self._period % FORGIVEN_PERIODS == 0:
             self._false -= Counter(dict.fromkeys(self._false, 1))
+            self._true -= Counter(dict.fromkeys(self._true, 1))
 
     def _speaks(self, contact: Contact) -> bool:
         """Note that a node has spoken itself; return whether that is its newest word."""
@@ -168,7 +168,7 @@ class Acquaintances:
         teller = self._teller.pop(contact.id, None) if newest else None
         if teller is not None:
             lied = known is not None and known.version > contact.version
-            self._false[teller] = max(0, self._false[teller] + (1 if lied else -1))
+            self._judge(teller, false=lied)
         if self.node.upkeep.find(contact.id):
             self._new.append(contact)
         return newest
@@ -180,21 +180,36 @@ class Acquaintances:
         known = self.node.table.contacts.get(told.id)  # signed, as what is told
         return told if known is None or told.version > known.version else known
 
-    def _is_news(self, told: Contact) -> bool:
-        known = self.node.table.contacts.get(told.id)
-        return known is None or told.version > known.version
+    def doubted(self, node: NodeId) -> bool:
+        """Return whether a node is known by the word of such alone whose contacts do not answer."""
+        teller = self._teller.get(node)
+        return teller is not None and self._unbelieved(teller)
 
-    def _believed(self, told: Contact, teller: NodeId, before: int) -> bool:
-        """Return whether a teller's word is enough for a contact; note that it was its word.
-
-        before: how much news it has told in this message.  The more of its contacts have not
-        answered, the fewer are taken.
-        """
+    def _unbelieved(self, teller: NodeId) -> bool:
         false = self._false[teller]
-        if false > 0 and before >= MOST_FALSE - false:
+        return false >= FALSE and false > min(self._true[teller], MOST_TRUE)
+
+    def _judge(self, teller: NodeId, false: bool) -> None:
+        """Note what came of a teller's word; once it is doubted, what it has told is forgotten."""
+        before = self._unbelieved(teller)
+        if false:
+            self._false[teller] += 1
+        else:
+            self._true[teller] = min(self._true[teller] + 1, MOST_TRUE)
+        if self._unbelieved(teller) and not before:
+            for node in [told for told, by in self._teller.items() if by == teller]:
+                if node not in self._met:
+                    self.node.table.remove(node)
+
+    def _believed(self, told: Contact, teller: NodeId) -> bool:
+        """Return whether a teller's word is enough for a contact; note that it was its word."""
+        known = self.node.table.contacts.get(told.id)
+        if known is not None and told.version <= known.version:
+            return True  # it is no news
+        if self._unbelieved(teller):
             self.node.counts["distrusted_teller"] += 1
             return False
-        if told.id not in self._teller:
+        if told.id not in self._teller or self.doubted(told.id):
             _remember(self._teller, told.id, teller)
         return True
 
@@ -208,7 +223,7 @@ class Acquaintances:
             del self._dead[next(iter(self._dead))]
         teller = self._teller.pop(node, None)
         if teller is not None:
-            self._false[teller] += 1
+            self._judge(teller, false=True)
         if contact is not None:
             self.node.upkeep.lose(contact)
         self.node.table.remove(node)

@@ -53,6 +53,9 @@ class Meeting(Protocol):
     def met(self, node: NodeId) -> bool:
         """Return whether a node has once spoken itself."""
 
+    def doubted(self, node: NodeId) -> bool:
+        """Return whether a node is known by the word of liars alone."""
+
     def valid(self, contact: Contact) -> bool:
         """Return whether a contact may be taken."""
 

@@ -199,7 +199,9 @@ class Searches:
         # Again until somebody is waited for: a request may be shed, and nobody would wake us.
         while not late and (chosen := lookup.next()):
             for contact in chosen:
-                if not node.ask(now, contact, search.kind, body, effects, Errand(contact, number)):
+                if node.others.doubted(contact.id) or not node.ask(
+                    now, contact, search.kind, body, effects, Errand(contact, number)
+                ):
                     lookup.failed(contact.id)
         if not (late or lookup.done):
             return

@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
@@ -24,8 +25,11 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from qsynth.attack.adaptive import Rehearsal
 from qsynth.attack.forge import AttackingPort, Forger
-from qsynth.distill import payload_statistics
+from qsynth.attack.peer import misbehave
+from qsynth.distill import distil, payload_statistics, statistics_rule
+from qsynth.distill.config import Analytic
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.model import make_network
@@ -45,8 +49,9 @@ from qsynth.placement.loggers import make_logger
 from qsynth.placement.loop import Loop, of_a_loop
 from qsynth.placement.plan import NodePlan, Plan
 from qsynth.similarity import fingerprint
+from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.teach import Lesson
-from qsynth.types import Fingerprint, NodeId
+from qsynth.types import Fingerprint, Floats32, Ints, NodeId
 
 Result = TypeVar("Result")
 PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -122,14 +127,35 @@ def _drifted(plan: Plan, node: NodePlan, period: int) -> Study | TargetStudy | N
 
 def _forger(plan: Plan, node: NodePlan) -> Forger:
     """Return what forges a node's outcomes: it knows what a victim publishes, as all may."""
-    victim = next(other for other in plan.nodes if other.share.honest)
+    honest = next(other for other in plan.nodes if other.share.honest)
     first = next(other for other in plan.nodes if other.attack is not None)
-    metric = plan.rules.similarity
+    metric, told = plan.rules.similarity, make_study(plan, honest).distil()
+    sketched = getattr(metric, "sketch_d", 0)
     return Forger(
-        node.attack, partial(_sketch, metric),
-        make_study(plan, victim).distil(), make_study(plan, first).distil(),
-        getattr(metric, "sketch_d", 0), node.seed,
+        node.attack, partial(_sketch, metric), told, make_study(plan, first).distil(), sketched,
+        node.seed, partial(_rehearsal, plan, node, sketched),
     )  # fmt: skip
+
+
+def _rehearsal(plan: Plan, node: NodePlan, sketched: int) -> Rehearsal:
+    """Return what an attacker tries lies on: itself, and the honest packets that are most alike."""
+    study = make_study(plan, node)
+    assert isinstance(study, Study)
+    assert isinstance(plan.rules.synthesis, AnalyticHead)
+    own = study.distil().fingerprint
+    published = [make_study(plan, each).distil() for each in plan.nodes if each.share.honest]
+    published.sort(key=lambda outcome: -study.alike(own, outcome.fingerprint))
+    victim, *others = (payload_statistics(outcome.payload) for outcome in published[:3])
+    bare = replace(statistics_rule(plan.rules.distill), input_rank=0)
+    code = partial(_coded, bare, victim.dimensions, plan.data.task.classes)
+    return Rehearsal(
+        plan.rules.synthesis, victim, others, study.own.features, study.own.labels, code,
+        payload_statistics, sketched,
+    )  # fmt: skip
+
+
+def _coded(rule: Analytic, d: int, classes: int, features: Floats32, labels: Ints) -> Payload:
+    return distil(rule, d, features, None, labels, classes)
 
 
 def _sketch(metric: Any, payload: Payload) -> tuple[Fingerprint, int]:
@@ -145,11 +171,14 @@ def make_node(
 
     wanted: the authors that `peers` oracle and central name, in simulations.
     """
-    return assemble(
+    made = assemble(
         plan.data.task, plan.encoder.digest, plan.rules, trust=plan.trust, peers=plan.peers,
         dht=plan.dht, mesh=plan.mesh, identity=identity, address=address, epoch_s=epoch_s,
         seed=node.seed, rpc_seed=rpc_seed, wanted=wanted,
     )  # fmt: skip
+    if node.attack is not None and not node.silent:
+        misbehave(made, node.attack, partial(_forger, plan, node), node.seed)
+    return made
 
 
 def no_exchange(_period: int, _network: nn.Module) -> None:

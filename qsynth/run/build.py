@@ -183,6 +183,10 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         )
     if config.attack.share and not task.classified:
         raise ConfigError(f"attack.name={config.attack.name}: forges classes, not {task.kind}")
+    if config.attack.name == "adaptive" and config.synthesis.name != "analytic_head":
+        raise ConfigError(
+            f"attack.name=adaptive: rehearses synthesis=analytic_head, not {config.synthesis.name}"
+        )
     attackers, nodes = _attackers(config.attack, shares, config.seed), []
     for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
         if len(share.train) < MIN_TRAINING:

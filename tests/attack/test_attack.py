@@ -9,13 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qsynth.attack.adaptive import FAMILIES, SPLITS
 from qsynth.attack.config import OPTIONS
 from qsynth.attack.forge import turned
+from qsynth.attack.peer import misbehave, nowhere
 from qsynth.cli.main import main
+from qsynth.dht import Contact
+from qsynth.dht.contact import scheme_of
 from qsynth.distill import payload_statistics
-from qsynth.placement.train import _forger, make_study
+from qsynth.identity import Identity
+from qsynth.placement.train import _forger, make_node, make_study
 from qsynth.recipe.compose import compose
 from qsynth.run.build import build
+from qsynth.similarity import cosine, fingerprint
 
 SMALL = ["+recipe=digits_mesh", "encoder.fit_images=300", "encoder.dimensions=48",
          "encoder.filters=8", "trainer.max_steps=40", "trainer.period_steps=10",
@@ -104,6 +110,79 @@ def test_the_others_do_what_their_names_say(plan) -> None:
     assert np.array_equal(forgery.fingerprint, victim.fingerprint)
     _, noise, _ = forged(plan, "noise")
     assert np.isfinite(payload_statistics(noise.payload).sums).all()
+
+
+def test_an_adaptive_lie_is_let_in_looks_like_its_victim_and_costs(plan) -> None:
+    attacker = next(node for node in plan.nodes if node.attack is not None)
+    rehearsal = replace(_forger(plan, attacker), attack=OPTIONS["adaptive"](share=0.4)).rehearsal()
+    lie = rehearsal.best(3)
+    assert all(np.array_equal(lie[key], rehearsal.best(3)[key]) for key in lie)  # by its seed
+    told = payload_statistics(lie)
+    alike = cosine(*(fingerprint(plan.rules.similarity, s.counts, s.sums)
+                     for s in (told, rehearsal.victim)))  # fmt: skip
+    assert alike > 0.8
+    splits = [np.arange(len(rehearsal.labels))]
+    harmless, _ = rehearsal._reached(splits, (), 3)
+    assert np.isfinite(harmless)
+    # Of all lies none that is let in costs more than the one chosen, on the same splits.
+    rng = np.random.default_rng([3, 41])
+    splits = [rng.permutation(len(rehearsal.labels)) for _ in range(SPLITS)]
+    chosen, _ = rehearsal._reached(splits, [lie], 3)
+    honest, _ = rehearsal._reached(splits, (), 3)
+    assert chosen <= honest + 0.05
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_lie_leaves_what_a_fingerprint_is_made_of(plan, family) -> None:
+    attacker = next(node for node in plan.nodes if node.attack is not None)
+    rehearsal = _forger(plan, attacker).rehearsal()
+    wide = replace(rehearsal, victim=replace(
+        rehearsal.victim, counts=rehearsal.victim.counts * 40, sums=rehearsal.victim.sums * 40,
+        scatter=rehearsal.victim.scatter * 40))  # fmt: skip
+    features, labels = wide.lied(np.random.default_rng(0), family, 1.0)
+    means = rehearsal.victim.means()
+    told = np.flatnonzero(rehearsal.victim.counts)
+    said = np.array([features[labels == c].mean(axis=0) for c in told])
+    first = rehearsal.sketched
+    assert first > 0
+    near, far = (np.abs(said - means[told])[:, columns].mean()
+                 for columns in (slice(None, first), slice(first, None)))  # fmt: skip
+    assert near < 0.5 * np.abs(means[told][:, :first]).mean()
+    assert far > near
+
+
+def test_who_makes_authors_up_gives_packets_that_would_be_admitted(plan) -> None:
+    attacker = next(node for node in plan.nodes if node.attack is not None)
+    attack = OPTIONS["fake_authors"](share=0.4)
+    forger = replace(_forger(plan, attacker), attack=attack)
+    made = make_node(plan, replace(attacker, attack=None), Identity.seeded(1), "memory:1", 1e9)
+    misbehave(made, attack, lambda: forger, 1)
+    orphans = made.holding.orphans(made.table.own, 4)
+    assert len(orphans) == len({contact.id for contact in orphans}) == attack.authors
+    for contact in orphans:
+        data = made.holding.fetch(contact.id, 0, b"")
+        admitted = made.admission.admit(
+            data, contact.id, 0, contact.vector(), contact.version, made.wall_s()
+        )
+        assert admitted.packet.support > 0
+    assert made.holding.fetch(bytes(32), 0, b"") == b""
+
+
+def test_who_eclipses_answers_others_with_nodes_that_are_nowhere_and_finds_its_own(plan) -> None:
+    attacker = next(node for node in plan.nodes if node.attack is not None)
+    made = make_node(plan, replace(attacker, attack=None), Identity.seeded(1), "memory:1", 1e9)
+    misbehave(made, OPTIONS["eclipse"](share=0.4), lambda: None, 1)
+    wanted = np.arange(made.size).astype(np.int8)
+    real = Contact(b"r" * 32, "memory:7", wanted.tobytes(), 1)
+    made.table.add(real)
+    assert made.table.alike(wanted, 3) == [real] == made.table.nearest(real.id, 3)
+    for told in (made.table.alike(wanted, 3, [b"a" * 32]), made.table.nearest(real.id, 3, [b"a"])):
+        assert len(told) == 3
+        assert real not in told
+        assert all(contact.valid(made.size) for contact in told)
+    assert all(np.array_equal(c.vector(), wanted) for c in made.table.alike(wanted, 3, [b"a"]))
+    for address in ("tcp://h:1", "tls+tcp://h:1", "ipc:///x", "memory:3", "none:"):
+        assert scheme_of(nowhere(address)) == (scheme_of(address) or "memory:")
 
 
 @pytest.mark.slow
