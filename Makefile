@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow lint commands bench docs evidence clean
+.PHONY: run test test-slow lint commands bench docs evidence requirements sbom audit clean
 
 # Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -54,5 +54,27 @@ evidence: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/evidence.py --write $(if $(QSYNTH_DATA_DIR),--data $(QSYNTH_DATA_DIR))
 	$(BIN)/python tests/benchmarks/choices.py --write $(if $(QSYNTH_DATA_DIR),--data $(QSYNTH_DATA_DIR))
 
+# The supply chain, by tools in an environment of their own.
+TOOLS := $(VENV)-supply/bin
+$(TOOLS)/.made:
+	$(PYTHON) -m venv $(VENV)-supply
+	$(TOOLS)/pip install --quiet uv cyclonedx-bom pip-audit
+	touch $@
+
+# Versions of constraints.txt with the hashes of every file that the index has of them.
+requirements: $(TOOLS)/.made
+	head -n 2 requirements.txt > requirements.new
+	$(TOOLS)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header -c constraints.txt --quiet >> requirements.new
+	mv requirements.new requirements.txt
+
+# What a release is made of, as CycloneDX.
+sbom: $(TOOLS)/.made
+	$(TOOLS)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml -o sbom.json
+
+# Known holes in what is installed.
+audit: $(TOOLS)/.made
+	$(TOOLS)/pip-audit -r requirements.txt --disable-pip --no-deps
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-supply build dist sbom.json .pytest_cache .mypy_cache .ruff_cache
