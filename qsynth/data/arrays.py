@@ -30,6 +30,8 @@ from qsynth.errors import DataError
 from qsynth.types import CLASSES, VALUES, Floats32, Ints, Task
 
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
+MOST_PACKED = 500  # times its size that a file may unpack to: zeros give 1,000
+SMALL_BYTES = 64 << 20  # that any file may unpack to
 LEAST_SPREAD = 1e-30  # of a value that is to be learned
 LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
 
@@ -61,6 +63,7 @@ def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
             "np.savez('mine.npz', x=x, y=y)"
         )
     try:
+        check_unpacked(path, f"data.{key}={name}")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {stored_name: _stored(stored, stored_name, path) for stored_name in stored}
     except UNREADABLE as error:
@@ -74,6 +77,37 @@ def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
         if one in arrays and other not in arrays:
             raise DataError(f"{path}: has {one} but no {other}; give both, or neither")
     return arrays
+
+
+def check_unpacked(path: Path, said: str) -> None:
+    """Raise DataError where an .npz would unpack to more than it can be meant to, or than there is.
+
+    said: how the user named it.  Raises OSError, BadZipFile.
+    """
+    with zipfile.ZipFile(path) as packed:
+        size = sum(entry.file_size for entry in packed.infolist())
+    here = path.stat().st_size
+    mib = size / 2**20
+    if size > max(SMALL_BYTES, MOST_PACKED * here):
+        raise DataError(
+            f"{said}: {here / 2**20:.1f} MiB that unpack to {mib:,.0f} MiB; data that are so "
+            "regular on purpose are saved without packing: np.savez"
+        )
+    there = _memory()
+    if there is not None and size > there:
+        raise DataError(
+            f"{said}: unpacks to {mib:,.0f} MiB, {there / 2**20:,.0f} MiB of memory are free"
+        )
+
+
+def _memory() -> int | None:
+    """Return the bytes of memory that are free, where the system says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * int(found[0]) if found else None
 
 
 def _stored(stored: Any, name: str, path: Path) -> npt.NDArray[Any]:

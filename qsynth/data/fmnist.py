@@ -22,11 +22,15 @@ LABELS = (
 )  # fmt: skip
 BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 REMOTES = (
-    Remote(f"{BASE}/train-images-idx3-ubyte.gz", "md5", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-    Remote(f"{BASE}/train-labels-idx1-ubyte.gz", "md5", "25c81989df183df01b3e8a0aad5dffbe"),
-    Remote(f"{BASE}/t10k-images-idx3-ubyte.gz", "md5", "bef4ecab320f06d8554ea6380940ec79"),
-    Remote(f"{BASE}/t10k-labels-idx1-ubyte.gz", "md5", "bb300cfdad3c16e7a12a480ee83cd310"),
-)
+    Remote(f"{BASE}/train-images-idx3-ubyte.gz", "sha256",
+           "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+    Remote(f"{BASE}/train-labels-idx1-ubyte.gz", "sha256",
+           "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+    Remote(f"{BASE}/t10k-images-idx3-ubyte.gz", "sha256",
+           "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+    Remote(f"{BASE}/t10k-labels-idx1-ubyte.gz", "sha256",
+           "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+)  # fmt: skip
 FOLDERS = ("fashion-mnist", "FashionMNIST/raw", "fashion_mnist", ".")
 SIDE = 28
 MAX_BYTES = 60_000 * SIDE * SIDE + 16  # of one decompressed file: nothing larger is official

@@ -217,7 +217,10 @@ def check_teaching(config: Any, task: Task) -> None:
 def generated(
     inputs: Statistics, log_prior: Floats, count: int, task: Task, rng: np.random.Generator
 ) -> Floats32:
-    """Return (count, *shape) samples of merged class Gaussians in input space."""
+    """Return (count, *shape) samples of merged class Gaussians, within the range of inputs.
+
+    What others say of their inputs makes none that the network could not have met.
+    """
     seen = inputs.counts > 0
     shares = np.where(seen, np.sqrt(np.exp(log_prior)) + 0.05, 0.0)
     labels = rng.choice(len(shares), size=count, p=shares / shares.sum())
@@ -225,9 +228,7 @@ def generated(
     values, vectors = np.linalg.eigh(covariance)
     roots = vectors * np.sqrt(np.maximum(values, 0.0))
     noise = rng.standard_normal((count, len(values))) @ roots.T
-    flat = inputs.means()[labels] + noise
-    if task.layout != "vector":
-        flat = np.clip(flat, task.low, task.high)
+    flat = np.clip(inputs.means()[labels] + noise, task.low, task.high)
     made: Floats32 = flat.reshape(count, *task.shape).astype(np.float32)
     return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from qsynth.trust.config import Checks
 from qsynth.types import Fingerprint, NodeId, Task
 
 MIN_DIMENSIONS = 4  # the least that `distill.d` allows
+DAY_S = 86400.0
+MOST_TTL_S = int(90 * DAY_S)  # that a packet holds, whatever it says
+MOST_AHEAD_S = 400 * DAY_S  # by which a sequence number, which begins with the clock, may lead it
 FINGERPRINT_STEPS = 1  # 8-bit steps that rounding may move a recomputed fingerprint
 
 
@@ -66,8 +69,7 @@ class Admission:
         packet = decode_packet(data)
         if packet.kind not in kinds:
             raise PacketError("header", f"kind {packet.kind} was not asked for")
-        self._check_header(packet, author, after, now_s)
-        admitted = self._opened(packet)
+        admitted = self._opened(self._checked(packet, author, after, now_s))
         own = admitted.fingerprint
         if claimed is not None and claimed_version == packet.sequence:
             if claimed.shape != own.shape:
@@ -83,8 +85,7 @@ class Admission:
         Raises PacketError as `admit` does.
         """
         packet = decode_packet(data)
-        self._check_header(packet, node_id(packet.author), -1, now_s)
-        return self._opened(packet)
+        return self._opened(self._checked(packet, node_id(packet.author), -1, now_s))
 
     def _opened(self, packet: OutcomePacket) -> Admitted:
         self._check_shapes(packet.payload)
@@ -130,9 +131,10 @@ class Admission:
         if inputs is not None and inputs.shape not in [(count, size) for count in rows]:
             raise PacketError("schema", f"inputs of shape {inputs.shape}")
 
-    def _check_header(
+    def _checked(
         self, packet: OutcomePacket, author: NodeId, after: int, now_s: float
-    ) -> None:
+    ) -> OutcomePacket:
+        """Return a packet whose header holds, and no longer than packets may."""
         if node_id(packet.author) != author:
             raise PacketError("author")
         if not self.welcomes(author):
@@ -143,7 +145,12 @@ class Admission:
             raise PacketError("encoder")
         if packet.sequence <= after:
             raise PacketError("replay")
+        packet = replace(packet, ttl_s=min(packet.ttl_s, MOST_TTL_S))
         if packet.expired(now_s):
             raise PacketError("expired")
-        if packet.created_s > now_s + self.config.max_clock_skew_s:
+        # An author counts from seconds, a sum from milliseconds.
+        unit = 1.0 if packet.kind == KIND_AUTHOR else 1000.0
+        ahead = packet.sequence > unit * (now_s + MOST_AHEAD_S)
+        if ahead or packet.created_s > now_s + self.config.max_clock_skew_s:
             raise PacketError("future")
+        return packet

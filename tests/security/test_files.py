@@ -18,7 +18,8 @@ from torch import nn
 
 import qsynth
 from qsynth.cli.main import main
-from qsynth.errors import QsynthError, UntrustedError
+from qsynth.data.arrays import check_unpacked
+from qsynth.errors import DataError, QsynthError, UntrustedError
 from qsynth.identity import seal as seals
 from qsynth.identity.seal import key_path, seal, sealed
 from qsynth.model import make_network
@@ -364,3 +365,26 @@ def test_arrays_of_objects_are_not_read(tmp_path, capsys) -> None:
     assert main(words) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not mark.exists()
+
+
+def packed(path: Path, **arrays) -> Path:
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_a_file_that_unpacks_to_what_nobody_means_is_refused(tmp_path, capsys, monkeypatch) -> None:
+    bomb = packed(tmp_path / "bomb.npz", x=np.zeros((600, 40_000), np.float32), y=np.zeros(600))
+    assert bomb.stat().st_size < 1 << 20
+    for words in (["run"], ["plan"], ["doctor", "--home", str(tmp_path / "home")]):
+        code = main([*words, "data=arrays", f"data.path={bomb}"])
+        told = capsys.readouterr()
+        assert code != 0, words
+        assert "unpack" in told.err + told.out, words
+    # Regular data that are not so large, and large ones that are not packed, are read.
+    small = packed(tmp_path / "small.npz", x=np.zeros((60, 10), np.float32), y=np.arange(60) % 3)
+    check_unpacked(small, "small")
+    np.savez(tmp_path / "plain.npz", x=np.zeros((600, 40_000), np.float32))
+    check_unpacked(tmp_path / "plain.npz", "plain")
+    monkeypatch.setattr("qsynth.data.arrays._memory", lambda: 1 << 20)
+    with pytest.raises(DataError, match="MiB of memory are free"):
+        check_unpacked(tmp_path / "plain.npz", "plain")

@@ -95,6 +95,18 @@ def test_nothing_is_taught_where_it_is_turned_off(task, rng) -> None:
         assert make_pool(teach, head, np.zeros(3), encoder, task, own, None, rng) is None
 
 
+@pytest.mark.parametrize("layout", ["vector", "image"])
+def test_generated_inputs_stay_in_the_range_of_inputs(layout, rng) -> None:
+    """What others say of their inputs may be anything that is finite."""
+    shape = (16,) if layout == "vector" else (1, 4, 4)
+    far = Task("t", 1, ("a", "b", "c"), layout, shape, "", -1.0, 2.0)
+    x = 1e6 * rng.standard_normal((90, 16)).astype(np.float32)
+    made = generated(class_statistics(x, np.arange(90) % 3, 3), np.log([1 / 3] * 3), 50, far, rng)
+    assert made.shape == (50, *shape)
+    assert made.min() >= -1.0
+    assert made.max() <= 2.0
+
+
 def test_generated_inputs_have_the_merged_means(task, rng) -> None:
     y = np.arange(600) % 3
     x = np.clip(0.2 + 0.3 * y[:, None] + 0.05 * rng.standard_normal((600, 64)), 0, 1)

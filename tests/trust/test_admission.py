@@ -13,6 +13,7 @@ from qsynth.packet import OutcomePacket, encode_packet
 from qsynth.similarity import fingerprint
 from qsynth.similarity.config import ClassSketch
 from qsynth.trust import Admission
+from qsynth.trust.admission import MOST_TTL_S
 from qsynth.trust.config import Checks
 from qsynth.types import Task
 
@@ -83,6 +84,8 @@ BAD = [
     ("replay", {}, {"after": 2}),
     ("expired", {"created_s": NOW - 120}, {}),
     ("future", {"created_s": NOW + 4000}, {}),
+    ("future", {"sequence": int(NOW + 401 * 86400)}, {}),
+    ("future", {"sequence": 2**63}, {}),
     ("support", {"support": 61}, {}),
     ("schema", {"payload": payload(4)}, {}),
     ("schema", {"payload": {}}, {}),
@@ -115,3 +118,15 @@ def test_inflated_and_empty_support_are_refused() -> None:
     huge["counts"] = (huge["counts"] * 100_000).astype(np.uint32)
     with pytest.raises(PacketError, match="support"):
         admit(packet(payload=huge, support=6_000_000))
+
+
+def test_a_packet_holds_for_no_longer_than_packets_may() -> None:
+    data = encode_packet(packet(ttl_s=2**32 - 1), AUTHOR)
+    admitted = ADMISSION.admit(data, AUTHOR.id, 0, None, 2, NOW + 1)
+    assert admitted.packet.ttl_s == MOST_TTL_S
+    late = NOW + MOST_TTL_S + 1
+    for again in (lambda: ADMISSION.admit(data, AUTHOR.id, 0, None, 2, late),
+                  lambda: ADMISSION.opened(data, late)):  # fmt: skip
+        with pytest.raises(PacketError) as caught:
+            again()
+        assert caught.value.reason == "expired"
