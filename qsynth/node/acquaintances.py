@@ -134,7 +134,8 @@ class Acquaintances:
                 node.table.add(contact, sure)
             else:
                 node.upkeep.rumour(contact)
-        node.counts["untaken_contact"] += max(0, len(contacts) - most)
+        if len(contacts) > most:
+            node.counts["untaken_contact"] += len(contacts) - most
         if node.tree is not None:
             node.tree.heard(alive)
         return alive

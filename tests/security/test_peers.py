@@ -22,6 +22,7 @@ from qsynth.mesh import MemoryNetwork, Request, Rpc
 from qsynth.mesh.config import Memory
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
 from qsynth.node import wire
+from qsynth.node.acquaintances import MOST_CALLED
 from qsynth.node.chain import Held
 from qsynth.node.effects import Effects
 from qsynth.node.holding import MOST_OF_A_CONNECTION
@@ -392,3 +393,82 @@ def test_made_up_leaves_of_a_sum_do_not_pass_an_audit(fleet) -> None:
             leaves = {leaf_author(r) for part in peer.node.tree.parts().values()
                       for r in part.leaves}  # fmt: skip
             assert not leaves & fakes
+
+
+# -- contacts in a flood --------------------------------------------------------------------------
+
+
+def noticed(node, sender: Identity, contact: Contact, address: str, now: float):
+    rpc = Rpc(sender.id, Memory(), None)
+    (send,) = rpc.request(now, "x", wire.NOTICE, wire.pack(wire.Notice(contact)), None)
+    return node.message(now, address, send.payload)
+
+
+def test_strangers_count_once_they_have_answered_and_few_are_asked_at_once() -> None:
+    peers = made(None, None, 4)
+    node, now = peers[0].node, peers[0].network.now
+    forger = Forger(peers[1], None)
+    known, asked = set(node.table.contacts), 0
+    for number in range(100):
+        contact = forger.contact(node.table.own)
+        effects = noticed(node, Identity.seeded("made up", forger.made), contact,
+                          f"memory:{500 + number}", now)  # fmt: skip
+        asked += sum(send.address == contact.address for send in effects.sends)
+    assert set(node.table.contacts) == known
+    assert asked == MOST_CALLED
+    assert node.counts["stranger_later"] == 100 - MOST_CALLED
+    # Nobody has answered: there is room for others, and still nobody is known.
+    for later in range(1, 12):
+        node.timer(now + later)
+    assert set(node.table.contacts) == known
+    effects = noticed(
+        node,
+        Identity.seeded("late"),
+        Contact(Identity.seeded("late").id, "memory:2", node.table.own.tobytes(), 1),
+        "memory:2",
+        now + 12,
+    )
+    assert any(send.address == "memory:2" and send.kind == wire.NOTICE for send in effects.sends)
+
+
+def test_gossip_is_taken_as_far_as_an_answer_would_be() -> None:
+    peers = made(None, None, 4)
+    node, other = peers[0].node, peers[1].node
+    forger = Forger(peers[1], None)
+    many = [forger.contact(node.table.own) for _ in range(64)]
+    node.others.learn([other.contact(), *many])
+    most = 2 * node.dht.reply_contacts
+    assert node.counts["untaken_contact"] == 64 - most
+    told = {contact.id for contact in many}
+    assert len(told & set(node.table.contacts)) == most
+    # Two of them do not answer: nothing that their teller has told, and tells, counts.
+    for contact in many[:2]:
+        node.others.drop(contact.id)
+    assert not told & set(node.table.contacts)
+    assert node.others.doubted(many[5].id)
+    node.others.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(5)]])
+    assert node.counts["distrusted_teller"] == 5
+    # By another's word one of them may still turn out to be there.
+    node.others.learn([peers[2].node.contact(), many[5]])
+    assert not node.others.doubted(many[5].id)
+
+
+def test_with_an_authority_made_up_gossip_is_not_read_to_its_end(fleet) -> None:
+    peers = made(fleet, None, 4)
+    node, other = peers[0].node, peers[1].node
+    forger = Forger(peers[1], fleet)
+    known = set(node.table.contacts)
+    node.others.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(64)]])
+    assert node.counts["unproved_contact"] == 1
+    assert set(node.table.contacts) == known
+
+
+def test_a_connection_speaks_in_one_name() -> None:
+    peers = made(None, None, 4)
+    node, now = peers[0].node, peers[0].network.now
+    one, other = Identity.seeded("one"), Identity.seeded("other")
+    for identity, answered in ((one, True), (other, False), (one, True)):
+        contact = Contact(identity.id, "memory:3", node.table.own.tobytes(), 1)
+        effects = noticed(node, identity, contact, "pipe:7", now)
+        assert any(send.address == "pipe:7" for send in effects.sends) == answered
+    assert node.rpc.counts["impostor"] == 1
