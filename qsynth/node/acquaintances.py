@@ -25,6 +25,7 @@ from qsynth.types import NodeId
 
 MOST_DEAD = 4096  # kept in mind, the newest
 MOST_MET = 4096  # likewise: who has spoken, who was told of by whom, whose proof was checked
+CALLED_S = 30.0
 MOST_CALLED = 32  # strangers who are asked at once whether they are where they say
 FALSE = 2  # told contacts that did not answer, from which on a teller's word may be doubted
 MOST_TRUE = 4  # that did answer, and speak for it
@@ -57,7 +58,7 @@ class Acquaintances:
         self.node, self._lost = node, lost
         self._new: list[Contact] = []  # who speaks for the first time, in this message
         self._strangers: list[Contact] = []  # in this message, to be asked whether they are there
-        self._called: set[NodeId] = set()
+        self._called: dict[NodeId, float] = {}  # when, in seconds since the epoch
         self._dead: dict[NodeId, int] = {}
         self._met: OrderedDict[NodeId, int] = OrderedDict()  # the newest version that each said
         self._proved: OrderedDict[NodeId, Contact] = OrderedDict()
@@ -71,7 +72,7 @@ class Acquaintances:
         return node in self._dead
 
     def met(self, node: NodeId) -> bool:
-        """Return whether a node has once spoken itself."""
+        """Return whether a node has once spoken itself, from an address where it was found."""
         return node in self._met
 
     def valid(self, contact: Contact) -> bool:
@@ -97,17 +98,24 @@ class Acquaintances:
         """Take contacts of which the first has asked something: nobody has asked for it."""
         if not contacts:
             return
-        stranger = contacts[0]
-        met = stranger.id in self._met and stranger.id not in self._dead
-        if met or stranger.address == UNREACHABLE:
+        stranger, now_s = contacts[0], self.node.wall_s()
+        if stranger.address == UNREACHABLE:
+            self.learn(contacts[:1])  # nobody can ask it: of others its word is nothing
+        elif stranger.id in self._met and stranger.id not in self._dead:
             self.learn(contacts)
         elif stranger.id == self.node.me or stranger.id in self._called:
             return
-        elif len(self._called) == MOST_CALLED:
+        elif self._called_at(now_s) == MOST_CALLED:
             self.node.counts["stranger_later"] += 1  # it will speak again, if it is there
         elif self.valid(stranger):
-            self._called.add(stranger.id)
+            self._called[stranger.id] = now_s
             self._strangers.append(stranger)
+
+    def _called_at(self, now_s: float) -> int:
+        """Return how many strangers are being asked; who answers with a no is so for a while."""
+        if len(self._called) == MOST_CALLED:
+            self._called = {n: at for n, at in self._called.items() if now_s - at < CALLED_S}
+        return len(self._called)
 
     def learn(self, contacts: Sequence[Contact]) -> list[Contact]:
         """Take contacts, of which the first has spoken itself; return who is not dead."""
@@ -147,7 +155,7 @@ class Acquaintances:
             node.records.met(now, contact, effects)
         for contact in self._strangers:
             if not node.ask(now, contact, wire.NOTICE, wire.Notice(node.contact()), effects):
-                self._called.discard(contact.id)
+                self._called.pop(contact.id, None)
         self._new.clear()
         self._strangers.clear()
 
@@ -161,9 +169,10 @@ class Acquaintances:
     def _speaks(self, contact: Contact) -> bool:
         """Note that a node has spoken itself; return whether that is its newest word."""
         self._dead.pop(contact.id, None)
-        self._called.discard(contact.id)
+        self._called.pop(contact.id, None)
         said = self._met.get(contact.id, 0)
-        _remember(self._met, contact.id, max(said, contact.version))
+        if contact.address != UNREACHABLE:
+            _remember(self._met, contact.id, max(said, contact.version))
         newest = contact.version >= said
         known = self.node.table.contacts.get(contact.id)
         teller = self._teller.pop(contact.id, None) if newest else None
@@ -216,7 +225,7 @@ class Acquaintances:
 
     def drop(self, node: NodeId) -> None:
         """Note that a node has not answered, or that another answers at its address."""
-        self._called.discard(node)
+        self._called.pop(node, None)
         contact = self.node.table.contacts.get(node)
         # Others may still tell of it: remember which version is dead, until a newer one speaks.
         self._dead[node] = contact.version if contact else self._dead.get(node, 0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qsynth.dht import Contact
-from qsynth.dht.contact import prove
+from qsynth.dht.contact import UNREACHABLE, prove
 from qsynth.dht.record import record_key, sign_record
 from qsynth.dht.store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
@@ -22,7 +22,7 @@ from qsynth.mesh import MemoryNetwork, Request, Rpc
 from qsynth.mesh.config import Memory
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
 from qsynth.node import wire
-from qsynth.node.acquaintances import MOST_CALLED
+from qsynth.node.acquaintances import CALLED_S, MOST_CALLED
 from qsynth.node.chain import Held
 from qsynth.node.effects import Effects
 from qsynth.node.holding import MOST_OF_A_CONNECTION
@@ -472,3 +472,45 @@ def test_a_connection_speaks_in_one_name() -> None:
         effects = noticed(node, identity, contact, "pipe:7", now)
         assert any(send.address == "pipe:7" for send in effects.sends) == answered
     assert node.rpc.counts["impostor"] == 1
+
+
+def test_a_no_of_strangers_keeps_others_out_for_a_while_only() -> None:
+    peers = made(None, None, 4)
+    node, now = peers[0].node, peers[0].network.now
+    forger = Forger(peers[1], None)
+    calls: list = []
+    for number in range(MOST_CALLED):
+        contact = forger.contact(node.table.own, f"memory:{700 + number}")
+        who = Identity.seeded("made up", forger.made)
+        effects = noticed(node, who, contact, contact.address, now)
+        (call,) = [s for s in effects.sends if s.address == contact.address and s.kind == "notice"]
+        calls.append((who, contact, msgspec.msgpack.decode(call.payload, type=Envelope)))
+    for who, contact, call in calls:  # each answers its call with a refusal
+        no = Rpc(who.id, Memory(), None).answer(
+            Request(contact.address, call.number, call.kind, node.me, b""),
+            wire.pack(wire.Refusal("no")), True)  # fmt: skip
+        node.message(now, contact.address, no.payload)
+    late = Contact(Identity.seeded("late").id, "memory:2", node.table.own.tobytes(), 1)
+    for after, asked in ((1.0, False), (CALLED_S + 1.0, True)):
+        effects = noticed(node, Identity.seeded("late"), late, "memory:2", now + after)
+        assert (
+            any(s.kind == wire.NOTICE and s.address == "memory:2" for s in effects.sends) == asked
+        )
+
+
+def test_the_word_of_who_cannot_be_asked_is_nothing() -> None:
+    peers = made(None, None, 4)
+    node, now = peers[0].node, peers[0].network.now
+    forger, who = Forger(peers[1], None), Identity.seeded("unreachable")
+    known = set(node.table.contacts)
+    contact = Contact(who.id, UNREACHABLE, node.table.own.tobytes(), 1)
+    made_up = [forger.contact(node.table.own) for _ in range(5)]
+    for _ in range(3):
+        body = wire.pack(wire.Gossip(contact, 0, made_up))
+        (send,) = Rpc(who.id, Memory(), None).request(now, "x", wire.GOSSIP, body, None)
+        node.message(now, "memory:9", send.payload)
+    assert set(node.table.contacts) == known
+    # Nor is it met by having spoken so, wherever it says to be next.
+    moved = msgspec.structs.replace(contact, address="memory:nowhere")
+    noticed(node, who, moved, "memory:9", now)
+    assert set(node.table.contacts) == known
