@@ -120,7 +120,7 @@ def test_every_strategy_finds_the_most_alike(strategy) -> None:
     # Hashes are asked for in many messages: half of the nodes show as much.
     count = 16 if strategy == "simhash" else 30
     network, peers = mesh(count, dht=Rings(strategy=strategy, simhash_bits=2, quiet_periods=0))
-    turn(network, peers, 4 if strategy == "simhash" else 6)
+    turn(network, peers, 5 if strategy == "simhash" else 6)
     right = 0
     for peer in peers:
         assert not peer.events("reject")
