@@ -7,6 +7,7 @@ from typing import Literal
 
 from qsynth.schema import option, setting
 
+MOST_TTL_S = 90 * 86400.0  # what receivers let a packet hold at most
 MOST_BYTES = 32_768  # of a packet
 Dimensions = int | Literal["auto", "fit"]
 
@@ -18,7 +19,7 @@ class Published:
 
     min_support: int = setting(5, "samples a class needs before anything is sent of it", low=1)
     max_bytes: int = setting(8192, "of a packet with its signature", low=512, high=MOST_BYTES)
-    ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0, high=4e9)
+    ttl_s: float = setting(86400.0, "seconds until a packet expires", low=1.0, high=MOST_TTL_S)
 
 
 @option("distill")

@@ -34,7 +34,7 @@ MISTAKES = [
     (["placement=process"], "did you mean processes"),
     (["fleet.mpl.count=2"], "did you mean mlp"),
     (["model@fleet.mpl.model=cnn"], "did you mean mlp"),
-    (["distill.ttl_s=1e12"], "<= 4"),
+    (["distill.ttl_s=1e12"], "<= 7"),
     (["mesh.max_message_bytes=4096"], "mesh.max_message_bytes=4096"),
     (["data=fmnist", "data.side=12"], "must divide 28"),
     (["partition.validation_share=0.6", "partition.audit_share=0.6"], "<= 0.9"),

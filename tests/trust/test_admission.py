@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qsynth.distill import distil, read_evidence
+from qsynth.distill.config import MOST_TTL_S as ALLOWED_S
 from qsynth.distill.config import Analytic
 from qsynth.errors import PacketError
 from qsynth.identity import Identity
@@ -123,7 +124,7 @@ def test_inflated_and_empty_support_are_refused() -> None:
 def test_a_packet_holds_for_no_longer_than_packets_may() -> None:
     data = encode_packet(packet(ttl_s=2**32 - 1), AUTHOR)
     admitted = ADMISSION.admit(data, AUTHOR.id, 0, None, 2, NOW + 1)
-    assert admitted.packet.ttl_s == MOST_TTL_S
+    assert admitted.packet.ttl_s == MOST_TTL_S == ALLOWED_S
     late = NOW + MOST_TTL_S + 1
     for again in (lambda: ADMISSION.admit(data, AUTHOR.id, 0, None, 2, late),
                   lambda: ADMISSION.opened(data, late)):  # fmt: skip
