@@ -18,6 +18,9 @@ SCHEMES = ("ipc://", "tcp://", "tls+tcp://", "memory:")
 UNREACHABLE = "none:"  # of a node that can only dial out and that nobody relays yet
 RELAY = "relay:"
 SEAL = b"qsynth contact 1"
+SIGNED = KEY_BYTES + SIGNATURE_BYTES
+STAMP_BYTES = 8
+MOST_SKEW_S = 3600.0  # by which a signer's clock may be ahead
 MAX_PROOF = 512
 
 
@@ -27,7 +30,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     version: the sequence number of the packet that the fingerprint was computed from; 0 before
     the first.  finished: it has ended its training and only serves.  density: how alike its most
     alike contacts are to it on average, in steps of 1/127.  proof: in a fleet with an authority,
-    its public key, its signature over the other fields, and its voucher; else empty.
+    its public key, its signature over the other fields, when that was, and its voucher; else empty.
     """
 
     id: NodeId
@@ -61,16 +64,24 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     @property
     def voucher(self) -> bytes:
         """Return the authority's voucher for the id; empty where it brings none."""
-        return self.proof[KEY_BYTES + SIGNATURE_BYTES :]
+        return self.proof[SIGNED + STAMP_BYTES :]
 
-    def proved(self, membership: Membership, now_s: float) -> bool:
-        """Return whether whom it names has said all of this, and is of the fleet."""
-        key = self.proof[:KEY_BYTES]
-        signature = self.proof[KEY_BYTES : KEY_BYTES + SIGNATURE_BYTES]
+    @property
+    def stamp(self) -> int:
+        """Return when it was signed, milliseconds since the epoch; 0 where it was not."""
+        return int.from_bytes(self.proof[SIGNED : SIGNED + STAMP_BYTES], "big")
+
+    def proved(self, membership: Membership, scope: bytes, now_s: float) -> bool:
+        """Return whether whom it names has said all of this, and is of the fleet.
+
+        scope: what it must have been said for: the digest of a task.
+        """
+        key, signature = self.proof[:KEY_BYTES], self.proof[KEY_BYTES:SIGNED]
         return (
             node_id(key) == self.id
+            and self.stamp <= 1000.0 * (now_s + MOST_SKEW_S)
             and membership.vouches(self.id, self.voucher, now_s)
-            and verify(key, _said(self), signature)
+            and verify(key, _said(self, scope, self.stamp), signature)
         )
 
     def _reachable(self) -> bool:
@@ -81,14 +92,19 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         return self.address == UNREACHABLE or self.address.startswith(SCHEMES)
 
 
-def prove(contact: Contact, identity: Identity, voucher: bytes) -> Contact:
+def prove(
+    contact: Contact, identity: Identity, voucher: bytes, scope: bytes, now_s: float
+) -> Contact:
     """Return one's own contact with its proof."""
-    signature = identity.sign(_said(contact))
-    return msgspec.structs.replace(contact, proof=identity.public_key + signature + voucher)
+    stamp = max(0, int(1000.0 * now_s))
+    signature = identity.sign(_said(contact, scope, stamp))
+    proof = identity.public_key + signature + stamp.to_bytes(STAMP_BYTES, "big") + voucher
+    return msgspec.structs.replace(contact, proof=proof)
 
 
-def _said(contact: Contact) -> bytes:
-    return SEAL + msgspec.msgpack.encode(msgspec.structs.replace(contact, proof=b""))
+def _said(contact: Contact, scope: bytes, stamp: int) -> bytes:
+    bare = msgspec.msgpack.encode(msgspec.structs.replace(contact, proof=b""))
+    return SEAL + scope + stamp.to_bytes(STAMP_BYTES, "big") + bare
 
 
 def relay_address(node: NodeId, through: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 
 import pynng
@@ -22,7 +22,7 @@ from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
 from qsynth.mesh.address import check_ipc, host_of, scheme
 from qsynth.mesh.config import CONNECTIONS, CONNECTIONS_OF_HOST
-from qsynth.mesh.connections import Connections, place_of
+from qsynth.mesh.connections import SPARE, Connections, place_of, raise_limit
 from qsynth.mesh.frames import (
     ACKNOWLEDGED,
     BUFFER_MESSAGES,
@@ -82,7 +82,8 @@ class PynngTransport:
         self._closed: dict[int, None] = {}  # pipes, the last to close at the end
         self._lines: dict[int, _Line] = {}
         self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
-        self._dialled: dict[str, pynng.Dialer] = {}
+        self._dialled: OrderedDict[str, pynng.Dialer] = OrderedDict()  # last used, last
+        self._most_dialled = max(8, min(most, raise_limit() - SPARE) // 2)
         self._pipe_of: dict[str, int] = {}
         self._queued: dict[str, deque[tuple[float, bytes]]] = {}
         self._arrived: deque[tuple[str, pynng.Pipe]] = deque()
@@ -130,6 +131,8 @@ class PynngTransport:
         if address.startswith("pipe:"):
             self._send_pipe(int(address[len("pipe:") :]), payload)
             return
+        if address in self._dialled:
+            self._dialled.move_to_end(address)
         pipe = self._pipe_of.get(address)
         if pipe is not None and pipe in self._lines:
             self._send_pipe(pipe, payload)
@@ -159,6 +162,9 @@ class PynngTransport:
                 self._dialled[address] = dialled(self._socket, address, config)
         except pynng.NNGException:
             self._shed["undialable"] += len(self._queued.pop(address))
+        while len(self._dialled) > self._most_dialled:  # peers tell addresses without end
+            self._shed["dialled_long_ago"] += 1
+            self.forget(next(iter(self._dialled)))
 
     def waiting(self, address: str) -> int:
         """Return how many messages for an address have not been sent yet."""

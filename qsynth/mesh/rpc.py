@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import secrets
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -103,14 +104,15 @@ class Rpc:
         self._names: OrderedDict[str, bytes] = OrderedDict()  # by connection
         self._deadlines: list[tuple[float, int]] = []
         # Numbers that others cannot guess: an answer is not forged by who does not see it.
-        self._numbers = np.random.default_rng(seed)
+        self._numbers = None if seed is None else np.random.default_rng(seed)
 
     def request(self, now: float, address: str, kind: str, body: bytes, tag: Any) -> list[Send]:
         """Return the message that asks, or nothing (and count it) where too much is under way."""
         if len(self._pending) >= self.config.max_pending:
             self.counts["too_many_requests"] += 1
             return []
-        number = int(self._numbers.integers(1, 2**62))
+        drawn = self._numbers and self._numbers.integers(1, 2**62)
+        number = int(drawn or 1 + secrets.randbelow(2**62))
         payload = self._wrap(REQUEST, number, kind, body)
         self._pending[number] = _Pending(address, kind, payload, tag, self.config.rpc_retries)
         heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, number))

@@ -28,6 +28,7 @@ MOST_MET = 4096  # likewise: who has spoken, who was told of by whom, whose proo
 CALLED_S = 30.0
 MOST_CALLED = 32  # strangers who are asked at once whether they are where they say
 FALSE = 2  # told contacts that did not answer, from which on a teller's word may be doubted
+MOST_FLAWS = 4  # contacts of an answer that are out of range or not proved
 MOST_TRUE = 4  # that did answer, and speak for it
 FORGIVEN_PERIODS = 16  # until one of the false is forgiven
 
@@ -60,11 +61,13 @@ class Acquaintances:
         self._strangers: list[Contact] = []  # in this message, to be asked whether they are there
         self._called: dict[NodeId, float] = {}  # when, in seconds since the epoch
         self._dead: dict[NodeId, int] = {}
-        self._met: OrderedDict[NodeId, int] = OrderedDict()  # the newest version that each said
+        # The newest version that each has said; where contacts are signed, the newest stamp.
+        self._met: OrderedDict[NodeId, int] = OrderedDict()
         self._proved: OrderedDict[NodeId, Contact] = OrderedDict()
         self._teller: OrderedDict[NodeId, NodeId] = OrderedDict()  # of news not confirmed yet
         self._false: Counter[NodeId] = Counter()  # by teller
         self._true: Counter[NodeId] = Counter()
+        self._contradicted: OrderedDict[NodeId, None] = OrderedDict()
         self._period = 0
 
     def gone(self, node: NodeId) -> bool:
@@ -82,9 +85,12 @@ class Acquaintances:
         if not contact.valid(self.node.size, scheme_of(self.node.address)):
             self.node.counts["bad_contact"] += 1
             return False
-        if membership is None or self._proved.get(contact.id) == contact:
+        if membership is None:
             return True
-        if not contact.proved(membership, self.node.wall_s()):
+        now_s, scope = self.node.wall_s(), self.node.admission.task_digest
+        if self._proved.get(contact.id) == contact:
+            return membership.vouches(contact.id, contact.voucher, now_s)
+        if not contact.proved(membership, scope, now_s):
             self.node.counts["unproved_contact"] += 1
             return False
         _remember(self._proved, contact.id, contact)
@@ -123,18 +129,20 @@ class Acquaintances:
             return []
         node, speaker = self.node, contacts[0]
         alive: list[Contact] = []
+        flaws = 0
         most = 1 + 2 * node.table.config.reply_contacts
         for at, told in enumerate(contacts[:most]):
             if told.id == node.me or not node.admission.welcomes(told.id):
                 continue
             if not self.valid(told):
-                if node.membership is not None:
-                    break  # who passes on what is not proved is not read further
+                flaws += 1
+                if flaws == MOST_FLAWS:
+                    break  # each costs a check: who passes on so many is not read further
                 continue
             if at and not self._believed(told, speaker.id):
                 continue
             contact = self._as_known(told) if at else told
-            sure = at == 0 and self._speaks(contact)
+            sure = self._speaks(contact) if at == 0 else node.membership is not None
             if contact.address == UNREACHABLE:
                 continue  # it speaks, but nobody can ask it yet
             if contact.id not in self._dead:
@@ -170,25 +178,36 @@ class Acquaintances:
         """Note that a node has spoken itself; return whether that is its newest word."""
         self._dead.pop(contact.id, None)
         self._called.pop(contact.id, None)
+        order = contact.version if self.node.membership is None else contact.stamp
         said = self._met.get(contact.id, 0)
         if contact.address != UNREACHABLE:
-            _remember(self._met, contact.id, max(said, contact.version))
-        newest = contact.version >= said
+            _remember(self._met, contact.id, max(said, order))
+        newest = order >= said
         known = self.node.table.contacts.get(contact.id)
         teller = self._teller.pop(contact.id, None) if newest else None
         if teller is not None:
-            lied = known is not None and known.version > contact.version
-            self._judge(teller, false=lied)
+            self._judge(teller, false=self._lied(contact, known))
         if self.node.upkeep.find(contact.id):
             self._new.append(contact)
         return newest
+
+    def _lied(self, contact: Contact, known: Contact | None) -> bool:
+        """Return whether others have told of a node what it does not say itself, a first time.
+
+        Where contacts are signed it has said both.  Nor can one node make liars of many.
+        """
+        if self.node.membership is not None or known is None or known.version <= contact.version:
+            return False
+        first = contact.id not in self._contradicted
+        _remember(self._contradicted, contact.id, None)
+        return first
 
     def _as_known(self, told: Contact) -> Contact:
         """Return a contact that others tell of, as far as they can have news of it."""
         if self.node.membership is None:
             return self.node.table.where_it_said(told)
         known = self.node.table.contacts.get(told.id)  # signed, as what is told
-        return told if known is None or told.version > known.version else known
+        return told if known is None or told.stamp > known.stamp else known
 
     def doubted(self, node: NodeId) -> bool:
         """Return whether a node is known by the word of such alone whose contacts do not answer."""
@@ -214,7 +233,7 @@ class Acquaintances:
     def _believed(self, told: Contact, teller: NodeId) -> bool:
         """Return whether a teller's word is enough for a contact; note that it was its word."""
         known = self.node.table.contacts.get(told.id)
-        if known is not None and told.version <= known.version:
+        if known is not None and told.version <= known.version and told.stamp <= known.stamp:
             return True  # it is no news
         if self._unbelieved(teller):
             self.node.counts["distrusted_teller"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from qsynth.errors import PacketError
 from qsynth.node.downloads import SumNode
 from qsynth.node.store import Store
 from qsynth.packet import KIND_SUM, OutcomePacket, encode_packet, packet_digest
+from qsynth.types import NodeId
 
+MADE_FOR_ONE = 4  # sums a period
 MADE_A_PERIOD = 32  # sums: who asks for ever other ones costs no more than this
 
 
@@ -39,11 +42,11 @@ class Chain:
         self._own: tuple[OutcomePacket, Held] | None = None
         self._made: dict[tuple[int, frozenset[bytes]], tuple[tuple[bytes, ...], Held]] = {}
         self._sequence = 0
-        self._left = MADE_A_PERIOD
+        self._made_for: Counter[NodeId] = Counter()  # by asker, in this period
 
     def period(self) -> None:
         """Allow as many new sums again."""
-        self._left = MADE_A_PERIOD
+        self._made_for.clear()
 
     def forget(self, short: bytes) -> None:
         """Drop what has been made of an author's evidence.  short: first bytes of its id."""
@@ -75,10 +78,13 @@ class Chain:
         if own is not None:
             read_evidence(add(self.rank, self.input_rank, [own.part, part]))
 
-    def sum(self, bits: int, without: frozenset[bytes], held: Mapping[int, Held]) -> Held | None:
+    def sum(
+        self, bits: int, without: frozenset[bytes], held: Mapping[int, Held], asker: NodeId = b"",
+    ) -> Held | None:  # fmt: skip
         """Return the sum over one's own prefix of `bits` bits, or None where there is none.
 
         without: first bytes of the ids of authors that must not be in it.  held: by depth.
+        asker: for whom; who asks for ever other ones has few, and leaves some to others.
         """
         own = self.own()
         if own is None:
@@ -100,9 +106,10 @@ class Chain:
         digests = tuple(entry.part.digest for entry in parts)
         kept = self._made.get(place)
         if kept is None or kept[0] != digests:
-            if self._left <= 0:
+            made = sum(self._made_for.values())
+            if self._made_for[asker] >= MADE_FOR_ONE or made >= MADE_A_PERIOD:
                 return None
-            self._left -= 1
+            self._made_for[asker] += 1
             # Made anew, also where the same parts come back: a receiver takes no older sequence.
             kept = digests, self._make(parts)
             self._made = {k: v for k, v in self._made.items() if not k[1]} | {place: kept}

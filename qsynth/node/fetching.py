@@ -41,6 +41,7 @@ def fetched(node: Fetcher, answer: Answer, claimed: Contact, effects: Effects) -
     body = wire.unpack(answer.body, wire.Packet)
     if body is None or not body.data:
         node.counts["empty_fetch"] += 1
+        node.holding.barren(claimed.id)
         return
     held = node.held.get(claimed.id)
     after = max(held.packet.sequence if held else 0, node.withdrawals.covers(claimed.id))

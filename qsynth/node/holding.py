@@ -72,6 +72,7 @@ class Holding:
         self._holders: set[NodeId] = set()  # of one's own newest packet
         self._since = 0
         self._told: OrderedDict[tuple[NodeId, int, str], None] = OrderedDict()
+        self._barren: OrderedDict[tuple[NodeId, NodeId], None] = OrderedDict()
         self._storer: dict[NodeId, str] = {}  # by author, over which connection it asked
         self._unmet: OrderedDict[NodeId, NodeId] = OrderedDict()  # by author, who told of it
 
@@ -142,6 +143,8 @@ class Holding:
         cost nothing to make.
         """
         for author in orphans[:MOST_OF_A_HOLDER]:
+            if (author.id, holder.id) in self._barren:
+                continue
             if author.id == self.node.me or not self.node.others.valid(author):
                 continue
             if not self._credible(author.id, holder.id):
@@ -177,6 +180,14 @@ class Holding:
         if offer is None or author.id in self.node.table.contacts:
             return None
         return offer[1]
+
+    def barren(self, author: NodeId) -> None:
+        """Note that a holder has not given the packet that it has told of."""
+        offer = self._offers.pop(author, None)
+        if offer is not None:
+            self._barren[author, offer[1].id] = None
+            while len(self._barren) > MOST_TOLD:
+                self._barren.popitem(last=False)
 
     def lost(self, node: NodeId) -> None:
         """Note that a node has not answered: it holds nothing."""

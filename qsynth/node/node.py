@@ -115,13 +115,14 @@ class Node:
             self.counts["rate"] += 1
             effects.forget.append(address)
             return self._done(effects)
-        received = self.rpc.receive(address, payload, proved)
+        payer, received = proved or address, self.rpc.receive(address, payload, proved)
         if isinstance(received, Carried):
             received = self.relays.carried(now, received, effects)
+            payer = received.sender if received else payer  # not its relay
         if isinstance(received, Request) and not self.admission.welcomes(received.sender):
             self.counts["unwelcome"] += 1
         elif isinstance(received, Request):
-            within = self.buckets.take_more(now, proved or address, received.kind)
+            within = self.buckets.take_more(now, payer, received.kind)
             answer, heard = serve(self, received, within)
             effects.sends.append(answer)
             self.others.visited(heard)
@@ -246,7 +247,8 @@ class Node:
         if self.membership is None:
             return made
         if msgspec.structs.replace(self._proved, proof=b"") != made:
-            self._proved = prove(made, self.identity, self.membership.own)
+            scope, voucher = self.admission.task_digest, self.membership.own
+            self._proved = prove(made, self.identity, voucher, scope, self.wall_s())
         return self._proved
 
     def authors(self) -> dict[NodeId, Admitted]:

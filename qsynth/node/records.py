@@ -145,7 +145,7 @@ class Records:
             return wire.Refusal("record: author")
         # Without TLS a sender's name costs nothing, a connection does.
         sure = self.node.membership is not None
-        storer = request.sender if sure else request.address.encode()
+        storer = request.sender if sure else request.address.rpartition("@")[2].encode()
         if len(body.record.key) == len(self.node.me) and self._far(body.record.key):
             return wire.Refusal("record: far")
         refusal = self.kept.put(body.record, self.node.wall_s(), storer)

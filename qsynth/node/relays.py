@@ -6,6 +6,7 @@ can lose messages but neither make nor change nor redirect one, nor bring it twi
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
@@ -28,7 +29,7 @@ PROMISED_S = 3.0 * RENEW_S
 RETRY_S = 2.0
 MOST_TICKETS = 1024
 TICKET_BYTES = TIME_BYTES = 8
-MOST_SEEN = 4096  # signatures of what was carried here
+MOST_SEEN, MOST_OF_AUTHOR = 1024, 64  # authors of what was carried here, and signatures of each
 SHARE_OF_RATE = 0.25  # of `mesh.requests_per_s`, that one peer may have carried
 SHARE_OF_CLIENT = 0.5  # likewise, carried to one node: more, and it would hang up on its relay
 BACK = "back:"  # how an answer to a carried request is addressed, inside a node
@@ -54,7 +55,9 @@ class Relays:
 
     def __init__(self, node: Relaying, mesh: Shared, seed: int | None) -> None:
         self.node, self.most = node, mesh.relay_most
-        self._rng = np.random.default_rng(seed)  # tickets that others cannot guess
+        self.most_bytes = mesh.max_message_bytes
+        self._rng = np.random.default_rng(seed)
+        self._secret = seed is None  # tickets that others cannot guess
         self.wanted = node.address == UNREACHABLE
         self._through: NodeId | None = None
         self._again_at = 0.0
@@ -64,7 +67,7 @@ class Relays:
         self._tickets: OrderedDict[bytes, tuple[str, NodeId]] = OrderedDict()
         self._buckets = Buckets(SHARE_OF_RATE * mesh.requests_per_s)
         self._onto = Buckets(SHARE_OF_CLIENT * mesh.requests_per_s)
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen: OrderedDict[NodeId, list[tuple[int, bytes]]] = OrderedDict()
 
     # -- of a node that can only dial out ----------------------------------------------------
 
@@ -120,13 +123,15 @@ class Relays:
         for client in [c for c, (_, said) in self._clients.items() if said + PROMISED_S < now_s]:
             del self._clients[client]
         client, sealed = request.sender, body.sealed
+        if len(sealed.payload) != TIME_BYTES:
+            return wire.Refusal("malformed")
         said = int.from_bytes(sealed.payload, "big") / 1000.0
         known = self._clients.get(client)
         if self.wanted or request.address.startswith(BACK):
             return wire.Refusal("relay: none of those that can")
         if known is None and len(self._clients) >= self.most:
             return wire.Refusal("relay: full")
-        fresh = len(sealed.payload) == TIME_BYTES and said > self._said.get(client, 0.0)
+        fresh = said > self._said.get(client, 0.0)
         fresh &= abs(said - now_s) <= self.node.admission.config.max_clock_skew_s
         if not (fresh and node_id(sealed.author) == client and self._holds(sealed)):
             return wire.Refusal("relay: not signed by who asks, or a clock is off")
@@ -165,13 +170,18 @@ class Relays:
             return []
         ticket = b""
         if not parcel.ticket:
-            ticket = self._rng.bytes(TICKET_BYTES)
+            ticket = (secrets.token_bytes if self._secret else self._rng.bytes)(TICKET_BYTES)
             self._tickets[ticket] = carried.address, carried.sender
             if len(self._tickets) > MOST_TICKETS:
                 self._forget_a_ticket()
+        onward = self.node.rpc.wrap(
+            wire.pack(wire.Parcel(parcel.node, ticket, parcel.sealed)), False
+        )
+        if len(onward) > self.most_bytes:  # the receiver would hang up on its relay
+            self.node.counts["relay_size"] += 1
+            return []
         self.node.counts["relayed"] += 1
-        onward = wire.Parcel(parcel.node, ticket, parcel.sealed)
-        return [Send(place, self.node.rpc.wrap(wire.pack(onward), False), "relayed")]
+        return [Send(place, onward, "relayed")]
 
     def _forget_a_ticket(self) -> None:
         """Drop the oldest ticket of who has the most: one that asks much costs others none."""
@@ -182,20 +192,40 @@ class Relays:
 
     def _opened(self, carried: Carried, parcel: wire.Parcel) -> Request | Answer | None:
         sealed = parcel.sealed
-        late = abs(sealed.at_ms / 1000.0 - self.node.wall_s())
-        if late > self.node.admission.config.max_clock_skew_s or sealed.signature in self._seen:
+        author = node_id(sealed.author)
+        if self._late(author, sealed):
             self.node.counts["relay_replay"] += 1
             return None
         if not self._holds(sealed):
             self.node.counts["relay_signature"] += 1
             return None
-        self._seen[sealed.signature] = None
-        while len(self._seen) > MOST_SEEN:
-            self._seen.popitem(last=False)
-        author = node_id(sealed.author)
+        self._heard(author, sealed)
         back = f"{BACK}{author.hex()}.{parcel.ticket.hex()}@{carried.address}"
         inner = self.node.rpc.receive(back, sealed.payload, author)
+        if isinstance(inner, Request) and carried.sender != self._through:
+            self.node.counts["relay_unasked"] += 1  # else a connection would have many names
+            return None
         return None if isinstance(inner, Carried) else inner
+
+    def _late(self, author: NodeId, sealed: wire.Sealed) -> bool:
+        """Return whether what is carried is old, or was brought before.
+
+        Of each author the newest are kept in mind; what is older than these is late.
+        """
+        skew = self.node.admission.config.max_clock_skew_s
+        known = self._seen.get(author, ())
+        before = len(known) == MOST_OF_AUTHOR and sealed.at_ms < min(at for at, _ in known)
+        twice = any(signature == sealed.signature for _, signature in known)
+        return before or twice or abs(sealed.at_ms / 1000.0 - self.node.wall_s()) > skew
+
+    def _heard(self, author: NodeId, sealed: wire.Sealed) -> None:
+        known = self._seen.setdefault(author, [])
+        self._seen.move_to_end(author)
+        known.append((sealed.at_ms, sealed.signature))
+        known.sort()
+        del known[:-MOST_OF_AUTHOR]
+        while len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
 
     def _holds(self, sealed: wire.Sealed) -> bool:
         """Return whether something is signed by its author, for this node."""

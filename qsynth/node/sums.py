@@ -179,7 +179,9 @@ class SumTree:
         me, near, made = self.node.contact(), self._near(query), None
         if 0 <= query.bits <= DEEPEST:
             held = {depth: s.held for depth, s in self._depths.items() if s.held is not None}
-            made = self.chain.sum(query.bits, frozenset(query.without[:MAX_WITHOUT]), held)
+            made = self.chain.sum(
+                query.bits, frozenset(query.without[:MAX_WITHOUT]), held, query.contact.id
+            )
         if made is None:
             return wire.SumOffer(me, b"", 0, 0, near)
         count = len(made.part.leaves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from typing import Protocol
 
 import msgspec
@@ -47,7 +47,7 @@ class Withdrawals:
         self.known: OrderedDict[NodeId, wire.Withdrawal] = OrderedDict()
         self.confirmed: set[NodeId] = set()  # of one's own newest
         self.asked: set[NodeId] = set()
-        self._tell: deque[wire.Withdrawal] = deque(maxlen=MOST_TO_TELL)
+        self._tell: OrderedDict[NodeId, wire.Withdrawal] = OrderedDict()  # by author, the newest
 
     def covers(self, author: NodeId) -> int:
         """Return the sequence number up to which an author has withdrawn its packets; -1: none."""
@@ -96,7 +96,9 @@ class Withdrawals:
         known |= author in node.table.contacts or author == node.me
         if known and self.covers(author) < made.sequence:
             self._keep(author, made)
-            self._tell.append(made)
+            self._tell[author] = made
+            while len(self._tell) > MOST_TO_TELL:
+                self._tell.popitem(last=False)
         return wire.Notice(node.contact())
 
     def answered(self, sender: NodeId, refused: bool, sequence: int | None) -> None:
@@ -107,8 +109,7 @@ class Withdrawals:
     def period(self, now: float, effects: Effects) -> None:
         """Tell those known of what has been withdrawn: each node does so once, a few a period."""
         for _ in range(min(TELL_A_PERIOD, len(self._tell))):
-            made = self._tell.popleft()
-            author = node_id(made.author)
+            author, made = self._tell.popitem(last=False)
             for contact in list(self.node.table.contacts.values())[:TOLD]:
                 if contact.id != author:
                     body = wire.Withdraw(self.node.contact(), made)

@@ -55,6 +55,7 @@ SETTLING_S = 10.0
 BARE = 5000
 AHEAD = 400  # messages that a flooder makes beforehand, and sends in turn
 HOST = "127.0.0.1"
+SCOPE = b"t" * 16  # what lives.py gives for its task
 
 
 class Flooder:
@@ -77,7 +78,7 @@ class Flooder:
         if self.tls is None:
             return made
         made = Contact(made.id, f"tls+{made.address}", made.fingerprint, made.version)
-        return prove(made, identity, self.tls.membership.own)
+        return prove(made, identity, self.tls.membership.own, SCOPE, time.time())
 
     def ask(self, identity: Identity, kind: str, body: Any) -> bytes:
         """Return a frame of one request."""

@@ -132,3 +132,20 @@ def test_a_node_without_descriptors_goes_on_with_its_journal(tmp_path, monkeypat
         monkeypatch.undo()
         state.replace(entries)
         assert len(state.load()) == 10
+
+
+def test_addresses_without_end_are_dialled_as_far_as_there_is_room() -> None:
+    """Each that answers would keep its connection: the one used longest ago is given up."""
+    node = PynngTransport(f"tcp://{HOST}:0", 65536, None, 20, 20)
+    others = [PynngTransport(f"tcp://{HOST}:0", 65536) for _ in range(14)]
+    try:
+        for other in others:
+            node.send(others[0].address, b"often")
+            node.send(other.address, b"once")
+        assert len(node._dialled) == node._most_dialled == 10
+        assert others[0].address in node._dialled
+        assert others[-1].address in node._dialled
+        assert node.shed["dialled_long_ago"] == 4
+    finally:
+        for transport in [node, *others]:
+            transport.close()

@@ -135,9 +135,10 @@ def test_a_relay_can_neither_make_nor_change_nor_redirect_a_message() -> None:
 
 def test_what_a_relay_brings_twice_or_late_is_not_heard() -> None:
     network, peers = hidden_mesh(2, 1)
-    relay, hidden = peers[0].node, peers[2].node
+    hidden = peers[2].node
+    through = next(at for at in (0, 1) if peers[at].node.me == hidden.relays._through)
+    relay, other = peers[through].node, peers[1 - through].node
     rpc = Rpc(relay.me, Memory(), 2)
-    other = peers[1].node
     inner = Rpc(other.me, Memory(), 3).request(
         0.0, "x", wire.NOTICE, wire.pack(wire.Notice(other.contact())), None
     )
@@ -147,9 +148,85 @@ def test_what_a_relay_brings_twice_or_late_is_not_heard() -> None:
         sealed = msgspec.structs.replace(sealed, at_ms=at_ms)
         parcel = wire.pack(wire.Parcel(hidden.me, b"t", sealed))
         for again in range(2):
-            effects = hidden.message(network.now, "memory:0", rpc.wrap(parcel, False))
+            effects = hidden.message(network.now, relay.address, rpc.wrap(parcel, False))
             assert len(effects.sends) == (heard if again == 0 else 0)
     assert hidden.counts["relay_replay"] >= 5
+    # Nor after a flood of others' messages, or of newer ones of its own.
+    first = wire.pack(wire.Parcel(hidden.me, b"t", seal(
+        other.identity, hidden.me, inner[0].payload, now_ms + 1)))  # fmt: skip
+    assert hidden.message(network.now, relay.address, rpc.wrap(first, False)).sends
+    for at, who in enumerate([other.identity] * 100 + [peers[0].node.identity] * 100):
+        more = seal(who, hidden.me, b"%d" % at, now_ms + 2 + at)
+        hidden.message(network.now, relay.address,
+                       rpc.wrap(wire.pack(wire.Parcel(hidden.me, b"", more)), False))  # fmt: skip
+    assert not hidden.message(network.now, relay.address, rpc.wrap(first, False)).sends
+
+
+def test_requests_are_carried_to_who_asked_to_be_reached_so_and_by_its_relay_alone() -> None:
+    """Else one connection could speak in any number of names."""
+    network, peers = hidden_mesh(2, 1)
+    hidden = peers[2].node
+    relay = next(p.node for p in peers[:2] if p.node.me == hidden.relays._through)
+    other = next(p.node for p in peers[:2] if p.node is not relay)
+    for receiver, carrier, heard in (
+        (relay, other, False), (hidden, other, False), (hidden, relay, True),
+    ):  # fmt: skip
+        who = Identity.seeded("anybody")
+        contact = Contact(who.id, "memory:9", hidden.table.own.tobytes(), 1)
+        inner = Rpc(who.id, Memory(), 3).request(
+            0.0, "x", wire.NOTICE, wire.pack(wire.Notice(contact)), None
+        )
+        sealed = seal(who, receiver.me, inner[0].payload, int(1000 * receiver.wall_s()))
+        parcel = wire.pack(wire.Parcel(receiver.me, b"t", sealed))
+        effects = receiver.message(
+            network.now, carrier.address, Rpc(carrier.me, Memory(), 1).wrap(parcel, False)
+        )
+        assert any(send.address == carrier.address for send in effects.sends) == heard
+        assert receiver.counts["relay_unasked"] == (not heard)
+        receiver.counts.clear()
+
+
+def test_a_request_to_be_carried_for_has_a_time_of_eight_bytes() -> None:
+    network, peers = hidden_mesh(2, 1)
+    relay, who = peers[0].node, Identity.seeded("who")
+    contact = Contact(who.id, "none:", relay.table.own.tobytes(), 1)
+    for said in (b"", b"\xff" * 7, b"\xff" * 9, b"\xff" * 4000):
+        body = wire.pack(wire.Relay(contact, seal(who, relay.me, said, 0)))
+        ask = Rpc(who.id, Memory(), 5).request(network.now, "x", wire.RELAY, body, None)[0]
+        (answer,) = relay.message(network.now, "memory:77", ask.payload).sends
+        assert b"malformed" in answer.payload
+    assert who.id not in relay.relays._clients
+
+
+def test_what_would_cut_a_client_off_is_not_carried_and_what_it_costs_its_sender_pays() -> None:
+    network, peers = hidden_mesh(2, 1)
+    hidden = peers[2].node
+    relay = next(p.node for p in peers[:2] if hidden.me == p.node.me or
+                 p.node.me == hidden.relays._through)  # fmt: skip
+    other = next(p.node for p in peers[:2] if p.node is not relay)
+    most, rpc = Memory().max_message_bytes, Rpc(other.me, Memory(), 1)
+    at_ms = int(1000 * relay.wall_s())
+    bare = len(rpc.wrap(wire.pack(wire.Parcel(hidden.me, b"", seal(
+        other.identity, hidden.me, b"x" * 60_000, at_ms))), True)) - 60_000  # fmt: skip
+    for size, carried in ((most - bare, 0), (most - bare - 16, 1)):
+        sealed = seal(other.identity, hidden.me, b"x" * size, at_ms)
+        message = rpc.wrap(wire.pack(wire.Parcel(hidden.me, b"", sealed)), True)
+        assert len(message) <= most
+        sends = relay.message(network.now, other.address, message).sends
+        assert len(sends) == carried
+        assert all(len(send.payload) <= most for send in sends)
+    assert relay.counts["relay_size"] == 1
+    for number in range(40):  # costly requests in a row: the relay stays connected
+        inner = Rpc(other.me, Memory(), number).request(
+            0.0, "x", wire.KEEP, wire.pack(wire.Keep(other.contact(), b"")), None
+        )
+        sealed = seal(other.identity, hidden.me, inner[0].payload, at_ms + number)
+        parcel = wire.pack(wire.Parcel(hidden.me, b"t", sealed))
+        effects = hidden.message(
+            network.now, relay.address, Rpc(relay.me, Memory(), 1).wrap(parcel, False)
+        )
+        assert effects.forget == []
+    assert hidden.counts["refused_busy"] > 0
 
 
 def test_a_promise_that_is_over_cannot_be_had_again_by_its_old_words() -> None:

@@ -99,14 +99,14 @@ def wait_for(condition, seconds: float = 300.0):
     pytest.fail("it did not happen in time")
 
 
-def training(folder: Path, count: int) -> dict[str, int] | None:
-    """Process ids by node, once all have gone through a period."""
+def training(folder: Path, count: int | None = None) -> dict[str, int] | None:
+    """Process ids by node of those that have gone through a period; once all have, of a count."""
     pids = {}
     for path in folder.glob("*/nodes/*/pid.json"):
         events = path.parent / "events.jsonl"
         if events.exists() and '"period": 1' in events.read_text():
             pids[path.parent.name] = json.loads(path.read_text())["pid"]
-    return pids if len(pids) == count else None
+    return pids if count in (None, len(pids)) else None
 
 
 @pytest.mark.slow
@@ -150,8 +150,8 @@ def test_who_has_trained_before_others_have_published_still_learns_from_them(
 def test_a_killed_node_is_named_and_the_others_go_on(tmp_path) -> None:
     victim = "linear-1"
     run = start(tmp_path, "trainer.max_steps=700")
-    pids = wait_for(lambda: training(tmp_path, 8))
-    os.kill(pids[victim], signal.SIGKILL)
+    # As soon as it trains: where others begin late, it would have ended by the time that all do.
+    os.kill(wait_for(lambda: training(tmp_path).get(victim)), signal.SIGKILL)
     out, err = run.communicate(timeout=240)
     assert run.returncode == 0, err
     summary = json.loads(out.strip().splitlines()[-1])

@@ -22,8 +22,8 @@ from qsynth.mesh import MemoryNetwork, Request, Rpc
 from qsynth.mesh.config import Memory
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
 from qsynth.node import wire
-from qsynth.node.acquaintances import CALLED_S, MOST_CALLED
-from qsynth.node.chain import Held
+from qsynth.node.acquaintances import CALLED_S, MOST_CALLED, MOST_FLAWS
+from qsynth.node.chain import MADE_FOR_ONE, Held
 from qsynth.node.effects import Effects
 from qsynth.node.holding import MOST_OF_A_CONNECTION
 from qsynth.node.records import Job
@@ -112,8 +112,15 @@ class Forger:
     def contact(self, wanted, address: str = "memory:nowhere") -> Contact:
         identity = self.identity()
         told = Contact(identity.id, address, wanted.tobytes(), 1_800_000_000)
-        voucher = self.node.membership.own if self.node.membership else b""
-        return prove(told, identity, voucher) if voucher else told
+        return self.proved(told, identity)
+
+    def proved(self, contact: Contact, identity: Identity) -> Contact:
+        """Return a contact with the best proof that a forger can make."""
+        node = self.node
+        if node.membership is None:
+            return contact
+        scope, voucher = node.admission.task_digest, node.membership.own
+        return prove(contact, identity, voucher, scope, node.wall_s())
 
     def author(self, version: int = 1_800_000_000) -> Contact:
         """Make an author up, with a packet that is exactly what like nodes want."""
@@ -126,7 +133,7 @@ class Forger:
         )  # fmt: skip
         self.packets[identity.id] = encode_packet(packet, identity)
         told = Contact(identity.id, "memory:nowhere", what.fingerprint.tobytes(), packet.sequence)
-        return prove(told, identity, node.membership.own) if node.membership else told
+        return self.proved(told, identity)
 
 
 def fills_lookups(peer: Peer, fleet) -> None:
@@ -221,20 +228,26 @@ def test_a_contact_counts_as_whom_it_names_has_said_it_and_for_its_fleet_alone(
 ) -> None:
     identity, other = Identity.seeded("a"), Identity.seeded("b")
     membership, foreign = fleet.membership(identity.id), Fleet(tmp_path).membership(other.id)
-    own = prove(Contact(identity.id, "memory:1", b"\x01" * 4, 7), identity, membership.own)
-    now_s = time.time()
-    assert own.proved(membership, now_s)
-    assert not own.proved(foreign, now_s)
-    assert not own.proved(membership, now_s + 2 * 86400)  # the certificate is over
+    now_s, scope = time.time(), b"t" * 16
+    bare = Contact(identity.id, "memory:1", b"\x01" * 4, 7)
+    own = prove(bare, identity, membership.own, scope, now_s)
+    assert own.stamp == int(1000 * now_s)
+    assert own.proved(membership, scope, now_s)
+    assert not own.proved(foreign, scope, now_s)
+    assert not own.proved(membership, b"u" * 16, now_s)  # of another task
+    assert not own.proved(membership, scope, now_s - 7200)  # signed in the future
+    assert not own.proved(membership, scope, now_s + 2 * 86400)  # the certificate is over
     for changed in (
         {"address": "memory:2"}, {"version": 8}, {"fingerprint": b"\x02" * 4},
         {"finished": True}, {"density": 3}, {"id": other.id}, {"proof": b""},
-        {"proof": own.proof[:-1]}, {"proof": own.proof + b"x"}, {"proof": bytes(188)},
+        {"proof": own.proof[:-1]}, {"proof": own.proof + b"x"}, {"proof": bytes(196)},
+        {"proof": own.proof[:96] + bytes(8) + own.proof[104:]},
     ):  # fmt: skip
-        assert not msgspec.structs.replace(own, **changed).proved(membership, now_s), changed
+        assert not msgspec.structs.replace(own, **changed).proved(membership, scope, now_s), changed
     # With another's key, and the voucher that is not its own.
-    stolen = prove(Contact(other.id, "memory:1", b"\x01" * 4, 7), other, membership.own)
-    assert not stolen.proved(membership, now_s)
+    theirs = Contact(other.id, "memory:1", b"\x01" * 4, 7)
+    stolen = prove(theirs, other, membership.own, scope, now_s)
+    assert not stolen.proved(membership, scope, now_s)
 
 
 def test_who_is_revoked_is_vouched_for_no_more(tmp_path) -> None:
@@ -459,8 +472,20 @@ def test_with_an_authority_made_up_gossip_is_not_read_to_its_end(fleet) -> None:
     forger = Forger(peers[1], fleet)
     known = set(node.table.contacts)
     node.others.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(64)]])
-    assert node.counts["unproved_contact"] == 1
+    assert node.counts["unproved_contact"] == MOST_FLAWS
     assert set(node.table.contacts) == known
+    # One that is not proved, of a node whose certificate has been revoked, hides nobody else.
+    forged = forger.contact(node.table.own)
+    late = Identity.seeded("late")
+    newcomer = prove(
+        Contact(late.id, "memory:3", node.table.own.tobytes(), 1),
+        late,
+        fleet.membership(late.id, 36500.0).own,
+        node.admission.task_digest,
+        node.wall_s(),
+    )
+    node.others.learn([other.contact(), forged, newcomer])
+    assert late.id in node.table.contacts
 
 
 def test_a_connection_speaks_in_one_name() -> None:
@@ -514,3 +539,95 @@ def test_the_word_of_who_cannot_be_asked_is_nothing() -> None:
     moved = msgspec.structs.replace(contact, address="memory:nowhere")
     noticed(node, who, moved, "memory:9", now)
     assert set(node.table.contacts) == known
+
+
+# -- replays and frames ---------------------------------------------------------------------------
+
+
+def test_an_old_word_of_a_node_does_not_undo_its_newer_one(fleet) -> None:
+    """Also where its version has gone back: it shares nothing any more, or has lost its state."""
+    peers = made(fleet, None, 4)
+    node, victim, other = peers[0].node, peers[1].node, peers[2].node
+    old = victim.contact()
+    assert old.version > 0
+    scope, voucher = victim.admission.task_digest, victim.membership.own
+    back = Contact(victim.me, "memory:elsewhere", bytes(node.size), 0)
+    new = prove(back, victim.identity, voucher, scope, victim.wall_s() + 1.0)
+    node.others.learn([new])
+    assert node.table.contacts[victim.me] == new
+    for _ in range(3):
+        node.others.learn([other.contact(), old])
+        assert node.table.contacts[victim.me] == new
+    # Its next word is taken from others as well.
+    later = prove(msgspec.structs.replace(back, address="memory:there"), victim.identity, voucher,
+                  scope, victim.wall_s() + 2.0)  # fmt: skip
+    node.others.learn([other.contact(), later])
+    assert node.table.contacts[victim.me] == later
+
+
+@pytest.mark.parametrize("sure", [True, False], ids=["authority", "no authority"])
+def test_a_node_that_says_different_things_makes_no_liars_of_others(fleet, sure) -> None:
+    peers = made(fleet if sure else None, None, 8)
+    node, liar = peers[0].node, peers[LIAR].node
+    tellers = [p.node for p in peers if p.node not in (node, liar)]
+    for again in range(5):
+        for teller in tellers:
+            told = msgspec.structs.replace(liar.contact(), version=2**40 + again, proof=b"")
+            said = msgspec.structs.replace(liar.contact(), version=1, proof=b"")
+            if sure:
+                scope, voucher = liar.admission.task_digest, liar.membership.own
+                told, said = (prove(c, liar.identity, voucher, scope, liar.wall_s() + again)
+                              for c in (told, said))  # fmt: skip
+            node.others.learn([teller.contact(), told])
+            node.others.learn([said])
+    assert not any(node.others._unbelieved(teller.me) for teller in tellers)
+
+
+def test_a_holder_that_gives_nothing_is_asked_once(fleet) -> None:
+    """It may have the signed contacts of many that have left."""
+    peers = made(fleet, None, 4)
+    node, holder = peers[0].node, peers[1].node
+    gone = Identity.seeded("gone")
+    contact = prove(
+        Contact(gone.id, "memory:nowhere", node.table.own.tobytes(), 5), gone,
+        fleet.membership(gone.id, 36500.0).own, node.admission.task_digest, node.wall_s(),
+    )  # fmt: skip
+    node.holding.offered([contact], holder.contact())
+    assert node.holding.holder(contact) is not None
+    node.holding.barren(gone.id)
+    node.holding.offered([contact], holder.contact())
+    assert node.holding.holder(contact) is None
+    node.holding.offered([contact], peers[2].node.contact())
+    assert node.holding.holder(contact) is not None
+
+
+def test_one_author_has_one_withdrawal_that_waits_to_be_told() -> None:
+    peers = made(None, None, 4)
+    node, now = peers[0].node, peers[0].network.now
+
+    def withdrawn(peer: Peer, sequence: int) -> None:
+        author = peer.node.identity
+        said = author.sign(node.withdrawals._said(sequence))
+        node.withdrawals.take(wire.Withdraw(
+            peer.node.contact(), wire.Withdrawal(author.public_key, sequence, said)))  # fmt: skip
+
+    withdrawn(peers[2], peers[2].node.sequence)
+    for number in range(200):
+        withdrawn(peers[1], 10 + number)
+    effects = Effects()
+    for _ in range(2):
+        node.withdrawals.period(now, effects)
+    told = {record["author"] for record in effects.records if record["event"] == "withdrawn"}
+    assert told == {peers[1].node.me.hex(), peers[2].node.me.hex()}
+
+
+def test_who_asks_for_ever_other_sums_leaves_some_to_others() -> None:
+    network, peers = sums_mesh(16)
+    turn(network, peers, 12)
+    node = peers[0].node
+    node.tree.chain.period()
+    asker, honest = peers[2].node, peers[6].node
+    greedy = [node.tree.offer(wire.SumQuery(asker.contact(), 0, 1, b"", [bytes([n]) * 16], 0))
+              for n in range(100)]  # fmt: skip
+    assert sum(offer.leaves > 0 for offer in greedy) <= MADE_FOR_ONE
+    assert node.tree.offer(wire.SumQuery(honest.contact(), 0, 1, b"", [], 0)).leaves > 1
