@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 DESCRIPTORS = 65536  # as many as a process raises its own limit to, where it may
 SPARE = 256  # descriptors that connections leave to files, libraries and training
-MOST_BARE = 64  # connections that have not finished their handshake
+MOST_BARE = 32  # connections that have not finished their handshake
 MOST_OF_PEER = 8  # connections of one certificate
-LOOK_S = (0.2, 1.0)  # between two looks: in a flood, and in quiet times
+LOOK_S = (0.05, 1.0)  # between two looks: in a flood, and in quiet times
 FOLDERS = ("/proc/self/fd", "/dev/fd")
 
 Place = tuple[str, int]  # host and port of the other side
@@ -64,6 +64,7 @@ class Connections:
         self.shed: Counter[str] = Counter()
         self._since: dict[Place, float] = {}  # of connections that have not spoken
         self._again = 0.0
+        self.flooded = False
 
     def room(
         self, host: str, peer: bytes | None, others: Iterable[tuple[str, bytes | None]]
@@ -92,7 +93,8 @@ class Connections:
         known = {place_of(address) for address in finished}
         bare = [place for place in places if place not in known]
         self._since = {place: self._since.get(place, now) for place in bare}
-        self._again = now + LOOK_S[len(bare) <= MOST_BARE // 2]
+        self.flooded = len(bare) > MOST_BARE // 2
+        self._again = now + LOOK_S[not self.flooded]
         many = Counter(host for host, _ in bare)
         # Of whoever has the most first: an honest newcomer is one of few.
         bare.sort(key=lambda p: (-min(many[p[0]], MOST_BARE // 2), self._since[p]))

@@ -22,7 +22,7 @@ from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
 from qsynth.mesh.address import check_ipc, host_of, scheme
 from qsynth.mesh.config import CONNECTIONS, CONNECTIONS_OF_HOST
-from qsynth.mesh.connections import SPARE, Connections, place_of, raise_limit
+from qsynth.mesh.connections import LOOK_S, SPARE, Connections, place_of, raise_limit
 from qsynth.mesh.frames import (
     ACKNOWLEDGED,
     BUFFER_MESSAGES,
@@ -188,6 +188,8 @@ class PynngTransport:
         self._pump_all()
         if messages or timeout_s <= 0.0:
             return messages
+        if self._connections is not None and self._connections.flooded:
+            timeout_s = min(timeout_s, LOOK_S[0])
         select.select([self._socket.recv_fd, self._wake_read], [], [], timeout_s)
         try:
             os.read(self._wake_read, 4096)
