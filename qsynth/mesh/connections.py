@@ -13,8 +13,10 @@ import socket
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import pynng
 
 DESCRIPTORS = 65536  # as many as a process raises its own limit to, where it may
 SPARE = 256  # descriptors that connections leave to files, libraries and training
@@ -39,12 +41,16 @@ def raise_limit() -> int:
     return wanted
 
 
+def allowed(most: int) -> int:
+    """Return how many of so many connections this process has descriptors for."""
+    return max(1, min(most, raise_limit() - SPARE))
+
+
 @dataclass
 class _Seen:
     """Hold what the descriptors of this process showed last."""
 
     at: float = 0.0
-    pause: float = LOOK_S[1]
     places: dict[int, dict[Place, int]] | None = None  # by own port: whom, over which descriptor
 
 
@@ -60,25 +66,24 @@ class Connections:
 
     def __init__(self, port: int, most: int, most_of_host: int) -> None:
         self.port, self.most_of_host = port, most_of_host
-        self.most = max(1, min(most, raise_limit() - SPARE))
+        self.most = allowed(most)
         self.shed: Counter[str] = Counter()
         self._since: dict[Place, float] = {}  # of connections that have not spoken
         self._again = 0.0
         self.flooded = False
 
     def room(
-        self, host: str, peer: bytes | None, others: Iterable[tuple[str, bytes | None]]
+        self, host: str, peer: bytes | None, others: Sequence[tuple[str, bytes | None]]
     ) -> str:
         """Return why one more connection is not taken; empty where it is.
 
         peer: the id in its certificate.  others: host and id of those there are.
         """
-        known = list(others)
-        if len(known) >= self.most:
+        if len(others) >= self.most:
             return "connections"
-        if sum(other == host for other, _ in known) >= self.most_of_host:
+        if sum(other == host for other, _ in others) >= self.most_of_host:
             return "connections_of_host"
-        if peer and sum(other == peer for _, other in known) >= MOST_OF_PEER:
+        if peer and sum(other == peer for _, other in others) >= MOST_OF_PEER:
             return "connections_of_peer"
         return ""
 
@@ -101,6 +106,14 @@ class Connections:
         for place in bare[: max(0, len(bare) - MOST_BARE)]:
             if _shut(places[place], self.port, place):
                 self.shed["bare_connection"] += 1
+
+
+def remote_of(pipe: pynng.Pipe) -> str:
+    """Return the other side of a pipe, as `host:port`; empty where it is closed already."""
+    try:
+        return str(pipe.remote_address)
+    except pynng.NNGException:
+        return ""
 
 
 def place_of(address: str) -> Place:

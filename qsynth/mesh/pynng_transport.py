@@ -15,6 +15,7 @@ import select
 import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import pynng
 
@@ -22,7 +23,7 @@ from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
 from qsynth.mesh.address import check_ipc, host_of, scheme
 from qsynth.mesh.config import CONNECTIONS, CONNECTIONS_OF_HOST
-from qsynth.mesh.connections import LOOK_S, SPARE, Connections, place_of, raise_limit
+from qsynth.mesh.connections import LOOK_S, Connections, allowed, place_of, remote_of
 from qsynth.mesh.frames import (
     ACKNOWLEDGED,
     BUFFER_MESSAGES,
@@ -83,7 +84,7 @@ class PynngTransport:
         self._lines: dict[int, _Line] = {}
         self._busy: set[int] = set()  # lines that wait, are waited for, or owe something
         self._dialled: OrderedDict[str, pynng.Dialer] = OrderedDict()  # last used, last
-        self._most_dialled = max(8, min(most, raise_limit() - SPARE) // 2)
+        self._most_dialled = max(1, allowed(most) // 2)
         self._pipe_of: dict[str, int] = {}
         self._queued: dict[str, deque[tuple[float, bytes]]] = {}
         self._arrived: deque[tuple[str, pynng.Pipe]] = deque()
@@ -271,7 +272,7 @@ class PynngTransport:
         if line is None:
             proved = peer_of(pipe) if self._tls is not None else None
             line = self._lines[pipe.id] = _Line(
-                pipe, _remote(pipe), _dialer_of(pipe) is not None, peer=proved
+                pipe, remote_of(pipe), _dialer_of(pipe) is not None, peer=proved
             )
         return line
 
@@ -382,15 +383,15 @@ class PynngTransport:
         return messages
 
 
+def transport_of(mesh: Any, listen: str, tls: Tls | None = None) -> PynngTransport:
+    """Return a transport with the limits of a `mesh` config.  Raises MeshError."""
+    most = getattr(mesh, "connections", CONNECTIONS)
+    of_host = getattr(mesh, "connections_of_host", CONNECTIONS_OF_HOST)
+    return PynngTransport(listen, mesh.max_message_bytes, tls, most, of_host)
+
+
 def _dialer_of(pipe: pynng.Pipe) -> pynng.Dialer | None:
     try:
         return pipe.dialer
     except (TypeError, KeyError):
         return None  # accepted, not dialled; or by a dialer that is closed by now
-
-
-def _remote(pipe: pynng.Pipe) -> str:
-    try:
-        return str(pipe.remote_address)
-    except pynng.NNGException:
-        return ""  # it is closed already

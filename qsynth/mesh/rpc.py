@@ -111,8 +111,10 @@ class Rpc:
         if len(self._pending) >= self.config.max_pending:
             self.counts["too_many_requests"] += 1
             return []
-        drawn = self._numbers and self._numbers.integers(1, 2**62)
-        number = int(drawn or 1 + secrets.randbelow(2**62))
+        if self._numbers is None:
+            number = 1 + secrets.randbelow(2**62)
+        else:
+            number = int(self._numbers.integers(1, 2**62))
         payload = self._wrap(REQUEST, number, kind, body)
         self._pending[number] = _Pending(address, kind, payload, tag, self.config.rpc_retries)
         heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, number))
@@ -148,10 +150,8 @@ class Rpc:
         if envelope.protocol != PROTOCOL or len(envelope.sender) != 32 or len(envelope.kind) > 16:
             self.counts["protocol"] += 1
             return None
-        if proved is not None and envelope.sender != proved:
-            self.counts["impostor"] += 1
-            return None
-        if proved is None and not self._one_name(address, envelope.sender):
+        sure = self._one_name(address, envelope.sender) if proved is None else proved
+        if envelope.sender != sure:
             self.counts["impostor"] += 1
             return None
         if envelope.type == REQUEST:
@@ -167,15 +167,15 @@ class Rpc:
         refused = envelope.type == REFUSAL
         return Answer(envelope.kind, envelope.sender, envelope.body, pending.tag, refused)
 
-    def _one_name(self, address: str, sender: bytes) -> bool:
-        """Return whether a connection still speaks in the name that it began with."""
+    def _one_name(self, address: str, sender: bytes) -> bytes:
+        """Return the name that a connection has begun with; of no connection, the sender's."""
         if not address.startswith(CONNECTION):
-            return True
+            return sender
         first = self._names.pop(address, sender)
         self._names[address] = first
         if len(self._names) > MOST_NAMES:
             self._names.popitem(last=False)
-        return first == sender
+        return first
 
     def due(self, now: float) -> tuple[list[Send], list[Failure]]:
         """Return requests to send again, and those given up."""

@@ -27,7 +27,7 @@ MOST_DEAD = 4096  # kept in mind, the newest
 MOST_MET = 4096  # likewise: who has spoken, who was told of by whom, whose proof was checked
 CALLED_S = 30.0
 MOST_CALLED = 32  # strangers who are asked at once whether they are where they say
-FALSE = 2  # told contacts that did not answer, from which on a teller's word may be doubted
+LEAST_FALSE = 2  # told contacts that did not answer, from which on a teller's word may be doubted
 MOST_FLAWS = 4  # contacts of an answer that are out of range or not proved
 MOST_TRUE = 4  # that did answer, and speak for it
 FORGIVEN_PERIODS = 16  # until one of the false is forgiven
@@ -130,7 +130,8 @@ class Acquaintances:
         node, speaker = self.node, contacts[0]
         alive: list[Contact] = []
         flaws = 0
-        most = 1 + 2 * node.table.config.reply_contacts
+        dht = node.table.config
+        most = 1 + 2 * max(dht.reply_contacts, dht.record_replicas)
         for at, told in enumerate(contacts[:most]):
             if told.id == node.me or not node.admission.welcomes(told.id):
                 continue
@@ -216,7 +217,7 @@ class Acquaintances:
 
     def _unbelieved(self, teller: NodeId) -> bool:
         false = self._false[teller]
-        return false >= FALSE and false > min(self._true[teller], MOST_TRUE)
+        return false >= LEAST_FALSE and false > min(self._true[teller], MOST_TRUE)
 
     def _judge(self, teller: NodeId, false: bool) -> None:
         """Note what came of a teller's word; once it is doubted, what it has told is forgotten."""

@@ -14,6 +14,7 @@ from qsynth.schema import option, setting
 from qsynth.synthesis.config import check_rules
 
 MOST_SEED = 2**31 - 1  # of a run, and of a node that a script makes
+PROOF_BYTES = 200  # of a contact, in a fleet with an authority
 CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
 
 
@@ -74,8 +75,9 @@ def check_node(
         )
     check_peers(peers, distill)
     # What is too large for a transport closes the connection: it must never be sent.
-    answer = 2 * dht.reply_contacts * (similarity.fingerprint_dim + CONTACT_BYTES)
-    needed = max(distill.max_bytes + CONTACT_BYTES, answer)
+    beside = CONTACT_BYTES + (PROOF_BYTES if getattr(mesh, "tls", "") else 0)
+    answer = 2 * dht.reply_contacts * (similarity.fingerprint_dim + beside)
+    needed = max(distill.max_bytes + beside, answer)
     if mesh.max_message_bytes < needed:
         raise ConfigError(
             f"mesh.max_message_bytes={mesh.max_message_bytes}: must be >= {needed} for "

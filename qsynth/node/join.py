@@ -26,7 +26,7 @@ from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.file import identity_of
 from qsynth.identity.membership import Membership
-from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.pynng_transport import transport_of
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
 from qsynth.node.assemble import assemble
@@ -284,10 +284,7 @@ class JoinMesh(Callback):
         """Return the node with its socket, and with its memory where it has a home."""
         script, known = self.script, []
         tls = tls_of(self.mesh)
-        transport = PynngTransport(
-            self.mesh.listening, self.mesh.max_message_bytes, tls, self.mesh.connections,
-            self.mesh.connections_of_host,
-        )  # fmt: skip
+        transport = transport_of(self.mesh, self.mesh.listening, tls)
         address = self.mesh.advertise or transport.address
         node = self._node(study, address, tls.membership if tls else None)
         node.shadow = script.publish != AUTO

@@ -48,7 +48,7 @@ FAREWELL_S = 1.0  # between two rounds of asking whether the others have finishe
 
 
 class Node:
-    """One node.
+    """One node of the mesh.
 
     epoch_s: seconds since the epoch at `now` 0 of the driver's clock.  address: where others
     reach it.  fingerprint_size: of this task.  rpc_seed: of request numbers, in simulations.

@@ -213,8 +213,8 @@ class Relays:
         Of each author the newest are kept in mind; what is older than these is late.
         """
         skew = self.node.admission.config.max_clock_skew_s
-        known = self._seen.get(author, ())
-        before = len(known) == MOST_OF_AUTHOR and sealed.at_ms < min(at for at, _ in known)
+        known = self._seen.get(author, [])
+        before = len(known) == MOST_OF_AUTHOR and sealed.at_ms < known[0][0]
         twice = any(signature == sealed.signature for _, signature in known)
         return before or twice or abs(sealed.at_ms / 1000.0 - self.node.wall_s()) > skew
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
-from qsynth.identity.membership import Membership
 from qsynth.mesh import Request, Rpc, Send
 from qsynth.node import wire
 from qsynth.node.acquaintances import Acquaintances
@@ -58,7 +57,6 @@ class Server(Protocol):
     records: Records
     relays: Relays
     withdrawals: Withdrawals
-    membership: Membership | None
 
     def contact(self) -> Contact:
         """Return who the node is now."""
@@ -73,8 +71,8 @@ def serve(node: Server, request: Request, within: bool = True) -> tuple[Send, li
     body: Any = wire.unpack(request.body, kind) if kind else None
     if body is None or body.contact.id != request.sender:
         answer: Any = wire.Refusal("malformed" if kind else "unknown_kind")
-    elif request.kind != wire.HELLO and not _known(node, body.contact):
-        answer = wire.Refusal("contact: not proved")
+    elif request.kind != wire.HELLO and not node.others.valid(body.contact):
+        answer = wire.Refusal("contact: out of range, or not proved")
     else:
         answer = _answer(node, request, body) if within else wire.Refusal("busy")
     if isinstance(answer, wire.Refusal):
@@ -82,11 +80,6 @@ def serve(node: Server, request: Request, within: bool = True) -> tuple[Send, li
         return node.rpc.answer(request, wire.pack(answer), True, known=kind is not None), []
     told = body.contacts if isinstance(body, wire.Gossip) else []
     return node.rpc.answer(request, wire.pack(answer)), [body.contact, *told]
-
-
-def _known(node: Server, contact: Contact) -> bool:
-    """Return whether an asker is of the fleet, where an authority tells who is."""
-    return node.membership is None or node.others.valid(contact)
 
 
 def _answer(node: Server, request: Request, body: Any) -> Any:
@@ -97,8 +90,6 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
     if isinstance(body, wire.Fetch):
         return wire.Packet(node.holding.fetch(body.author, body.after, request.sender))
     if isinstance(body, wire.Keep):
-        if not node.others.valid(body.contact):
-            return wire.Refusal("contact: out of range, or not proved")
         return node.holding.keep(body, request.address.rpartition("@")[2])
     if isinstance(body, wire.Gossip):
         return _gossip(node, body)
@@ -131,8 +122,6 @@ def _hello(node: Server, body: wire.Hello) -> Any:
 
 
 def _gossip(node: Server, body: wire.Gossip) -> Any:
-    if not node.others.valid(body.contact):
-        return wire.Refusal("contact: out of range, or not proved")
     return wire.Contacts(node.contact(), node.upkeep.told(body.contact, body.level))
 
 

@@ -14,7 +14,7 @@ from pytorch_lightning import LightningModule
 from qsynth.identity.file import identity_of
 from qsynth.mesh.address import own_host
 from qsynth.mesh.config import Tcp
-from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.pynng_transport import transport_of
 from qsynth.node.host import MeshHost
 from qsynth.node.ledger import NAME as LEDGER
 from qsynth.node.ledger import Ledger
@@ -45,7 +45,7 @@ class HostedNode:
         write_json(folder / "pid.json", {"pid": os.getpid()})
         identity, self.state = identity_of(folder), State(folder)
         listen = _listen(plan, node, sockets)
-        self.transport = PynngTransport(listen, plan.mesh.max_message_bytes)
+        self.transport = transport_of(plan.mesh, listen)
         self.recorder = Recorder(node.name, folder / "events.jsonl")
         epoch_s = time.time() - time.monotonic()
         self.machine = make_node(plan, node, identity, self.transport.address, epoch_s)

@@ -14,7 +14,7 @@ import msgspec
 
 from qsynth.errors import StateError
 from qsynth.identity.file import identity_of
-from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.pynng_transport import transport_of
 from qsynth.mesh.tls import tls_of
 from qsynth.node.assemble import assemble
 from qsynth.node.host import MeshHost
@@ -93,9 +93,7 @@ class Serving:
         folder.mkdir(parents=True, exist_ok=True)
         mesh = settings.mesh
         tls = tls_of(mesh)
-        transport = PynngTransport(
-            mesh.listening, mesh.max_message_bytes, tls, mesh.connections, mesh.connections_of_host
-        )
+        transport = transport_of(mesh, mesh.listening, tls)
         address = mesh.advertise or transport.address
         name = identity.id.hex()[:16]
         machine = assemble(

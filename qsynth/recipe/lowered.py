@@ -31,10 +31,12 @@ MOST: dict[str, tuple[float, str]] = {
     "synthesis.support_cap": (
         AnalyticHead.support_cap or 0.0, "lets one packet count for as many samples as it claims",
     ),
+    "synthesis.gate_s": (AnalyticHead.gate_s or 0.0, "lets packets cost any time"),
 } | {
     f"{group}.{name}": (getattr(option, name), COSTS)
     for group, option, names in (
-        ("mesh", Tcp, ("max_message_bytes", "max_pending", "requests_per_s", "relay_most")),
+        ("mesh", Tcp, ("max_message_bytes", "max_pending", "requests_per_s", "relay_most",
+                      "connections", "connections_of_host")),
         ("dht", Rings, ("max_records", "replication", "record_replicas", "lookup_rpcs",
                         "lookup_s")),
     )
@@ -47,7 +49,7 @@ HARMLESS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 OPTIONS = {"distill=mosaic": "sends averaged inputs"}
 # Where nothing is given there is no cap; elsewhere it is the default, which lowers nothing.
-NONE_LOWERS = frozenset({"synthesis.support_cap"})
+NONE_LOWERS = frozenset({"synthesis.support_cap", "synthesis.gate_s"})
 
 
 @cache

@@ -10,20 +10,24 @@ import numpy as np
 import pytest
 
 from qsynth.dht import Contact
+from qsynth.dht.config import Rings
 from qsynth.dht.contact import UNREACHABLE, prove
 from qsynth.dht.record import record_key, sign_record
 from qsynth.dht.store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
+from qsynth.distill.config import Analytic
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
+from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.identity.membership import Membership
 from qsynth.mesh import MemoryNetwork, Request, Rpc
-from qsynth.mesh.config import Memory
+from qsynth.mesh.config import Memory, Tcp
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
 from qsynth.node import wire
 from qsynth.node.acquaintances import CALLED_S, MOST_CALLED, MOST_FLAWS
 from qsynth.node.chain import MADE_FOR_ONE, Held
+from qsynth.node.config import check_node
 from qsynth.node.effects import Effects
 from qsynth.node.holding import MOST_OF_A_CONNECTION
 from qsynth.node.records import Job
@@ -32,6 +36,8 @@ from qsynth.node.sums import SumTree, common_bits
 from qsynth.packet import OutcomePacket, decode_packet, encode_packet, packet_digest
 from qsynth.peers.config import Semantic
 from qsynth.similarity import cosine
+from qsynth.similarity.config import ClassSketch
+from qsynth.synthesis.config import AnalyticHead
 from tests.node.test_node import Peer, outcome, turn
 from tests.node.test_sums import CONFIG, sums_mesh
 
@@ -631,3 +637,23 @@ def test_who_asks_for_ever_other_sums_leaves_some_to_others() -> None:
               for n in range(100)]  # fmt: skip
     assert sum(offer.leaves > 0 for offer in greedy) <= MADE_FOR_ONE
     assert node.tree.offer(wire.SumQuery(honest.contact(), 0, 1, b"", [], 0)).leaves > 1
+
+
+def test_all_that_is_told_of_a_key_is_taken_where_many_keep_a_record() -> None:
+    peers = made(None, None, 4)
+    node, other = peers[0].node, peers[1].node
+    forger = Forger(peers[1], None)
+    node.table.config = replace(node.dht, reply_contacts=1, record_replicas=20)
+    many = [forger.contact(node.table.own) for _ in range(20)]
+    assert len(node.others.learn([other.contact(), *many])) == 21
+
+
+@pytest.mark.parametrize(("tls", "fits"), [("", True), ("folder", False)])
+def test_what_a_contact_is_longer_by_with_tls_fits_into_a_message(tls, fits) -> None:
+    dht = Rings(reply_contacts=45)
+    rules = (Analytic(), ClassSketch(), AnalyticHead(), Semantic(), dht, Tcp(tls=tls), False)
+    if fits:
+        check_node(*rules)
+        return
+    with pytest.raises(ConfigError, match="max_message_bytes"):
+        check_node(*rules)
