@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow lint commands bench docs evidence requirements sbom audit clean
+.PHONY: run test test-slow conf lint commands bench docs evidence requirements sbom audit clean
 
 # Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -38,6 +38,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy qsynth
+
+# conf/GROUP/OPTION.yaml, from the options' classes.
+conf: $(VENV)/.run
+	$(BIN)/python -m qsynth.config.yaml_files
 
 # Every command of the docs, the long comparisons too, each with little work.
 commands: $(VENV)/.test

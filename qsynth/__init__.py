@@ -22,10 +22,9 @@ if TYPE_CHECKING:
         StateError,
         UntrustedError,
     )
+    from qsynth.host.join import JoinMesh
+    from qsynth.host.mesh_host import MeshHost
     from qsynth.mesh.config import Tcp
-    from qsynth.node.export import load_predictor
-    from qsynth.node.host import MeshHost
-    from qsynth.node.join import JoinMesh
     from qsynth.peers.config import AllPeers, Dissimilar, NoPeers, RandomPeers, Semantic, Sums
     from qsynth.similarity.config import (
         ClassSketch,
@@ -37,15 +36,16 @@ if TYPE_CHECKING:
     from qsynth.synthesis.config import (
         AnalyticHead,
         ClassKd,
-        Lesson,
+        LessonOptions,
         ReferenceKd,
         Replay,
-        ReplayLesson,
+        ReplayLessonOptions,
         Ridge,
-        TargetLesson,
+        TargetLessonOptions,
         Teach,
     )
     from qsynth.synthesis.predictor import Predictor
+    from qsynth.training.export import load_predictor
     from qsynth.trust.config import Checks
     from qsynth.types import Task
 
@@ -56,32 +56,97 @@ _HOMES = {
     "dht.record": ("Record", "record_key"),
     "distill.config": ("Analytic", "ClassLogits", "Mosaic", "ReferenceLogits"),
     "encoder.config": ("ModuleEncoder", "SeededConv", "SeededConv1d", "SeededFourier"),
-    "errors": ("ConfigError", "DataError", "MeshError", "PacketError", "QsynthError",
-               "RecipeError", "RunError", "ShapeError", "StateError", "UntrustedError"),
+    "errors": (
+        "ConfigError",
+        "DataError",
+        "MeshError",
+        "PacketError",
+        "QsynthError",
+        "RecipeError",
+        "RunError",
+        "ShapeError",
+        "StateError",
+        "UntrustedError",
+    ),
     "mesh.config": ("Tcp",),
-    "node.export": ("load_predictor",),
-    "node.host": ("MeshHost",),
-    "node.join": ("JoinMesh",),
+    "training.export": ("load_predictor",),
+    "host.mesh_host": ("MeshHost",),
+    "host.join": ("JoinMesh",),
     "peers.config": ("AllPeers", "Dissimilar", "NoPeers", "RandomPeers", "Semantic", "Sums"),
-    "similarity.config": ("ClassSketch", "LabelHistogram", "OutputProbe", "OwnMetric",
-                          "SketchMean"),
-    "synthesis.config": ("AnalyticHead", "ClassKd", "Lesson", "ReferenceKd", "Replay",
-                         "ReplayLesson", "Ridge", "TargetLesson", "Teach"),
+    "similarity.config": (
+        "ClassSketch",
+        "LabelHistogram",
+        "OutputProbe",
+        "OwnMetric",
+        "SketchMean",
+    ),
+    "synthesis.config": (
+        "AnalyticHead",
+        "ClassKd",
+        "LessonOptions",
+        "ReferenceKd",
+        "Replay",
+        "ReplayLessonOptions",
+        "Ridge",
+        "TargetLessonOptions",
+        "Teach",
+    ),
     "synthesis.predictor": ("Predictor",),
     "trust.config": ("Checks",),
     "types": ("Task",),
-}  # fmt: skip
+}
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
-    "AllPeers", "Analytic", "AnalyticHead", "Checks", "ClassKd", "ClassLogits", "ClassSketch",
-    "ConfigError", "DataError", "Dissimilar", "JoinMesh", "LabelHistogram", "Lesson", "MeshError",
-    "MeshHost", "ModuleEncoder", "Mosaic", "NoPeers", "OutputProbe", "OwnMetric", "PacketError",
-    "Predictor", "QsynthError", "RandomPeers", "RecipeError", "Record", "ReferenceKd",
-    "ReferenceLogits", "Replay", "ReplayLesson", "Ridge", "Rings", "RunError", "SeededConv",
-    "SeededConv1d", "SeededFourier", "Semantic", "ShapeError", "SketchMean", "StateError", "Sums",
-    "TargetLesson", "Task", "Tcp", "Teach", "UntrustedError", "__version__", "load_predictor",
+    "AllPeers",
+    "Analytic",
+    "AnalyticHead",
+    "Checks",
+    "ClassKd",
+    "ClassLogits",
+    "ClassSketch",
+    "ConfigError",
+    "DataError",
+    "Dissimilar",
+    "JoinMesh",
+    "LabelHistogram",
+    "LessonOptions",
+    "MeshError",
+    "MeshHost",
+    "ModuleEncoder",
+    "Mosaic",
+    "NoPeers",
+    "OutputProbe",
+    "OwnMetric",
+    "PacketError",
+    "Predictor",
+    "QsynthError",
+    "RandomPeers",
+    "RecipeError",
+    "Record",
+    "ReferenceKd",
+    "ReferenceLogits",
+    "Replay",
+    "ReplayLessonOptions",
+    "Ridge",
+    "Rings",
+    "RunError",
+    "SeededConv",
+    "SeededConv1d",
+    "SeededFourier",
+    "Semantic",
+    "ShapeError",
+    "SketchMean",
+    "StateError",
+    "Sums",
+    "TargetLessonOptions",
+    "Task",
+    "Tcp",
+    "Teach",
+    "UntrustedError",
+    "__version__",
+    "load_predictor",
     "record_key",
-]  # fmt: skip
+]
 
 
 def __getattr__(name: str) -> Any:

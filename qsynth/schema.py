@@ -132,9 +132,10 @@ def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
     known = {f.name for f in dataclasses.fields(options[name])}  # type: ignore[arg-type]
     for key in values:
         others = [
-            other for other, schema in options.items()
+            other
+            for other, schema in options.items()
             if key not in known and key in {f.name for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
-        ]  # fmt: skip
+        ]
         if others:
             raise ConfigError(
                 f"{path}.{key}={_shown(values[key])}: no such key in {path}={name}; it is one of "

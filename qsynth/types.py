@@ -115,8 +115,12 @@ class Task:
         yield not math.isfinite(self.high), "high", "must be a finite number"
         yield self.low >= self.high, "high", f"must be above task.low={self.low}"
         feature, target = (0, 1, size), (0, count)
-        for key, lengths in (("location", feature), ("scale", feature),
-                             ("target_location", target), ("target_scale", target)):  # fmt: skip
+        for key, lengths in (
+            ("location", feature),
+            ("scale", feature),
+            ("target_location", target),
+            ("target_scale", target),
+        ):
             values, each = getattr(self, key), "target" if "target" in key else "feature"
             wanted = f"needs one number a {each}, {max(lengths)} in all"
             yield len(values) not in lengths, key, wanted

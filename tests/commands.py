@@ -17,11 +17,24 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import IO
 
-HEAVY = ("qsynth.run.execute", "qsynth.run.forecast", "qsynth.run.summary", "qsynth.run.report",
-         "qsynth.placement.one", "qsynth.placement.processes",
-         "qsynth.placement.batched", "qsynth.recipe.compose", "qsynth.data.load",
-         "qsynth.model.make", "qsynth.encoder.base", "qsynth.mesh.pynng_transport",
-         "qsynth.cli.run", "numba.typed", "sklearn.datasets", "matplotlib.pyplot")  # fmt: skip
+HEAVY = (
+    "qsynth.experiment.execute",
+    "qsynth.report.estimate",
+    "qsynth.experiment.summary",
+    "qsynth.report.page",
+    "qsynth.host.daemon",
+    "qsynth.placement.processes",
+    "qsynth.simulation.batched",
+    "qsynth.recipe.compose",
+    "qsynth.data.load",
+    "qsynth.model.make",
+    "qsynth.encoder.base",
+    "qsynth.mesh.pynng_transport",
+    "qsynth.cli.run",
+    "numba.typed",
+    "sklearn.datasets",
+    "matplotlib.pyplot",
+)
 ENDED_S = 240.0
 
 
@@ -60,9 +73,12 @@ class Command:
     """
 
     def __init__(
-        self, *words: str, log: IO[str] | None = None, folder: Path | None = None,
+        self,
+        *words: str,
+        log: IO[str] | None = None,
+        folder: Path | None = None,
         environment: dict[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.words = words
         if log is None:
             self._kept = [tempfile.NamedTemporaryFile("r", prefix="qsynth-") for _ in range(2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -22,25 +23,48 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = ROOT / "docs" / "reference" / "settings.md"
 COMPOSED = ("run", "plan", "compare", "config", "doctor")
 # The options of a verb that are its own.
-OWN = {"run": ("--resume", "--locked"), "node": ("--home", "--share", "--authority", "--id",
-       "--host", "--days", "--out"), "recipe": ("--name", "--out"), "packet": ("--home", "--share"),
-       "doctor": ("--home",)}  # fmt: skip
+OWN = {
+    "run": ("--resume", "--locked"),
+    "node": ("--home", "--share", "--authority", "--id", "--host", "--days", "--out"),
+    "recipe": ("--name", "--out"),
+    "packet": ("--home", "--share"),
+    "doctor": ("--home",),
+}
 FLAGS = ("--measure", "--certificate", "--help")
-FILLED = {"FOLDER": "/data", "NAME": "digits_mesh", "DIR": "home", "RUN": "runs/x", "ID": "00" * 32,
-          "PYTHON": "python", "FILE": "x.yaml", "RECIPE": "digits_mesh"}  # fmt: skip
+FILLED = {
+    "FOLDER": "/data",
+    "NAME": "digits_mesh",
+    "DIR": "home",
+    "RUN": "runs/x",
+    "ID": "00" * 32,
+    "PYTHON": "python",
+    "FILE": "x.yaml",
+    "RECIPE": "digits_mesh",
+}
 
 
 def reference() -> str:
     """The page of settings, from the schema."""
-    lines = ["# Settings", "", "Made from the schema: a test compares them. `qsynth explain KEY` "
-             "prints the same.", "", "## Of a run", ""]  # fmt: skip
+    lines = [
+        "# Settings",
+        "",
+        "Made from the schema: a test compares them. `qsynth explain KEY` prints the same.",
+        "",
+        "## Of a run",
+        "",
+    ]
     settings = known_settings()
-    lines += [f"- `{text[0].split(': ', 1)[0]}`: {text[0].split(': ', 1)[1]}"
-              for key, text in settings.items() if key.split(".")[0] not in GROUPS]  # fmt: skip
+    lines += [
+        f"- `{text[0].split(': ', 1)[0]}`: {text[0].split(': ', 1)[1]}"
+        for key, text in settings.items()
+        if key.split(".")[0] not in GROUPS
+    ]
     for group in GROUPS:
         lines += ["", f"## {group}", ""]
-        lines += [f"- `{said.split(' ')[0]}`: {said.split(' ', 1)[1].strip()}" for said in
-                  explained(group)]  # fmt: skip
+        lines += [
+            f"- `{said.split(' ')[0]}`: {said.split(' ', 1)[1].strip()}"
+            for said in explained(group)
+        ]
         lines.append("")
         for key, text in settings.items():
             if key.split(".")[0] == group:
@@ -60,10 +84,15 @@ def commands() -> list[tuple[str, str]]:
     for path in PAGES:
         text = re.sub(r"\\\n\s*", "", path.read_text())
         for line in re.findall(r"^    (qsynth .*)$", text, re.M):
-            found.append((str(path.relative_to(ROOT)), line.split("#")[0].strip()
-                          if " # " in line else line.strip()))  # fmt: skip
-        found += [(str(path.relative_to(ROOT)), line)
-                  for line in re.findall(r"`(qsynth [^`\n]*)`", text)]  # fmt: skip
+            found.append(
+                (
+                    str(path.relative_to(ROOT)),
+                    line.split("#")[0].strip() if " # " in line else line.strip(),
+                )
+            )
+        found += [
+            (str(path.relative_to(ROOT)), line) for line in re.findall(r"`(qsynth [^`\n]*)`", text)
+        ]
     return sorted(set(found))
 
 
@@ -137,8 +166,11 @@ def test_every_page_stands_in_the_site(tmp_path) -> None:
     site = tmp_path / "site"
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert (site / "index.html").exists()
     assert (site / "howto" / "what-leaves.html").exists()
@@ -148,3 +180,26 @@ def test_every_decision_is_listed() -> None:
     listed = (ROOT / "docs" / "decisions" / "index.md").read_text()
     for path in (ROOT / "docs" / "decisions").glob("0*.md"):
         assert path.name in listed
+
+
+PLACE = re.compile(r"`([\w/]+\.py)`[ \n]+`([\w.]+)`")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "contributing").glob("*.md")), ids=str)
+def test_functions_that_a_page_names_exist(page) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    missing = []
+    for path, name in PLACE.findall(text):
+        tree = ast.parse((ROOT / "qsynth" / path).read_text(encoding="utf-8"))
+        for part in name.split("."):
+            found = [
+                node
+                for node in ast.iter_child_nodes(tree)
+                if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == part
+            ]
+            if not found:
+                missing.append(f"{path} {name}")
+                break
+            tree = found[0]
+    assert missing == []

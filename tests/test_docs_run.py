@@ -20,11 +20,18 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from tests.run.test_recipes import EXAMPLES, MADE, small
+from tests.experiment.test_recipes import EXAMPLES, MADE, small
 from tests.test_docs import commands
 
-SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8", "baselines=[]",
-         "trainer.period_steps=10", "trainer.max_steps=20", "placement=simulate"]  # fmt: skip
+SMALL = [
+    "encoder.fit_images=300",
+    "encoder.dimensions=48",
+    "encoder.filters=8",
+    "baselines=[]",
+    "trainer.period_steps=10",
+    "trainer.max_steps=20",
+    "placement=simulate",
+]
 ALL = bool(os.environ.get("QSYNTH_ALL_COMMANDS"))
 LONG = ("docs/explanation", "docs/decisions")
 IDENTITY = "00" * 32
@@ -32,29 +39,40 @@ IDENTITY = "00" * 32
 ELSEWHERE = {
     "qsynth recipe add https://": "tests/recipe/test_trust.py",
     "qsynth recipe add git+https://": "tests/recipe/test_trust.py",
-    "qsynth node up --home": "tests/placement/test_one.py, tests/mesh/test_tls.py",
+    "qsynth node up --home": "tests/host/test_daemon.py, tests/mesh/test_tls.py",
     "qsynth node up recipe=lungs.yaml": "tests/data/test_data.py",
-    "qsynth node withdraw --home": "tests/node/test_control.py",
-    "qsynth node forget": "tests/node/test_control.py",
-    "qsynth packet show --home": "tests/node/test_control.py",
-    "qsynth packet approve --home": "tests/node/test_control.py",
-    "qsynth packet log --home": "tests/node/test_control.py",
-    "qsynth node certificate --home": "tests/placement/test_one.py",
+    "qsynth node withdraw --home": "tests/host/test_control.py",
+    "qsynth node forget": "tests/host/test_control.py",
+    "qsynth packet show --home": "tests/host/test_control.py",
+    "qsynth packet approve --home": "tests/host/test_control.py",
+    "qsynth packet log --home": "tests/host/test_control.py",
+    "qsynth node certificate --home": "tests/host/test_daemon.py",
     "qsynth watch": "tests/cli/test_verbs.py",
     "qsynth run +recipe=digits_mesh placement=slurm": "tests/placement/test_slurm.py",
     "qsynth run +recipe=digits_mesh placement=ray": "tests/placement/test_ray.py",
-    "qsynth part": "tests/placement/test_crowd.py",
+    "qsynth part": "tests/placement/test_shared_process.py",
     "qsynth bench route --data": "tests/bench/test_route.py",
     "qsynth bench lookup --nodes 1000,10000 --data": "tests/bench/test_route.py",
     "qsynth bench route --nodes N": "tests/bench/test_route.py",
 }
 # Verbs that a sentence names.
 BARE = (
-    "qsynth VERB --help", "qsynth compare", "qsynth plan", "qsynth recipe copy",
-    "qsynth packet audit", "qsynth packet approve", "qsynth node up", "qsynth node keys",
-    "qsynth bench", "qsynth run --json", "qsynth bench lookup", "qsynth bench mesh",
-    "qsynth bench route", "qsynth explain KEY", "qsynth explain WORD",
-)  # fmt: skip
+    "qsynth VERB --help",
+    "qsynth compare",
+    "qsynth plan",
+    "qsynth recipe copy",
+    "qsynth packet audit",
+    "qsynth packet approve",
+    "qsynth node up",
+    "qsynth node keys",
+    "qsynth bench",
+    "qsynth run --json",
+    "qsynth bench lookup",
+    "qsynth bench mesh",
+    "qsynth bench route",
+    "qsynth explain KEY",
+    "qsynth explain WORD",
+)
 
 
 def runnable() -> list[str]:
@@ -104,11 +122,18 @@ def place(tmp_path_factory) -> Path:
 
 def words_of(command: str, data: str | None) -> list[str]:
     """The words of a command, with what stands for a reader's own put in."""
-    filled = {"DIR": "home", "FILE": "mine.yaml", "RECIPE": "digits_mesh", "RUN": "runs/RUN",
-              "ID": IDENTITY, "FOLDER": data or ""}  # fmt: skip
+    filled = {
+        "DIR": "home",
+        "FILE": "mine.yaml",
+        "RECIPE": "digits_mesh",
+        "RUN": "runs/RUN",
+        "ID": IDENTITY,
+        "FOLDER": data or "",
+    }
     filled["NAME"] = "digits_mesh" if "recipe=NAME" in command else "NAME"
-    command = command.replace("seeds=[...]", "seeds=[0]").replace(" data.root=FOLDER", "" if
-              "recipe=NAME" in command else " data.root=FOLDER")  # fmt: skip
+    command = command.replace("seeds=[...]", "seeds=[0]").replace(
+        " data.root=FOLDER", "" if "recipe=NAME" in command else " data.root=FOLDER"
+    )
     names = "|".join(filled)
     return shlex.split(re.sub(rf"\b({names})\b", lambda m: filled[m[0]], command))[1:]
 

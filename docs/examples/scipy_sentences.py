@@ -27,9 +27,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PARTS = (
-    "signal", "stats", "optimize", "sparse", "linalg", "interpolate", "ndimage", "spatial",
-    "special", "integrate",
-)  # fmt: skip
+    "signal",
+    "stats",
+    "optimize",
+    "sparse",
+    "linalg",
+    "interpolate",
+    "ndimage",
+    "spatial",
+    "special",
+    "integrate",
+)
 LENGTH = 48  # tokens of a sentence; 0 is none
 VOCABULARY = 32000
 SHORTEST, LONGEST = 40, 300  # letters of a sentence

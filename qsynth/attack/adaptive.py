@@ -40,7 +40,7 @@ class Rehearsal:
 
     rule: AnalyticHead
     victim: Statistics
-    others: Sequence[Statistics]
+    membership: Sequence[Statistics]
     features: Floats32
     labels: Ints
     code: Code
@@ -64,13 +64,13 @@ class Rehearsal:
         self, splits: Sequence[Ints], lies: Sequence[Payload], seed: int
     ) -> tuple[float, bool]:
         """Return the log-likelihood of samples left out, and whether a lie has been taken."""
-        honest = {bytes([1, at]): each for at, each in enumerate((self.victim, *self.others))}
+        honest = {bytes([1, at]): each for at, each in enumerate((self.victim, *self.membership))}
         packets = honest | {bytes([2, at]): self.read(lie) for at, lie in enumerate(lies)}
         total, taken = 0.0, False
         for order in splits:
             left, kept = np.sort(order[::3]), np.sort(np.concatenate([order[1::3], order[2::3]]))
             d = self.victim.dimensions
-            own = OwnEvidence.deal(
+            own = OwnEvidence.from_samples(
                 self.features[kept, :d], self.labels[kept], len(self.victim.counts), seed
             )
             made = synthesize(self.rule, own, d, packets, dict.fromkeys(packets, 1.0))

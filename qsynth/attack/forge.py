@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from qsynth.attack.adaptive import Rehearsal
 from qsynth.distill.subset import narrow, widen
-from qsynth.node.outcome import Outcome
-from qsynth.node.participant import Port
 from qsynth.packet import Payload
+from qsynth.pipeline.participant import Port
+from qsynth.pipeline.publication import Publication
 from qsynth.types import Fingerprint, NodeId
 
 # The arrays of a payload with a row for each class.
@@ -38,25 +38,25 @@ class Forger:
 
     attack: Any
     sketch: Sketch
-    victim: Outcome
-    accomplice: Outcome
+    victim: Publication
+    accomplice: Publication
     sketched: int
     seed: int
     rehearsal: Callable[[], Rehearsal] | None = None
 
-    def forged(self, outcome: Outcome, period: int) -> Outcome | None:
+    def forged(self, publication: Publication, period: int) -> Publication | None:
         """Return what is published instead of an honest outcome; None for nothing."""
         name = self.attack.name
         if name == "free_rider":
             return None
         if name == "turncoat" and period < self.attack.period:
-            return outcome
+            return publication
         if name == "replay":
             return self._published(self.victim.payload)
         if name == "noise":
-            return self._published(self._noise(outcome.payload))
+            return self._published(self._noise(publication.payload))
         if name == "inflated_support":
-            payload = turned(outcome.payload)
+            payload = turned(publication.payload)
             counts = payload["counts"].astype(np.uint64) * np.uint64(self.attack.factor)
             payload["counts"] = np.minimum(counts, 10_000_000).astype(np.uint32)
             return self._published(payload)
@@ -66,26 +66,26 @@ class Forger:
             return self._published(turned(self.victim.payload, self.sketched))
         if name == "partial_lie":
             free = self.victim.payload["counts"] == 0
-            return self._published(turned(outcome.payload, classes=free))
+            return self._published(turned(publication.payload, classes=free))
         if name == "empty_scatter":
-            return self._published(emptied(turned(outcome.payload, self.sketched)))
+            return self._published(emptied(turned(publication.payload, self.sketched)))
         if name == "copied_scatter":
             return self._published(
-                rescattered(turned(outcome.payload, self.sketched), self.victim.payload)
+                rescattered(turned(publication.payload, self.sketched), self.victim.payload)
             )
         if name == "adaptive":
             return self._adapted
-        forged = self._published(turned(outcome.payload))
+        forged = self._published(turned(publication.payload))
         if name == "forged_fingerprint":
             return replace(forged, fingerprint=self.victim.fingerprint)
         return forged
 
     @cached_property
-    def _adapted(self) -> Outcome:
+    def _adapted(self) -> Publication:
         assert self.rehearsal is not None
         return self._published(self.rehearsal().best(self.seed))
 
-    def invented(self, number: int) -> Outcome:
+    def invented(self, number: int) -> Publication:
         """Return what the N-th of its made-up authors says: flipped labels, in other numbers each.
 
         As far as its fingerprint leaves them open: it is a victim's.
@@ -95,9 +95,9 @@ class Forger:
         counts[np.flatnonzero(counts)] += np.uint32(number)  # else they would be copies
         return self._published(payload | {"counts": counts})
 
-    def _published(self, payload: Payload) -> Outcome:
+    def _published(self, payload: Payload) -> Publication:
         fingerprint, support = self.sketch(payload)
-        return Outcome(payload, fingerprint, support, fingerprint)
+        return Publication(payload, fingerprint, support, fingerprint)
 
     def _noise(self, payload: Payload) -> Payload:
         rng = np.random.default_rng([self.seed, 20])
@@ -147,8 +147,9 @@ def emptied(payload: Payload) -> Payload:
     # A variance is coded as a logarithm: this one is 0 in double precision.
     nothing = np.full(2, NO_VARIANCE, np.float32)
     return dict(payload) | {
-        "factor_scales": np.zeros_like(payload["factor_scales"]), "diagonal_bounds": nothing,
-    }  # fmt: skip
+        "factor_scales": np.zeros_like(payload["factor_scales"]),
+        "diagonal_bounds": nothing,
+    }
 
 
 def rescattered(payload: Payload, victim: Payload) -> Payload:
@@ -157,10 +158,11 @@ def rescattered(payload: Payload, victim: Payload) -> Payload:
         return payload
     share = float(payload["counts"].sum()) / max(float(victim["counts"].sum()), 1.0)
     return dict(payload) | {
-        "factors": victim["factors"], "diagonal": victim["diagonal"],
+        "factors": victim["factors"],
+        "diagonal": victim["diagonal"],
         "factor_scales": (victim["factor_scales"] * np.sqrt(share)).astype(np.float32),
         "diagonal_bounds": (victim["diagonal_bounds"] + np.log(share)).astype(np.float32),
-    }  # fmt: skip
+    }
 
 
 class AttackingPort:
@@ -172,9 +174,11 @@ class AttackingPort:
     def __init__(self, port: Port, forger: Forger) -> None:
         self.port, self.forger = port, forger
 
-    def end_period(self, period: int, outcome: Outcome | None, same: float) -> Mapping[NodeId, Any]:
+    def end_period(
+        self, period: int, publication: Publication | None, same: float
+    ) -> Mapping[NodeId, Any]:
         """Publish the forged outcome; return what honest nodes have sent."""
-        forged = None if outcome is None else self.forger.forged(outcome, period)
+        forged = None if publication is None else self.forger.forged(publication, period)
         return self.port.end_period(period, forged, same)
 
     def note(self, records: list[dict[str, Any]]) -> None:

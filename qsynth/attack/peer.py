@@ -12,19 +12,23 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.dht.contact import scheme_of
 from qsynth.identity import Identity
-from qsynth.node.holding import Holding
-from qsynth.node.node import Node
 from qsynth.packet import OutcomePacket, encode_packet
+from qsynth.protocol.node import Node
+from qsynth.protocol.replication import Replication
 from qsynth.types import Fingerprint, NodeId
 
 TTL_S = 10**6
-NOWHERE = {"memory:": "memory:nowhere", "ipc://": "ipc:///nowhere", "tcp://": "tcp://127.0.0.1:9",
-           "tls+tcp://": "tls+tcp://127.0.0.1:9"}  # fmt: skip
+NOWHERE = {
+    "memory:": "memory:nowhere",
+    "ipc://": "ipc:///nowhere",
+    "tcp://": "tcp://127.0.0.1:9",
+    "tls+tcp://": "tls+tcp://127.0.0.1:9",
+}
 
 LIES = 8  # different ones: each author gives one of them
 
 
-class Inventing(Holding):
+class Inventing(Replication):
     """Tell of authors that are gone and never were, and give packets in their names.
 
     forger: says what they say.  many: told of in an answer.
@@ -49,10 +53,15 @@ class Inventing(Holding):
         identity = Identity.seeded("made up", self.seed, self._made)
         lie = self._lies[self._made % LIES]
         packet = OutcomePacket(
-            task=node.admission.task_digest, encoder=node.admission.encoder_digest,
-            author=identity.public_key, sequence=int(node.wall_s()), created_s=node.wall_s(),
-            ttl_s=TTL_S, support=lie.support, payload=lie.payload,
-        )  # fmt: skip
+            task=node.admission.task_digest,
+            encoder=node.admission.encoder_digest,
+            author=identity.public_key,
+            sequence=int(node.wall_s()),
+            created_s=node.wall_s(),
+            ttl_s=TTL_S,
+            support=lie.support,
+            payload=lie.payload,
+        )
         self._packets[identity.id] = encode_packet(packet, identity)
         address = nowhere(node.contact().address)
         return Contact(identity.id, address, lie.fingerprint.tobytes(), packet.sequence)
@@ -69,9 +78,12 @@ class Eclipsing(Table):
         self.address, self._rng = nowhere(address), np.random.default_rng([seed, 42])
 
     def alike(
-        self, wanted: Fingerprint, m: int, exclude: Iterable[NodeId] = (),
+        self,
+        wanted: Fingerprint,
+        m: int,
+        exclude: Iterable[NodeId] = (),
         prefix: tuple[NodeId, int] | None = None,
-    ) -> list[Contact]:  # fmt: skip
+    ) -> list[Contact]:
         """Return made-up contacts to whoever asks, and real ones to the node itself."""
         others = list(exclude)
         if not others:
@@ -97,6 +109,6 @@ def nowhere(address: str) -> str:
 def misbehave(node: Node, attack: Any, forger: Callable[[], Forger], seed: int) -> None:
     """Let a node that has just been made lie about others, if that is its attack."""
     if attack.name == "fake_authors":
-        node.holding = Inventing(node, forger(), attack.authors, seed)
+        node.replication = Inventing(node, forger(), attack.authors, seed)
     elif attack.name == "eclipse":
         node.table = Eclipsing(node.me, node.size, node.dht, node.address, seed)

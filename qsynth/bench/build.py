@@ -14,9 +14,16 @@ MOST_FOUND = 4096  # contacts that a join keeps in mind
 
 @njit(cache=True)
 def join(
-    net: Net, me: int, through: int, exact: Ints, ring: Ints, near: Ints, most: int, s: Scratch,
+    net: Net,
+    me: int,
+    through: int,
+    exact: Ints,
+    ring: Ints,
+    near: Ints,
+    most: int,
+    s: Scratch,
     found: Ints,
-) -> int:  # fmt: skip
+) -> int:
     """Let a node join through another: find its id, then who is alike, ring by ring.
 
     exact, ring, near: limits of the three kinds of search.  Returns the requests it took.

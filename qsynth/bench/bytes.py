@@ -10,7 +10,7 @@ from qsynth.dht import Contact
 from qsynth.mesh import Rpc
 from qsynth.mesh.config import Memory
 from qsynth.mesh.rpc import Request
-from qsynth.node import wire
+from qsynth.protocol import messages
 
 ADDRESS = "tcp://192.168.100.100:47000"  # as long as most
 
@@ -24,11 +24,15 @@ def rpc_bytes(size: int) -> tuple[int, int, int]:
     rng = np.random.default_rng(size)
     contact = Contact(rng.bytes(32), ADDRESS, rng.bytes(size), 1_800_000_000, density=100)
     rpc = Rpc(contact.id, Memory(), 1)
-    body = wire.Search(contact, contact.fingerprint, 12)
-    asked = rpc.request(0.0, ADDRESS, wire.SIMILAR, wire.pack(body), None)[0].payload
-    request = Request(ADDRESS, 2**61, wire.SIMILAR, contact.id, b"")
+    body = messages.Search(contact, contact.fingerprint, 12)
+    asked = rpc.request(0.0, ADDRESS, messages.SIMILAR, messages.pack(body), None)[0].payload
+    request = Request(ADDRESS, 2**61, messages.SIMILAR, contact.id, b"")
     empty, full = (
-        len(rpc.answer(request, wire.pack(wire.Contacts(contact, [contact] * count))).payload)
+        len(
+            rpc.answer(
+                request, messages.pack(messages.Contacts(contact, [contact] * count))
+            ).payload
+        )
         for count in (0, 10)
     )
     return len(asked), empty, (full - empty) // 10

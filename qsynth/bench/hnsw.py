@@ -8,15 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.bench.route import (
-    K,
-    Mesh,
-    Prints,
-    first_contacts,
-    nearest_of,
-    recalls,
-    search_all,
-)
+from qsynth.bench.route import K, Mesh, Prints, first_contacts, nearest_of, recalls, search_all
 from qsynth.dht.lookup import lookup_limits
 from qsynth.errors import ConfigError
 from qsynth.kernels import inverse_lengths
@@ -24,6 +16,9 @@ from qsynth.kernels import inverse_lengths
 RUNS = 7
 LINKS, BUILD_EF = 16, 200  # hnswlib's M and ef_construction, as its documentation uses them
 WIDTHS = (10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 480, 640)
+
+
+MISSING = "bench lookup: hnswlib is not installed; pip install 'qsynth[bench]'"
 
 
 def compare_lookups(mesh: Mesh, queries: Prints, data: str, seed: int) -> dict[str, Any]:
@@ -36,9 +31,7 @@ def compare_lookups(mesh: Mesh, queries: Prints, data: str, seed: int) -> dict[s
     try:
         hnswlib = importlib.import_module("hnswlib")
     except ImportError:
-        raise ConfigError(
-            "bench lookup: hnswlib is not installed; pip install 'qsynth[bench]'"
-        ) from None
+        raise ConfigError(MISSING) from None
     n, count = len(mesh.prints), len(queries)
     alive = mesh.kill(0.0)
     askers = np.full(count, -1, np.int64)
@@ -51,8 +44,8 @@ def compare_lookups(mesh: Mesh, queries: Prints, data: str, seed: int) -> dict[s
 
     def ours() -> Any:
         told[:] = 0
-        search_all(mesh.net, queries, inverse, askers, first, limit, mesh.config.reply_contacts,
-                   mesh.scratch, found, told, asked)  # fmt: skip
+        most, s = mesh.config.reply_contacts, mesh.scratch
+        search_all(mesh.net, queries, inverse, askers, first, limit, most, s, found, told, asked)
         return found
 
     index = hnswlib.Index(space="cosine", dim=mesh.prints.shape[1])
@@ -77,9 +70,14 @@ def compare_lookups(mesh: Mesh, queries: Prints, data: str, seed: int) -> dict[s
             call()
             best[name] = min(best[name], time.perf_counter() - began)
     return {
-        "nodes": n, "data": data, "queries": count, "recall": round(recall, 4),
+        "nodes": n,
+        "data": data,
+        "queries": count,
+        "recall": round(recall, 4),
         "rpcs_mean": round(float(told[:, 0].mean()), 2),
-        "us": round(1e6 * best["qsynth"] / count, 2), "hnswlib_recall": round(other, 4),
-        "hnswlib_ef": width, "hnswlib_us": round(1e6 * best["hnswlib"] / count, 2),
+        "us": round(1e6 * best["qsynth"] / count, 2),
+        "hnswlib_recall": round(other, 4),
+        "hnswlib_ef": width,
+        "hnswlib_us": round(1e6 * best["hnswlib"] / count, 2),
         "faster": round(best["hnswlib"] / best["qsynth"], 2),
-    }  # fmt: skip
+    }

@@ -36,11 +36,16 @@ def compare_kernels(rows: int, seed: int) -> Iterator[dict[str, Any]]:
     index = usearch.index
     others: list[Timed] = [
         ("faiss", lambda: binary.search(words[:1], K)[1][0]),
-        ("usearch", lambda: index.search(
-            words, words[:1], K, "hamming", exact=True, threads=1, dtype="b1").keys),
-    ]  # fmt: skip
-    yield _row("hamming", rows, words.nbytes, stream, lambda: hamming_top(words[0], words, K)[0],
-               others)  # fmt: skip
+        (
+            "usearch",
+            lambda: (
+                index.search(words, words[:1], K, "hamming", exact=True, threads=1, dtype="b1").keys
+            ),
+        ),
+    ]
+    yield _row(
+        "hamming", rows, words.nbytes, stream, lambda: hamming_top(words[0], words, K)[0], others
+    )
     yield _cosine_int8(rng, rows, stream, index)
     yield _cosine_f32(rng, rows, stream, faiss, index, hnswlib)
 
@@ -49,12 +54,15 @@ def _cosine_int8(rng: np.random.Generator, rows: int, stream: float, index: Any)
     keys = rng.integers(-127, 128, (rows, DIMENSIONS)).astype(np.int8)
     inverse = inverse_lengths(keys)
     others: list[Timed] = [
-        ("usearch", lambda: index.search(
-            keys, keys[:1], K, "cos", exact=True, threads=1, dtype="i8").keys),
-    ]  # fmt: skip
+        (
+            "usearch",
+            lambda: index.search(keys, keys[:1], K, "cos", exact=True, threads=1, dtype="i8").keys,
+        )
+    ]
     size = keys.nbytes + inverse.nbytes
-    return _row("cosine_int8", rows, size, stream, lambda: cosine_top(keys[0], keys, K, inverse)[0],
-                others)  # fmt: skip
+    return _row(
+        "cosine_int8", rows, size, stream, lambda: cosine_top(keys[0], keys, K, inverse)[0], others
+    )
 
 
 def _cosine_f32(
@@ -70,10 +78,12 @@ def _cosine_f32(
     brute.set_num_threads(1)
     others: list[Timed] = [
         ("faiss", lambda: flat.search(vectors[:1], K)[1][0]),
-        ("usearch", lambda: index.search(
-            vectors, vectors[:1], K, "ip", exact=True, threads=1).keys),
+        (
+            "usearch",
+            lambda: index.search(vectors, vectors[:1], K, "ip", exact=True, threads=1).keys,
+        ),
         ("hnswlib", lambda: brute.knn_query(vectors[:1], k=K)[0][0]),
-    ]  # fmt: skip
+    ]
     ours = lambda: inner_top(vectors[0], vectors, K)[0]  # noqa: E731
     return _row("cosine_f32", rows, vectors.nbytes, stream, ours, others)
 

@@ -18,12 +18,12 @@ from qsynth.errors import RunError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.model.config import OPTIONS
-from qsynth.node.batched import BatchedLearners, Slot
-from qsynth.node.learner import TrainerLearner
-from qsynth.placement.loader import ResumableLoader
-from qsynth.placement.loop import Loop
-from qsynth.placement.train import ALONE, quietly, single_threaded
 from qsynth.synthesis.teach import Teaching
+from qsynth.training.fit import ALONE, quietly, single_threaded
+from qsynth.training.learner import TrainerLearner
+from qsynth.training.loader import ResumableLoader
+from qsynth.training.loop import Loop
+from qsynth.training.stacked import BatchedLearners, Slot
 from qsynth.types import Task
 
 SIDE, CLASSES, BATCH, PERIODS = 14, 10, 20, 4
@@ -56,16 +56,22 @@ def measure(nodes: int, steps: int, samples: int, model: str, seed: int = 0) -> 
             raise RunError("a loop has trained other weights than a Trainer")
     apart = [
         float((one - batched[name][number]).abs().max())
-        for number, network in enumerate(single) for name, one in network.items()
-    ]  # fmt: skip
+        for number, network in enumerate(single)
+        for name, one in network.items()
+    ]
     return {
-        "nodes": nodes, "steps": steps, "model": model, "samples": samples, "seed": seed,
-        "single_s": round(trained - began, 3), "loop_s": round(between - trained, 3),
+        "nodes": nodes,
+        "steps": steps,
+        "model": model,
+        "samples": samples,
+        "seed": seed,
+        "single_s": round(trained - began, 3),
+        "loop_s": round(between - trained, 3),
         "batched_s": round(ended - between, 3),
         "speedup": round((trained - began) / (ended - between), 2),
         "speedup_loop": round((between - trained) / (ended - between), 2),
         "max_abs_diff": max(apart),
-    }  # fmt: skip
+    }
 
 
 def _samples(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,9 +102,13 @@ def _trainer(max_steps: int, clip: float | None, callbacks: list[pl.Callback]) -
 
 
 def _one_by_one(
-    way: Callable[..., Any], config: Any, data: list[tuple[torch.Tensor, torch.Tensor]],
-    lessons: list[Teaching], steps: int, period: int,
-) -> list[dict[str, torch.Tensor]]:  # fmt: skip
+    way: Callable[..., Any],
+    config: Any,
+    data: list[tuple[torch.Tensor, torch.Tensor]],
+    lessons: list[Teaching],
+    steps: int,
+    period: int,
+) -> list[dict[str, torch.Tensor]]:
     trained = []
     for number, (samples, lesson) in enumerate(zip(data, lessons, strict=True)):
         network = _network(config, number)
@@ -113,9 +123,12 @@ def _one_by_one(
 
 
 def _batched(
-    config: Any, data: list[tuple[torch.Tensor, torch.Tensor]], lessons: list[Teaching],
-    steps: int, period: int,
-) -> dict[str, torch.Tensor]:  # fmt: skip
+    config: Any,
+    data: list[tuple[torch.Tensor, torch.Tensor]],
+    lessons: list[Teaching],
+    steps: int,
+    period: int,
+) -> dict[str, torch.Tensor]:
     learners = BatchedLearners(_network(config, 0), len(data), steps)
     for number, (inputs, labels) in enumerate(data):
         loader, teacher = (torch.Generator().manual_seed(number) for _ in range(2))

@@ -162,9 +162,15 @@ def _body(identity: Identity, signed: bool) -> bytes:
 
 def _packet(identity: Identity, size: int) -> OutcomePacket:
     return OutcomePacket(
-        task=b"t" * 16, encoder=b"e" * 16, author=identity.public_key, sequence=1, created_s=0.0,
-        ttl_s=1, support=1, payload={"x": np.zeros(size, np.uint8)},
-    )  # fmt: skip
+        task=b"t" * 16,
+        encoder=b"e" * 16,
+        author=identity.public_key,
+        sequence=1,
+        created_s=0.0,
+        ttl_s=1,
+        support=1,
+        payload={"x": np.zeros(size, np.uint8)},
+    )
 
 
 def refusals() -> dict[str, float]:

@@ -70,9 +70,14 @@ class Net(NamedTuple):
 
 
 def empty_net(
-    prints: npt.NDArray[np.int8], keys: Keys, levels: int, ring_size: int, near_size: int,
-    bucket_size: int, digit_bits: int,
-) -> Net:  # fmt: skip
+    prints: npt.NDArray[np.int8],
+    keys: Keys,
+    levels: int,
+    ring_size: int,
+    near_size: int,
+    bucket_size: int,
+    digit_bits: int,
+) -> Net:
     """Return nodes that know nobody."""
     n, shape, depth = (
         len(prints),
@@ -131,8 +136,11 @@ def learn(net: Net, me: int, others: Ints, count: int) -> None:
     near, near_ranks = net.near[me], net.near_ranks[me]
     kin, kin_scores, kin_size = net.kin[me], net.kin_scores[me], int(net.kin_sizes[me])
     rings, ranks, scores, sizes = (
-        net.rings[me], net.ring_ranks[me], net.ring_scores[me], net.ring_sizes[me]
-    )  # fmt: skip
+        net.rings[me],
+        net.ring_ranks[me],
+        net.ring_scores[me],
+        net.ring_sizes[me],
+    )
     buckets, held = net.buckets[me], net.bucket_sizes[me]
     bits, size = net.bits[0], int(net.near_sizes[me])
     for i in range(count):
@@ -145,8 +153,21 @@ def learn(net: Net, me: int, others: Ints, count: int) -> None:
         shared = depth // bits
         _into_bucket(buckets, held, min(depth, len(held) - 1), other, keys[me], keys)
         kin_size = near_insert(kin, kin_scores, kin_size, other, score)
-        size = place(near, near_ranks, size, rings, ranks, scores, sizes, other, rank, score,
-                     shared, prints, inverse)  # fmt: skip
+        size = place(
+            near,
+            near_ranks,
+            size,
+            rings,
+            ranks,
+            scores,
+            sizes,
+            other,
+            rank,
+            score,
+            shared,
+            prints,
+            inverse,
+        )
     net.near_sizes[me], net.kin_sizes[me] = size, kin_size
     net.density[me] = density_of(kin_scores, kin_size)
     net.packed_sizes[me] = -1
@@ -196,8 +217,14 @@ def pack(net: Net, me: int) -> int:
     if net.packed_sizes[me] >= 0:
         return int(net.packed_sizes[me])
     out, keys, buckets, sizes = net.packed[me], net.keys, net.buckets[me], net.bucket_sizes[me]
-    count = placed(net.near[me], int(net.near_sizes[me]), net.rings[me], net.ring_scores[me],
-                   net.ring_sizes[me], out)  # fmt: skip
+    count = placed(
+        net.near[me],
+        int(net.near_sizes[me]),
+        net.rings[me],
+        net.ring_scores[me],
+        net.ring_sizes[me],
+        out,
+    )
     held = np.zeros(len(sizes), np.int64)
     for i in range(count):
         held[min(shared_bits(keys[me], keys[out[i]]), len(sizes) - 1)] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from qsynth.dht.config import Rings
 from qsynth.dht.join import exact_limits, join_limits
 from qsynth.dht.lookup import lookup_limits
 from qsynth.kernels import cosine_top_many, inverse_lengths
-from qsynth.node.upkeep import PINGS
+from qsynth.protocol.maintenance import PINGS
 from qsynth.types import Floats32, Ints
 
 K = 10
@@ -78,9 +78,14 @@ class Mesh:
         self.keys: Keys = rng.integers(0, 2**64, n, dtype=np.uint64)
         levels = math.ceil(math.log(max(n, 2)) / math.log(2**config.digit_bits)) + 1
         self.net: Net = empty_net(
-            prints, self.keys, levels, config.ring_size, config.near_size, config.bucket_size,
+            prints,
+            self.keys,
+            levels,
+            config.ring_size,
+            config.near_size,
+            config.bucket_size,
             config.digit_bits,
-        )  # fmt: skip
+        )
         self.scratch: Scratch = scratch(n, config.ef_max, config.lookup_rpcs)
         order = np.arange(n)
         through = (rng.random(n) * order).astype(np.int64)
@@ -128,37 +133,62 @@ def measure(mesh: Mesh, queries: Prints, strategy: str, start: str, share: float
         ids = rng.choice(alive, count)
         true = [[row] for row in ids.tolist()]
         starts = rng.choice(alive, (count, 1)) if start == "cold" else askers[:, None]
-        find_all(mesh.net, mesh.keys[ids][:, None], starts, exact_limits(config),
-                 config.reply_contacts, mesh.scratch, told, asked, found)  # fmt: skip
+        keys, most = mesh.keys[ids][:, None], config.reply_contacts
+        limits, scratch = exact_limits(config), mesh.scratch
+        find_all(mesh.net, keys, starts, limits, most, scratch, told, asked, found)
     elif strategy == "simhash":
         SimHash(mesh, alive).look(queries, found, told, asked, rng)
     else:
         first = first_contacts(mesh, queries, askers, strategy, alive, rng, limit)
         run = walk_all if strategy == "random_walk" else search_all
         seed_draws(len(alive))
-        run(mesh.net, queries, inverse, askers, first, limit, config.reply_contacts, mesh.scratch,
-            found, told, asked)  # fmt: skip
+        most, s = config.reply_contacts, mesh.scratch
+        run(mesh.net, queries, inverse, askers, first, limit, most, s, found, told, asked)
     spent = time.perf_counter() - clock
     if strategy == "exact":
         hits = [float(f[0] == t[0]) for f, t in zip(found.tolist(), true, strict=True)]
     else:
         hits = recalls(mesh.prints, queries, found, true)
+    row = _row(mesh, alive, told, asked, strategy == "full_view")
+    return replace(
+        row,
+        data=data,
+        strategy=strategy,
+        start=start,
+        dead=share,
+        recall=float(np.mean(hits)),
+        seconds=mesh.seconds + time.monotonic() - began,
+        us_per_query=1e6 * spent / count,
+    )
+
+
+def _row(mesh: Mesh, alive: Ints, told: Ints, asked: Ints, full: bool) -> Row:
+    """Return what lookups have cost; what was found, and in what time, is not yet in it."""
     request, empty, contact = rpc_bytes(mesh.prints.shape[1])
-    full = strategy == "full_view"
     contacts = len(mesh.prints) - 1.0 if full else mesh.contacts_mean
     degree = np.full(len(alive), contacts) if full else mesh.degree[alive]
     per_lookup = told[:, 0] * (request + empty) + told[:, 2] * contact
     return Row(
-        nodes=len(mesh.prints), data=data, strategy=strategy, start=start, dead=share,
-        queries=count, recall=float(np.mean(hits)), rpcs_mean=float(told[:, 0].mean()),
-        rpcs_p95=float(np.percentile(told[:, 0], 95)), rounds_mean=float(told[:, 1].mean()),
-        contacts_mean=contacts, bytes_mean=float(per_lookup.mean()),
-        in_degree_median=float(np.median(degree)), in_degree_max=int(degree.max()),
-        busiest_share=float(asked.max()) / count,
+        nodes=len(mesh.prints),
+        data="",
+        strategy="",
+        start="",
+        dead=0.0,
+        queries=len(told),
+        recall=0.0,
+        rpcs_mean=float(told[:, 0].mean()),
+        rpcs_p95=float(np.percentile(told[:, 0], 95)),
+        rounds_mean=float(told[:, 1].mean()),
+        contacts_mean=contacts,
+        bytes_mean=float(per_lookup.mean()),
+        in_degree_median=float(np.median(degree)),
+        in_degree_max=int(degree.max()),
+        busiest_share=float(asked.max()) / len(told),
         join_rpcs_mean=1.0 if full else mesh.join_rpcs,
-        seconds=mesh.seconds + time.monotonic() - began, us_per_query=1e6 * spent / count,
+        seconds=0.0,
+        us_per_query=0.0,
         table_bytes_hour=60.0 * upkeep_bytes(mesh, full),
-    )  # fmt: skip
+    )
 
 
 def upkeep_bytes(mesh: Mesh, full: bool) -> float:
@@ -203,9 +233,14 @@ def nearest_of(prints: Prints, alive: Ints, queries: Prints, askers: Ints) -> li
 
 
 def first_contacts(
-    mesh: Mesh, queries: Prints, askers: Ints, strategy: str, alive: Ints,
-    rng: np.random.Generator, limit: Ints,
-) -> Ints:  # fmt: skip
+    mesh: Mesh,
+    queries: Prints,
+    askers: Ints,
+    strategy: str,
+    alive: Ints,
+    rng: np.random.Generator,
+    limit: Ints,
+) -> Ints:
     """Return (q, s) contacts to begin with, -1 where there are fewer."""
     if strategy == "full_view":
         inverse = inverse_lengths(mesh.prints)
@@ -231,9 +266,18 @@ def own_tables(net: Net, askers: Ints, width: int, s: Scratch, rows: Ints) -> No
 
 @njit(cache=True)
 def search_all(
-    net: Net, queries: Prints, inverse: Floats32, askers: Ints, starts: Ints, limit: Ints,
-    most: int, s: Scratch, found: Ints, told: Ints, asked: Ints,
-) -> None:  # fmt: skip
+    net: Net,
+    queries: Prints,
+    inverse: Floats32,
+    askers: Ints,
+    starts: Ints,
+    limit: Ints,
+    most: int,
+    s: Scratch,
+    found: Ints,
+    told: Ints,
+    asked: Ints,
+) -> None:
     """Look all queries up.  told: (q, 4): requests, rounds, contacts told, contacts known."""
     for q in range(len(queries)):
         wanted = Wanted(queries[q], inverse[q], np.uint64(0), False, 0)
@@ -255,9 +299,18 @@ def seed_draws(seed: int) -> None:
 
 @njit(cache=True)
 def walk_all(
-    net: Net, queries: Prints, inverse: Floats32, askers: Ints, starts: Ints, limit: Ints,
-    most: int, s: Scratch, found: Ints, told: Ints, asked: Ints,
-) -> None:  # fmt: skip
+    net: Net,
+    queries: Prints,
+    inverse: Floats32,
+    askers: Ints,
+    starts: Ints,
+    limit: Ints,
+    most: int,
+    s: Scratch,
+    found: Ints,
+    told: Ints,
+    asked: Ints,
+) -> None:
     """Walk at random, a contact of the last one asked each time, and keep the best of all met."""
     steps = 3 * limit[1]
     for q in range(len(queries)):
@@ -301,9 +354,13 @@ def _keep(best: Ints, size: int, row: int, scores: Any, dead: Any) -> int:
 
 
 def rows_of(
-    mesh: Mesh, queries: Prints, strategies: list[str], starts: list[str], dead: list[float],
+    mesh: Mesh,
+    queries: Prints,
+    strategies: list[str],
+    starts: list[str],
+    dead: list[float],
     data: str,
-) -> Iterator[Row]:  # fmt: skip
+) -> Iterator[Row]:
     """Yield a row for each strategy, start and share of dead nodes."""
     for strategy in strategies:
         for start in starts:

@@ -26,7 +26,7 @@ from qsynth.kernels.beam import (
     beam_merge,
     beam_next,
     beam_restart,
-)  # fmt: skip
+)
 from qsynth.kernels.cosine import likeness, put_best
 from qsynth.kernels.restart import looks_wrong, starts_elsewhere
 from qsynth.types import Fingerprint, Floats, Floats32, Ints
@@ -78,19 +78,34 @@ def scratch(nodes: int, ef_max: int, budget: int) -> Scratch:
     """Return memory for searches of this width and number of requests at most."""
     beam = ef_max + SPARE
     return Scratch(
-        np.zeros(2, np.int64), np.zeros(nodes, np.int64), np.zeros(nodes, np.int64),
-        np.zeros(nodes), np.zeros(beam, np.int64), np.zeros(beam), np.zeros(beam, np.int8),
-        np.zeros(COUNTERS, np.int64), np.zeros(budget, np.int64), np.zeros(budget, np.int64),
-        np.zeros(KNOWN, np.int64), np.zeros(KNOWN), np.zeros(budget, np.int64),
+        np.zeros(2, np.int64),
+        np.zeros(nodes, np.int64),
+        np.zeros(nodes, np.int64),
+        np.zeros(nodes),
+        np.zeros(beam, np.int64),
+        np.zeros(beam),
+        np.zeros(beam, np.int8),
+        np.zeros(COUNTERS, np.int64),
+        np.zeros(budget, np.int64),
+        np.zeros(budget, np.int64),
+        np.zeros(KNOWN, np.int64),
+        np.zeros(KNOWN),
+        np.zeros(budget, np.int64),
         np.zeros(budget * KNOWN, np.int64),
-    )  # fmt: skip
+    )
 
 
 @njit(cache=True)
 def _score(
-    row: int, vector: Fingerprint, inverse: np.float32, key: np.uint64, exact: bool,
-    prints: npt.NDArray[np.int8], lengths: Floats32, keys: Keys,
-) -> float:  # fmt: skip
+    row: int,
+    vector: Fingerprint,
+    inverse: np.float32,
+    key: np.uint64,
+    exact: bool,
+    prints: npt.NDArray[np.int8],
+    lengths: Floats32,
+    keys: Keys,
+) -> float:
     if exact:
         return -np.float64(keys[row] ^ key)
     return likeness(vector, inverse, prints[row], lengths[row])
@@ -98,11 +113,11 @@ def _score(
 
 @njit(cache=True)
 def _best(
-    contacts: Rows, count: int, wanted: Wanted, me: int, most: int, stamp: int, stamps: Ints,
-    scores: Floats, prints: npt.NDArray[np.int8], lengths: Floats32, keys: Keys, bits: int,
-    best: Ints, best_scores: Floats,
-) -> int:  # fmt: skip
+    contacts: Rows, count: int, wanted: Wanted, me: int, most: int, stamp: int, net: Net, s: Scratch
+) -> int:
     """Write the best contacts of one table; what a search has scored it need not score again."""
+    prints, lengths, keys, bits = net.prints, net.inverse, net.keys, net.bits[0]
+    stamps, scores, best, best_scores = s.stamps, s.scores, s.reply, s.reply_scores
     size = 0
     vector, inverse, key, exact, level = wanted
     best, best_scores = best[:most], best_scores[:most]
@@ -127,17 +142,21 @@ def reply_of(
     stamp: of the search; a new one where there is none.
     """
     count = pack(net, node)
-    return _best(
-        net.packed[node], count, wanted, me, most, stamp, s.stamps, s.scores, net.prints,
-        net.inverse, net.keys, net.bits[0], s.reply, s.reply_scores,
-    )  # fmt: skip
+    return _best(net.packed[node], count, wanted, me, most, stamp, net, s)
 
 
 @njit(cache=True)
 def _begin(
-    start: Ints, wanted: Wanted, me: int, limit: Ints, stamp: int, s: Scratch,
-    prints: npt.NDArray[np.int8], lengths: Floats32, keys: Keys,
-) -> int:  # fmt: skip
+    start: Ints,
+    wanted: Wanted,
+    me: int,
+    limit: Ints,
+    stamp: int,
+    s: Scratch,
+    prints: npt.NDArray[np.int8],
+    lengths: Floats32,
+    keys: Keys,
+) -> int:
     """Put the first contacts into an empty beam; return how many there are."""
     beam_begin(s.counters, limit)
     vector, inverse, key, exact, _ = wanted
@@ -175,9 +194,7 @@ def search(
         for i in range(len(again)):
             other = s.known[again[i]]
             beam_add(rows, scores, marks, counters, limit, other, s.scores[other])
-        asked, known, longest, depth = _walk(
-            net, wanted, me, limit, most, s, asked, known, depth
-        )  # fmt: skip
+        asked, known, longest, depth = _walk(net, wanted, me, limit, most, s, asked, known, depth)
         rounds = max(rounds, longest)
         beam_merge(rows, scores, marks, counters, limit, kept, kept_scores)
     return asked, known, rounds
@@ -185,20 +202,25 @@ def search(
 
 @njit(cache=True)
 def _walk(
-    net: Net, wanted: Wanted, me: int, limit: Ints, most: int, s: Scratch, asked: int, known: int,
+    net: Net,
+    wanted: Wanted,
+    me: int,
+    limit: Ints,
+    most: int,
+    s: Scratch,
+    asked: int,
+    known: int,
     depth: int,
-) -> tuple[int, int, int, int]:  # fmt: skip
+) -> tuple[int, int, int, int]:
     """Ask until nobody is left to ask; `asked` and `known` go on from what they are.
 
     depth: of the first requests in the chain of answers; returned as of those that would follow.
     """
     stamp, budget = s.clock[0], limit[BUDGET]
-    prints, lengths, keys, bits, dead = net.prints, net.inverse, net.keys, net.bits[0], net.dead
-    packed, sizes = net.packed, net.packed_sizes
-    stamps, scores, seen, reply, reply_scores = s.stamps, s.scores, s.seen, s.reply, s.reply_scores
+    keys, dead, packed, sizes = net.keys, net.dead, net.packed, net.packed_sizes
+    seen, reply, reply_scores = s.seen, s.reply, s.reply_scores
     rows, beam_scores, marks, counters = s.rows, s.beam_scores, s.marks, s.counters
-    queue, depths, every = s.queue, s.depths, s.known
-    key, exact = wanted.key, wanted.exact
+    queue, depths, every, key, exact = s.queue, s.depths, s.known, wanted.key, wanted.exact
     head = tail = rounds = 0
     late_head = late_tail = 0  # the silent ones wait at the other end of the same memory
     while True:
@@ -221,8 +243,7 @@ def _walk(
             count = sizes[row]
             if count < 0:
                 count = pack(net, row)
-            size = _best(packed[row], count, wanted, me, most, stamp, stamps, scores, prints,
-                         lengths, keys, bits, reply, reply_scores)  # fmt: skip
+            size = _best(packed[row], count, wanted, me, most, stamp, net, s)
             s.clock[1] += size
             for i in range(size):
                 other = reply[i]

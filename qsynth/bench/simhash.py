@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from qsynth.bench.hashes import codes, planes
 from qsynth.bench.net import Keys, Net
 from qsynth.bench.search import Scratch, Wanted, search
 from qsynth.dht.config import Rings
 from qsynth.dht.join import exact_limits
-from qsynth.dht.simhash import codes, planes
 from qsynth.types import Ints
 
+TABLES, PROBES = 8, 4  # hashes of a fingerprint; hashes looked under in a table
 BUCKET = 16  # nodes that one hash should have on average
 MIX = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -38,7 +39,7 @@ class SimHash:
         self.mesh, self.alive = mesh, alive
         n, d = mesh.prints.shape
         self.bits = max(1, round(math.log2(max(n / BUCKET, 2))))
-        self.planes = planes(mesh.config.simhash_tables, d, self.bits)
+        self.planes = planes(TABLES, d, self.bits)
         own = codes(mesh.prints[alive], self.planes, 1)[:, :, 0]
         self.buckets: dict[int, list[int]] = defaultdict(list)
         for table in range(own.shape[1]):
@@ -46,18 +47,31 @@ class SimHash:
                 self.buckets[code * own.shape[1] + table].append(row)
 
     def look(
-        self, queries: npt.NDArray[np.int8], found: Ints, told: Ints, asked: Ints,
+        self,
+        queries: npt.NDArray[np.int8],
+        found: Ints,
+        told: Ints,
+        asked: Ints,
         rng: np.random.Generator,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Look all queries up: every probe is an exact lookup, and its bucket is scored."""
         tables = len(self.planes)
-        every = codes(queries, self.planes, self.mesh.config.simhash_probes)
+        every = codes(queries, self.planes, PROBES)
         names = every * tables + np.arange(tables)[None, :, None]
         keys = names.reshape(len(queries), -1).astype(np.uint64) * MIX
         starts = rng.choice(self.alive, keys.shape)
         limit = exact_limits(self.mesh.config)
-        find_all(self.mesh.net, keys, starts, limit, self.mesh.config.reply_contacts,
-                 self.mesh.scratch, told, asked, found)  # fmt: skip
+        find_all(
+            self.mesh.net,
+            keys,
+            starts,
+            limit,
+            self.mesh.config.reply_contacts,
+            self.mesh.scratch,
+            told,
+            asked,
+            found,
+        )
         for q, query in enumerate(queries):
             rows = sorted({r for name in names[q].ravel().tolist() for r in self.buckets[name]})
             best = _most_alike(query, np.array(rows, np.int64), self.mesh.prints, found.shape[1])

@@ -17,25 +17,57 @@ STARTS = ("cold", "warm")
 MADE = ("clustered", "uniform")
 RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels")
 DEFAULTS = {
-    "--nodes": "1000", "--data": "clustered", "--strategy": "rings", "--start": "cold",
-    "--dead": "0", "--queries": "1000", "--seed": "0", "--root": "", "--rows": "1000000",
-    "--messages": "20000", "--steps": "200", "--samples": "60", "--model": "mlp",
-}  # fmt: skip
+    "--nodes": "1000",
+    "--data": "clustered",
+    "--strategy": "rings",
+    "--start": "cold",
+    "--dead": "0",
+    "--queries": "1000",
+    "--seed": "0",
+    "--root": "",
+    "--rows": "1000000",
+    "--messages": "20000",
+    "--steps": "200",
+    "--samples": "60",
+    "--model": "mlp",
+}
 OPTIONS = {
-    "route": ("--nodes", "--data", "--strategy", "--start", "--dead", "--queries", "--seed",
-              "--root"),
+    "route": (
+        "--nodes",
+        "--data",
+        "--strategy",
+        "--start",
+        "--dead",
+        "--queries",
+        "--seed",
+        "--root",
+    ),
     "lookup": ("--nodes", "--data", "--queries", "--seed", "--root"),
     "kernels": ("--rows", "--seed"),
     "mesh": ("--messages",),
     "learner": ("--nodes", "--steps", "--samples", "--model", "--seed"),
-}  # fmt: skip
+}
 OF_LEARNERS = {"--nodes": "128"}  # one by one, a thousand take minutes
 MODELS = ("linear", "mlp", "cnn", "resnet")
 MOST_NODES, MOST_QUERIES = 4_000_000, 1_000_000
 MOST_SAMPLES = 2_000_000  # of all networks that learners train: some GB
-COLUMNS = ("nodes", "data", "strategy", "start", "dead", "recall", "rpcs_mean", "rpcs_p95",
-           "contacts_mean", "bytes_mean", "in_degree_median", "in_degree_max", "busiest_share",
-           "join_rpcs_mean", "seconds")  # fmt: skip
+COLUMNS = (
+    "nodes",
+    "data",
+    "strategy",
+    "start",
+    "dead",
+    "recall",
+    "rpcs_mean",
+    "rpcs_p95",
+    "contacts_mean",
+    "bytes_mean",
+    "in_degree_median",
+    "in_degree_max",
+    "busiest_share",
+    "join_rpcs_mean",
+    "seconds",
+)
 
 
 def main(words: list[str]) -> int:
@@ -154,20 +186,20 @@ def _print_pairs(row: dict[str, Any], as_json: bool) -> None:
 
 def _prints(data: str, count: int, queries: int, seed: int, root: str) -> Any:
     """Return the fingerprints of the nodes, and behind them those that are asked for."""
-    from qsynth.bench import prints
+    from qsynth.bench import fingerprints
 
     every = count + queries
     if data.endswith(".npy"):
-        return prints.from_file(Path(data), every)
+        return fingerprints.from_file(Path(data), every)
     if data == "clustered":
-        return prints.quantised(prints.clustered(every, count, seed))
+        return fingerprints.quantised(fingerprints.clustered(every, count, seed))
     if data == "uniform":
-        return prints.quantised(prints.uniform(every, seed))
+        return fingerprints.quantised(fingerprints.uniform(every, seed))
     from qsynth.recipe.compose import compose
 
     folder = root or os.environ.get("QSYNTH_DATA_DIR", "")
     config = compose([f"+recipe={data}", *([f"data.root={folder}"] if folder else [])], []).config
-    return prints.of_recipe(config, every, seed)
+    return fingerprints.of_recipe(config, every, seed)
 
 
 def _aligned(row: dict[str, Any]) -> str:

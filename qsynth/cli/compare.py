@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from qsynth.cli.options import parse
+from qsynth.config.run import check_arm, default_arms
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
-from qsynth.run.config import check_arm, default_arms
 
 EXAMPLE = "qsynth compare +recipe=fmnist_rotations arms=[best_alone,semantic] seeds=[0,1,2]"
 
@@ -31,9 +31,9 @@ def main(words: list[str]) -> int:
     for name in arms:
         check_arm(composed.config, name)
     # Only now: a mistake above is answered before torch is imported.
-    from qsynth.run.compare import compare, write_rows
-    from qsynth.run.execute import check_folder, new_folder
-    from qsynth.run.plot import plot_rows
+    from qsynth.experiment.compare import compare, write_rows
+    from qsynth.experiment.execute import check_folder, new_folder
+    from qsynth.report.plot import plot_rows
 
     def say(line: str) -> None:
         if not options.quiet:
@@ -78,8 +78,21 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     seeds = ", ".join(str(seed) for seed in rows[0]["seeds"])
     what = " of balanced accuracy" if rows[0]["gain_of"] == "balanced" else ""
     table = Table(title=f"percent, seeds {seeds}; gain{what} over best_alone, 95 % interval")
-    for column in ("arm", "own", "sd", "worst", "group", "network", "gain", "interval", "harmed",
-                   "balanced", "AUROC", "ECE", "KiB a node"):  # fmt: skip
+    for column in (
+        "arm",
+        "own",
+        "sd",
+        "worst",
+        "group",
+        "network",
+        "gain",
+        "interval",
+        "harmed",
+        "balanced",
+        "AUROC",
+        "ECE",
+        "KiB a node",
+    ):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for row in rows:
         interval = "-"
@@ -87,12 +100,20 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             interval = f"{100 * row['gain_low']:+.1f} {100 * row['gain_high']:+.1f}"
         carried = row["bytes_per_node"]
         table.add_row(
-            row["arm"], _percent(row["own_mean"]), _percent(row["own_sd"]),
-            _percent(row["own_worst"]), _percent(row["group_mean"]), _percent(row["network_mean"]),
-            f"{100 * row['gain_mean']:+.1f}", interval, _percent(row["harmed_share"]),
-            _percent(row["balanced_mean"]), _percent(row["auroc_mean"]), _percent(row["ece_mean"]),
+            row["arm"],
+            _percent(row["own_mean"]),
+            _percent(row["own_sd"]),
+            _percent(row["own_worst"]),
+            _percent(row["group_mean"]),
+            _percent(row["network_mean"]),
+            f"{100 * row['gain_mean']:+.1f}",
+            interval,
+            _percent(row["harmed_share"]),
+            _percent(row["balanced_mean"]),
+            _percent(row["auroc_mean"]),
+            _percent(row["ece_mean"]),
             "-" if carried is None else f"{carried / 1024:.0f}",
-        )  # fmt: skip
+        )
     best = next((row.get("setting") for row in rows if "setting" in row), None)
     if best:
         table.caption = f"best_alone is: {best}"

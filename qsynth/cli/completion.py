@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from qsynth.cli.explain import known_settings
 from qsynth.cli.help import VERBS
-from qsynth.config import GROUPS
+from qsynth.config.groups import GROUPS
 from qsynth.errors import ConfigError, nearest_spelling
-from qsynth.recipe.finder import recipe_files
+from qsynth.recipe.catalog import listed
 
 SHELLS = ("bash", "zsh")
 SCRIPT = """\
@@ -30,7 +30,7 @@ def main(words: list[str]) -> int:
     if shell not in SHELLS or len(words) != 1:
         raise ConfigError(f"completion {shell}: must be a shell{nearest_spelling(shell, SHELLS)}")
     choices = [f"{group}={name}" for group, options in GROUPS.items() for name in options]
-    recipes = [f"+recipe={name}" for name in recipe_files()]
+    recipes = [f"+recipe={name}" for name in listed()]
     settings = [f"{key}=" for key in known_settings()]
     text = SCRIPT.format(
         verbs=" ".join(VERBS), words=" ".join([*recipes, *choices, *settings, "--json", "--quiet"])

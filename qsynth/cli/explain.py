@@ -6,29 +6,36 @@ import dataclasses
 from typing import Any
 
 from qsynth.cli.options import parse
-from qsynth.config import GROUPS
+from qsynth.config.groups import GROUPS
+from qsynth.config.run import ARMS, RunConfig
 from qsynth.errors import ConfigError, nearest_spelling
-from qsynth.run.config import ARMS, RunConfig
 
 EXIT_CODES = {
-    "0": "all is well", "1": "the run failed, or a check of doctor did",
+    "0": "all is well",
+    "1": "the run failed, or a check of doctor did",
     "2": "usage, config or data: the line names key, value, rule and the nearest spelling",
     "3": "a recipe was refused before it was composed: it could run code, or reach for what is the "
-         "user's own to say", "4": "the network: an address that cannot be listened on or dialled",
+    "user's own to say",
+    "4": "the network: an address that cannot be listened on or dialled",
     "130": "interrupted",
-}  # fmt: skip
+}
 REASONS = {
     "size": "a packet larger than any may be",
     "header": "magic bytes, version or kind are not ours",
-    "signature": "some byte is not what its author has signed", "schema": "arrays of another task",
+    "signature": "some byte is not what its author has signed",
+    "schema": "arrays of another task",
     "author": "somebody else's packet than the one asked for",
-    "denied": "kept out by trust.allow or trust.deny", "task": "of another task",
-    "encoder": "made with another encoder", "replay": "not newer than the one already held",
-    "expired": "older than its time to live", "future": "its clock or this one is off",
-    "range": "numbers that cannot be", "support": "claims more samples than it carries",
+    "denied": "kept out by trust.allow or trust.deny",
+    "task": "of another task",
+    "encoder": "made with another encoder",
+    "replay": "not newer than the one already held",
+    "expired": "older than its time to live",
+    "future": "its clock or this one is off",
+    "range": "numbers that cannot be",
+    "support": "claims more samples than it carries",
     "fingerprint": "its numbers do not give the fingerprint that was announced",
     "withdrawn": "its author has taken it back, or it is forgotten here",
-}  # fmt: skip
+}
 
 
 def main(words: list[str]) -> int:
@@ -61,8 +68,15 @@ def explained(word: str) -> list[str]:
     group, _, option = word.partition("=")
     if option in GROUPS.get(group, {}):
         schema = GROUPS[group][option]
-        return [_first(schema), *(line for f in dataclasses.fields(schema) if f.name != "name"
-                                  for line in _field(f"{group}.{f.name}", f))]  # fmt: skip
+        return [
+            _first(schema),
+            *(
+                line
+                for f in dataclasses.fields(schema)
+                if f.name != "name"
+                for line in _field(f"{group}.{f.name}", f)
+            ),
+        ]
     known = [*settings, *GROUPS, *REASONS, *ARMS]
     raise ConfigError(f"explain {word}: not known{nearest_spelling(word, known)}")
 

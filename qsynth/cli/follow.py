@@ -79,10 +79,11 @@ class Followed:
         states = self.nodes.values()
         known = [s.accuracy for s in states if s.accuracy is not None]
         return {
-            "nodes": len(self.nodes), "done": sum(s.done for s in states),
+            "nodes": len(self.nodes),
+            "done": sum(s.done for s in states),
             "period_least": min((s.period for s in states), default=0),
             "period_most": max((s.period for s in states), default=0),
             "admitted": sum(s.admitted for s in states),
             "packet_bytes": sum(s.sent_bytes for s in states),
             "validation_mean": sum(known) / len(known) if known else None,
-        }  # fmt: skip
+        }

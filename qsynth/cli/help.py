@@ -204,7 +204,7 @@ qsynth recipe lock [key=value ...] [--out FILE]: what a run would rest on, by ha
     "packet audit": """\
 qsynth packet audit [+recipe=NAME] [key=value ...]: attack one's own packets, before others do
 
-Membership, inversion and difference attacks on what a node would publish.
+Vouchers, inversion and difference attacks on what a node would publish.
 """,
     "packet show": """\
 qsynth packet show [+recipe=NAME] [--share N]: what a node would publish, array by array

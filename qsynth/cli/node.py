@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsynth.cli.options import parse
+from qsynth.config.run import RunConfig
 from qsynth.errors import ConfigError, MeshError, nearest_spelling, printable
 from qsynth.mesh.address import check_live
 from qsynth.peers.config import check_live_peers
 from qsynth.placement.config import Processes
-from qsynth.run.config import RunConfig
 from qsynth.types import config_digest
 
 if TYPE_CHECKING:
-    from qsynth.placement.plan import NodePlan, Plan
-    from qsynth.placement.serving import Settings
+    from qsynth.host.server import Settings
+    from qsynth.training.plan import NodePlan, RunPlan
 
 VERBS = ("up", "id", "keys", "withdraw", "forget", "certificate")
 KEY_VERBS = ("init", "issue", "revoke")
@@ -38,8 +38,14 @@ def main(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise ConfigError(f"node {verb}: no such verb{nearest_spelling(verb, VERBS)}")
-    each = {"id": _id, "keys": _keys, "up": _up, "withdraw": _withdraw, "forget": _forget,
-            "certificate": _certificate}  # fmt: skip
+    each = {
+        "id": _id,
+        "keys": _keys,
+        "up": _up,
+        "withdraw": _withdraw,
+        "forget": _forget,
+        "certificate": _certificate,
+    }
     before = os.umask(PRIVATE)
     try:
         return each[verb](words[1:])
@@ -76,8 +82,10 @@ def _keys(words: list[str]) -> int:
     authority, node = Authority(folder), _named(given)
     if verb == "revoke":
         fresh = authority.revoke(node)
-        print(f"{fresh} certificates revoked; copy {folder / 'revoked.pem'} to the tls folder of "
-              "every node and start it again")  # fmt: skip
+        print(
+            f"{fresh} certificates revoked; copy {folder / 'revoked.pem'} to the tls folder of "
+            "every node and start it again"
+        )
         return 0
     home = Path(given.get("--home", DEFAULT_HOME))
     out = Path(given["--out"]) if "--out" in given else home / "tls"
@@ -131,8 +139,8 @@ def _given(words: list[str]) -> _Given:
     config = replace(composed.config, placement=Processes())  # whatever a run would do
     check_live(config.mesh)
     check_live_peers(config.peers)
-    from qsynth.node.outcome import Rules
-    from qsynth.placement.serving import Settings
+    from qsynth.host.server import Settings
+    from qsynth.pipeline.publication import Rules
 
     def tell(line: str) -> None:
         if not options.quiet:
@@ -146,9 +154,9 @@ def _given(words: list[str]) -> _Given:
     )
 
 
-def _planned(given: _Given) -> tuple[Plan, NodePlan]:
+def _planned(given: _Given) -> tuple[RunPlan, NodePlan]:
     """Return the plan, and the node that is meant.  Raises ConfigError where it has none."""
-    from qsynth.run.build import build
+    from qsynth.experiment.build import build
 
     plan = build(given.config, given.home)
     if given.share >= len(plan.nodes):
@@ -159,9 +167,9 @@ def _planned(given: _Given) -> tuple[Plan, NodePlan]:
 def _certificate(words: list[str]) -> int:
     """Tell and write what the node in --home has gained, on its audit samples."""
     given = _given(words)
-    from qsynth.placement.serving import Card
-    from qsynth.recipe.pinned import sha256
-    from qsynth.run.certificate import certify, told
+    from qsynth.experiment.certificate import certify, told
+    from qsynth.host.server import Card
+    from qsynth.recipe.pins import sha256
 
     plan, node = _planned(given)
     plan = replace(plan, publish="auto")  # it asks and sends nothing
@@ -180,13 +188,13 @@ def _certificate(words: list[str]) -> int:
 
 def _up(words: list[str]) -> int:
     given = _given(words)
-    from qsynth.placement.serving import Card, Serving
+    from qsynth.host.server import Card, Serving
 
     card = Card.load(given.home, given.made_from)
     # Who was killed answers again before torch is imported and the data are read.
     serving = Serving(card, given.settings, given.home, given.tell) if card else None
     try:
-        from qsynth.placement.one import card_of, check_card, run_one
+        from qsynth.host.daemon import card_of, check_card, run_one
 
         plan, node = _planned(given)
         fresh = card_of(plan, node, given.made_from)
@@ -204,7 +212,7 @@ def _up(words: list[str]) -> int:
 def _withdraw(words: list[str]) -> int:
     """Take back what a node has published; return 0 once all whom it knows have confirmed."""
     given = _given(words)
-    from qsynth.placement.serving import Card, Serving
+    from qsynth.host.server import Card, Serving
 
     card = Card.load(given.home, None)
     if card is None:
@@ -223,8 +231,10 @@ def _withdraw(words: list[str]) -> int:
     told_of = serving.host.node.withdrawals
     for silent in sorted(told_of.asked - told_of.confirmed):
         given.tell(f"not confirmed by {silent.hex()[:16]}")
-    given.tell(f"withdrawn; {confirmed} of {told} nodes have confirmed; those who were away are "
-               "told by the others; publish=never keeps a node that goes on silent")  # fmt: skip
+    given.tell(
+        f"withdrawn; {confirmed} of {told} nodes have confirmed; those who were away are "
+        "told by the others; publish=never keeps a node that goes on silent"
+    )
     return 0 if told and confirmed == told else MeshError.exit_code
 
 
@@ -232,7 +242,7 @@ def _forget(words: list[str]) -> int:
     options = parse(words, ("--home",))
     if len(options.overrides) != 1:
         raise ConfigError("node forget: needs an author's id, e.g. qsynth node forget 1a2b3c4d")
-    from qsynth.placement.forget import forget
+    from qsynth.host.forget import forget
 
     made = forget(Path(options.own.get("--home", DEFAULT_HOME)), options.overrides[0])
     print(json.dumps(made))

@@ -21,9 +21,7 @@ class Options:
     own: dict[str, str] = field(default_factory=dict)
 
 
-def parse(
-    words: list[str], own: tuple[str, ...] = (), flags: tuple[str, ...] = ()
-) -> Options:  # fmt: skip
+def parse(words: list[str], own: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Options:
     """Return the options of a verb.  Raises ConfigError on an unknown one.
 
     own, flags: names of options that this verb alone has: with a value, and without.

@@ -10,9 +10,9 @@ from typing import Any
 
 from qsynth.cli.options import Options, parse
 from qsynth.errors import ConfigError, nearest_spelling
-from qsynth.node.consent import PENDING, approve
-from qsynth.node.ledger import NAME as LEDGER
-from qsynth.node.ledger import read_ledger
+from qsynth.host.consent import PENDING, approve
+from qsynth.host.ledger import NAME as LEDGER
+from qsynth.host.ledger import read_ledger
 from qsynth.recipe.compose import compose
 
 VERBS = ("audit", "show", "approve", "log")
@@ -40,17 +40,18 @@ def _show(words: list[str]) -> int:
         made = _pending(_home(options, "show"))
     else:
         composed = compose(options.overrides, options.trusted)
-        from qsynth.node.consent import described
+        from qsynth.experiment.build import build
+        from qsynth.host.consent import described
+        from qsynth.host.plan_node import make_pipeline
         from qsynth.placement.config import Simulate
-        from qsynth.placement.train import make_study, single_threaded
-        from qsynth.run.build import build
+        from qsynth.training.fit import single_threaded
 
         single_threaded()
         share = options.own.get("--share", "0")
         plan = build(replace(composed.config, placement=Simulate()), Path())
         if not share.isdecimal() or int(share) >= len(plan.nodes):
             raise ConfigError(f"--share={share}: must be from 0 to {len(plan.nodes) - 1}")
-        made = described(make_study(plan, plan.nodes[int(share)]).distil())
+        made = described(make_pipeline(plan, plan.nodes[int(share)]).distil())
     if options.json:
         print(json.dumps(made))
         return 0
@@ -99,8 +100,10 @@ def _log(words: list[str]) -> int:
     for line in lines:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(line["time"]))
         numbers = line.get("payload", "")[:16]
-        print(f"{at}  packet {line['version']} ({line['bytes']} bytes, numbers {numbers}) "
-              f"{line['how']} by {line['to'][:16]}")  # fmt: skip
+        print(
+            f"{at}  packet {line['version']} ({line['bytes']} bytes, numbers {numbers}) "
+            f"{line['how']} by {line['to'][:16]}"
+        )
     last = lines[-1]["hash"][:16] if lines else "none"
     print(f"{len(lines)} lines, the chain is whole; its last hash is {last}")
     return 0
@@ -110,10 +113,10 @@ def _audit(words: list[str]) -> int:
     """Attack the packets of a recipe's nodes; print how much they give away."""
     options = parse(words)
     composed = compose(options.overrides, options.trusted)
+    from qsynth.experiment.audit import audit
+    from qsynth.experiment.build import build
     from qsynth.placement.config import Simulate
-    from qsynth.placement.train import single_threaded
-    from qsynth.run.audit import audit
-    from qsynth.run.build import build
+    from qsynth.training.fit import single_threaded
 
     single_threaded()
     made = audit(build(replace(composed.config, placement=Simulate()), Path()))

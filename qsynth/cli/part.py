@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 
 from qsynth.cli.options import parse
-from qsynth.config import validate
+from qsynth.config.groups import validate
 from qsynth.errors import ConfigError
-from qsynth.placement.task import TAKEN
-from qsynth.run.folder import MINE, read_own
+from qsynth.placement.supervisor import TAKEN
+from qsynth.report.folder import MINE, read_own
 
 
 def main(words: list[str]) -> int:
@@ -24,8 +24,8 @@ def main(words: list[str]) -> int:
         raise ConfigError("part: needs the folder of a run and names of its nodes")
     folder, names = Path(options.overrides[0]).expanduser().absolute(), options.overrides[1:]
     config = validate(read_own(folder, MINE in options.own))
-    from qsynth.placement.train import die_with_parent
-    from qsynth.run.part import hold, within
+    from qsynth.experiment.part import hold, within
+    from qsynth.training.fit import die_with_parent
 
     if "--mortal" in options.own:
         die_with_parent(parent)

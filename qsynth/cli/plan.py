@@ -14,12 +14,12 @@ def main(words: list[str]) -> int:
     """Print the plan of a composed config; needs no torch, but with --measure."""
     options = parse(words, flags=("--measure",))
     composed = compose(options.overrides, options.trusted)
-    from qsynth.run.forecast import forecast
+    from qsynth.report.estimate import forecast
 
     made = forecast(composed.config)
     if "--measure" in options.own:
-        from qsynth.run.build import build
-        from qsynth.run.measured import measured
+        from qsynth.experiment.build import build
+        from qsynth.experiment.measured import measured
 
         made = forecast(composed.config, measured(build(composed.config, Path())))
     if options.json:
@@ -32,8 +32,11 @@ def main(words: list[str]) -> int:
 
 def lines(made: dict[str, Any]) -> list[str]:
     """Return the plan as text."""
-    shown = [f"{made['name']}: {made['nodes']} nodes, "
-             f"{_count(made['samples_per_node'])} training samples each", ""]  # fmt: skip
+    shown = [
+        f"{made['name']}: {made['nodes']} nodes, "
+        f"{_count(made['samples_per_node'])} training samples each",
+        "",
+    ]
     shown.append(f"{'nodes':>5}  {'group':16} {'model':8} {'parameters':>10} {'weights':>10}")
     for group in made["groups"]:
         shown.append(
@@ -61,17 +64,23 @@ def lines(made: dict[str, Any]) -> list[str]:
             f"messages over the run, {_bytes(traffic['serving_bytes_per_hour'])} an hour in "
             f"{traffic['serving_messages_per_hour']} when it serves on (node up)"
         )
-    shown.append(f"  memory: {_count(made['memory_mib'])} MiB; training: {_count(made['cpu_s'])} "
-                 "CPU seconds for all nodes")  # fmt: skip
+    shown.append(
+        f"  memory: {_count(made['memory_mib'])} MiB; training: {_count(made['cpu_s'])} "
+        "CPU seconds for all nodes"
+    )
     instead = made["instead"]
     if instead["architectures"] > 1:
-        shown.append("  FedAvg, gossip of weights: not possible with "
-                     f"{instead['architectures']} architectures")  # fmt: skip
+        shown.append(
+            "  FedAvg, gossip of weights: not possible with "
+            f"{instead['architectures']} architectures"
+        )
     elif instead["fedavg_bytes"] is None:
         shown.append("  FedAvg, gossip of weights: unknown")
     else:
-        shown.append(f"  FedAvg of weights: {_bytes(instead['fedavg_bytes'])} a node in 20 rounds; "
-                     f"gossip of weights: {_bytes(instead['gossip_bytes'])}")  # fmt: skip
+        shown.append(
+            f"  FedAvg of weights: {_bytes(instead['fedavg_bytes'])} a node in 20 rounds; "
+            f"gossip of weights: {_bytes(instead['gossip_bytes'])}"
+        )
     return [*shown, "", made["advice"]]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from qsynth.cli.options import Options, parse
 from qsynth.errors import ConfigError, nearest_spelling, printable
-from qsynth.recipe.finder import find_recipe, recipe_files, title
-from qsynth.recipe.pinned import pin, pinned_files, sha256
+from qsynth.recipe.catalog import find_recipe, listed, recipe_files, title
+from qsynth.recipe.pins import pin, pinned_files, sha256
 
 VERBS = ("list", "show", "validate", "copy", "add", "pack", "lock", "diff")
 
@@ -24,9 +24,15 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"recipe {verb}: no such verb{nearest_spelling(verb, VERBS)}")
     options = parse(rest, ("--name", "--out"))
     return {
-        "list": _list, "show": _show, "validate": _validate, "copy": _copy, "add": _add,
-        "pack": _pack, "lock": _lock, "diff": _diff,
-    }[verb](options)  # fmt: skip
+        "list": _list,
+        "show": _show,
+        "validate": _validate,
+        "copy": _copy,
+        "add": _add,
+        "pack": _pack,
+        "lock": _lock,
+        "diff": _diff,
+    }[verb](options)
 
 
 def _one(options: Options, verb: str, what: str, example: str) -> str:
@@ -39,8 +45,9 @@ def _list(options: Options) -> int:
     added = pinned_files()
     rows = [
         {"name": name, "title": title(path), "added": added.get(name) == path}
-        for name, path in recipe_files().items() if path.is_file()
-    ]  # fmt: skip
+        for name, path in listed().items()
+        if path.is_file()
+    ]
     if options.json:
         print(json.dumps(rows))
         return 0
@@ -66,9 +73,11 @@ def _validate(options: Options) -> int:
 
     config = compose([f"recipe={path}"], options.trusted).config
     nodes = sum(group.count for group in config.fleet.values())
-    print(f"{path}: well: {nodes} nodes, data={config.data.name}, partition="
-          f"{config.partition.name}, distill={config.distill.name}, peers={config.peers.name}, "
-          f"synthesis={config.synthesis.name}")  # fmt: skip
+    print(
+        f"{path}: well: {nodes} nodes, data={config.data.name}, partition="
+        f"{config.partition.name}, distill={config.distill.name}, peers={config.peers.name}, "
+        f"synthesis={config.synthesis.name}"
+    )
     return 0
 
 
@@ -170,8 +179,8 @@ def _lock(options: Options) -> int:
     from qsynth.recipe.compose import compose
 
     composed = compose(options.overrides, options.trusted)
-    from qsynth.run.build import build
-    from qsynth.run.lock import make_lock
+    from qsynth.experiment.build import build
+    from qsynth.experiment.lock import make_lock
 
     recipe = composed.recipe
     lock = make_lock(build(composed.config, Path()), composed.values, composed.overrides, recipe)

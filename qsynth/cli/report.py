@@ -12,13 +12,24 @@ from rich.table import Table
 
 from qsynth.cli.options import parse
 from qsynth.cli.show import print_summary
-from qsynth.config import validate
+from qsynth.config.groups import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.received import read_received
-from qsynth.run.folder import MINE
+from qsynth.report.folder import MINE
 
-ROWS = ("nodes", "own", "worst node", "over alone", "network", "KiB a node", "requests a lookup",
-        "packets admitted", "packets refused", "pairs useful", "failed")  # fmt: skip
+ROWS = (
+    "nodes",
+    "own",
+    "worst node",
+    "over alone",
+    "network",
+    "KiB a node",
+    "requests a lookup",
+    "packets admitted",
+    "packets refused",
+    "pairs useful",
+    "failed",
+)
 
 
 def main(words: list[str]) -> int:
@@ -26,8 +37,8 @@ def main(words: list[str]) -> int:
     options = parse(words, flags=("--certificate", MINE))
     if not options.overrides:
         raise ConfigError("report: needs a run folder, e.g. qsynth report runs/NAME")
-    from qsynth.run.execute import report
-    from qsynth.run.plot import plot_figures
+    from qsynth.experiment.execute import report
+    from qsynth.report.plot import plot_figures
 
     summaries: dict[str, dict[str, Any]] = {}
     for word in options.overrides:
@@ -51,9 +62,9 @@ def main(words: list[str]) -> int:
 
 def _certify(folder: Path, values: dict[str, Any], quiet: bool) -> None:
     """Write and tell what each node of a run gained on its audit samples."""
-    from qsynth.recipe.locked import read_locked
-    from qsynth.run.build import build
-    from qsynth.run.certificate import certify, told, uncertified
+    from qsynth.experiment.build import build
+    from qsynth.experiment.certificate import certify, told, uncertified
+    from qsynth.recipe.lockfile import read_locked
 
     recipe = str(read_locked(folder).lock["recipe_sha256"])
     plan = build(validate(values), folder)
@@ -77,7 +88,7 @@ def _print_beside(summaries: dict[str, dict[str, Any]]) -> None:
 
 
 def _column(summary: dict[str, Any]) -> list[str]:
-    from qsynth.run.report import percent
+    from qsynth.report.page import percent
 
     found = summary["accuracy"]
     own, network = (found["own"], found["network"]["own"]) if found else ({}, {})
@@ -85,11 +96,15 @@ def _column(summary: dict[str, Any]) -> list[str]:
     over = gain and gain["own"]
     rpcs = summary["routing"]["rpcs_mean"]
     return [
-        str(summary["nodes"]), percent(own.get("mean")),
-        percent(own.get("worst")), f"{100 * over['mean']:+.1f}" if over else "-",
+        str(summary["nodes"]),
+        percent(own.get("mean")),
+        percent(own.get("worst")),
+        f"{100 * over['mean']:+.1f}" if over else "-",
         percent(network.get("mean")),
         f"{summary['traffic']['bytes_total'] / max(summary['nodes'], 1) / 1024:.0f}",
-        "-" if rpcs is None else f"{rpcs:.1f}", str(summary["packets"]["admitted"]),
-        str(sum(summary["packets"]["rejected"].values())), str(summary["pairs"]["useful"]),
+        "-" if rpcs is None else f"{rpcs:.1f}",
+        str(summary["packets"]["admitted"]),
+        str(sum(summary["packets"]["rejected"].values())),
+        str(summary["pairs"]["useful"]),
         str(len(summary["failures"])),
-    ]  # fmt: skip
+    ]

@@ -12,11 +12,11 @@ from typing import Any
 
 from qsynth.cli.options import Options, parse
 from qsynth.cli.show import Display, print_summary
-from qsynth.config import validate
+from qsynth.config.groups import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
-from qsynth.run.folder import MINE, read_own
-from qsynth.run.forecast import check_early
+from qsynth.report.estimate import check_early
+from qsynth.report.folder import MINE, read_own
 
 
 def main(words: list[str]) -> int:
@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
     composed = compose(options.overrides, options.trusted)
     data = check_early(composed.config)
     # Only now: a mistake above is answered before torch is imported.
-    from qsynth.run.execute import execute
+    from qsynth.experiment.execute import execute
 
     display = Display(options.quiet)
     with display, _hinted(display):
@@ -71,10 +71,10 @@ def _again(options: Options) -> int:
     for word in options.overrides:
         if word.lstrip("+").split("=")[0] != "folder":
             raise ConfigError(f"run --locked {word}: takes folder=... alone; a lock names the rest")
+    from qsynth.experiment.execute import execute
+    from qsynth.experiment.lock import ELSEWHERE, check_values
     from qsynth.recipe.lint import lint_overrides
-    from qsynth.recipe.locked import read_locked
-    from qsynth.run.execute import execute
-    from qsynth.run.lock import ELSEWHERE, check_values
+    from qsynth.recipe.lockfile import read_locked
 
     locked = read_locked(Path(options.own["--locked"]).expanduser())
     with tempfile.TemporaryDirectory() as folder:
@@ -90,9 +90,14 @@ def _again(options: Options) -> int:
         display = Display(options.quiet)
         with display, _hinted(display):
             plan, summary = execute(
-                composed.config, composed.values, composed.overrides, display.announce,
-                display.progress, path, locked,
-            )  # fmt: skip
+                composed.config,
+                composed.values,
+                composed.overrides,
+                display.announce,
+                display.progress,
+                path,
+                locked,
+            )
     _show(options, summary, plan.folder)
     if not options.quiet and locked.lock.get("packets") and plan.placement.name == "simulate":
         print("the same packets as in the locked run, bit for bit", file=sys.stderr)
@@ -106,7 +111,7 @@ def _resume(options: Options) -> int:
             f"run --resume {options.overrides[0]}: takes no overrides; a run goes on as it began"
         )
     folder = Path(options.own["--resume"]).expanduser().absolute()
-    from qsynth.run.execute import resume
+    from qsynth.experiment.execute import resume
 
     values = read_own(folder, MINE in options.own)
     config = validate(values)

@@ -40,6 +40,8 @@ def _row(path: Path) -> dict[str, Any]:
     accuracy = summary.get("accuracy")
     failed = bool(summary["failures"])
     return {
-        "folder": str(path), "state": "with losses" if failed else "ended",
-        "own": accuracy and accuracy["own"]["mean"], "nodes": summary["nodes"],
-    }  # fmt: skip
+        "folder": str(path),
+        "state": "with losses" if failed else "ended",
+        "own": accuracy and accuracy["own"]["mean"],
+        "nodes": summary["nodes"],
+    }

@@ -103,9 +103,13 @@ def table(followed: Followed, title: str, height: int) -> Table:
         more = len(authors) - SHOWN_AUTHORS
         told = ", ".join(authors[:SHOWN_AUTHORS]) + (f" and {more} more" if more > 0 else "")
         made.add_row(
-            name, "done" if state.done else str(state.period), accuracy, str(state.admitted),
-            f"{state.sent_bytes / 1024:.0f}", told or "nobody yet",
-        )  # fmt: skip
+            name,
+            "done" if state.done else str(state.period),
+            accuracy,
+            str(state.admitted),
+            f"{state.sent_bytes / 1024:.0f}",
+            told or "nobody yet",
+        )
     all_told = followed.line()
     rest = f"and {len(names) - len(shown)} more; " if len(shown) < len(names) else ""
     made.caption = (
@@ -117,8 +121,8 @@ def table(followed: Followed, title: str, height: int) -> Table:
 
 def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = None) -> None:
     """Print the table, one line on routing and bytes, and the folder that holds everything."""
-    from qsynth.run.report import COLUMNS, node_rows, routing_line, table_rows
-    from qsynth.run.verdict import gains_line, lost_line, verdict
+    from qsynth.evaluation.verdict import gains_line, lost_line, verdict
+    from qsynth.report.page import COLUMNS, node_rows, routing_line, table_rows
 
     out = file or sys.stdout
     print(verdict(summary), file=out)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from qsynth.cli.options import Options
 from qsynth.errors import ConfigError
-from qsynth.placement.task import QSYNTH
+from qsynth.placement.supervisor import QSYNTH
 from qsynth.recipe.compose import compose
 
 MOST = 1000  # runs of one sweep
@@ -85,6 +85,11 @@ def _print(rows: list[dict[str, Any]]) -> None:
         own, gain = summary["accuracy"]["own"], summary["gain"]["over_alone"]
         over = f"{100 * gain['own']['mean']:+.1f}" if gain and gain["own"] else "-"
         kib = summary["traffic"]["bytes_total"] / summary["nodes"] / 1024
-        table.add_row(" ".join(row["overrides"]), f"{100 * own['mean']:.1f}",
-                      f"{100 * own['worst']:.1f}", over, f"{kib:.0f}")  # fmt: skip
+        table.add_row(
+            " ".join(row["overrides"]),
+            f"{100 * own['mean']:.1f}",
+            f"{100 * own['worst']:.1f}",
+            over,
+            f"{kib:.0f}",
+        )
     Console(width=None if sys.stdout.isatty() else 100).print(table)

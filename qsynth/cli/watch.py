@@ -41,8 +41,11 @@ def main(words: list[str]) -> int:
             if (folder / "summary.json").exists():
                 break
             if now - changed > PATIENCE_S:
-                print(f"qsynth: nothing new for {PATIENCE_S:.0f} s; if the run has died: "
-                      f"qsynth run --resume {folder}", file=sys.stderr)  # fmt: skip
+                print(
+                    f"qsynth: nothing new for {PATIENCE_S:.0f} s; if the run has died: "
+                    f"qsynth run --resume {folder}",
+                    file=sys.stderr,
+                )
                 return 1
             time.sleep(EVERY_S)
     if not options.json:
@@ -61,7 +64,7 @@ def run_seconds(folder: Path) -> float:
 
 
 def _periods(folder: Path) -> int:
-    from qsynth.run.folder import read_config
+    from qsynth.report.folder import read_config
 
     trainer = read_config(folder)["trainer"]
     return -(-int(trainer["max_steps"]) // int(trainer["period_steps"]))

@@ -124,9 +124,13 @@ def _stored(stored: Any, name: str, path: Path) -> npt.NDArray[Any]:
 
 
 def from_arrays(
-    arrays: Mapping[str, Any], config: Any, source: str, names: tuple[str, ...] = (),
-    further: Mapping[str, Any] | None = None, ranged: bool = False,
-) -> DataSet:  # fmt: skip
+    arrays: Mapping[str, Any],
+    config: Any,
+    source: str,
+    names: tuple[str, ...] = (),
+    further: Mapping[str, Any] | None = None,
+    ranged: bool = False,
+) -> DataSet:
     """Return the data set of named arrays, with a test part split off where there is none.
 
     names: of the labels, where the config names none.  further: arrays of inputs that nobody has
@@ -191,9 +195,10 @@ def _with_units(task: Task, values: Floats32, source: str) -> Task:
             "nothing to learn; leave it out"
         )
     return replace(
-        task, target_location=tuple(values.mean(axis=0).astype(np.float64).tolist()),
+        task,
+        target_location=tuple(values.mean(axis=0).astype(np.float64).tolist()),
         target_scale=tuple(spread.tolist()),
-    )  # fmt: skip
+    )
 
 
 def check_inputs(data: DataSet, source: str) -> None:
@@ -224,7 +229,7 @@ def units(task: Task) -> tuple[Floats32, Floats32]:
 
 def _told(
     values: Any, kind: str, source: str, name: str, names: tuple[str, ...]
-) -> npt.NDArray[Any]:  # fmt: skip
+) -> npt.NDArray[Any]:
     if kind == CLASSES:
         return class_indices(values, source, name, names, len(names) or None)
     return targets(values, kind, source, name)

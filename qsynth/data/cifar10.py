@@ -22,9 +22,7 @@ from qsynth.data.inert_pickle import Inert, read_pickle
 from qsynth.errors import ConfigError, DataError
 from qsynth.types import Ints, Task
 
-LABELS = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
+LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BINARY = Remote(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "sha256",

@@ -75,9 +75,10 @@ class Arrays:
         {}, "the task's label for each of this site's own, where task=declared names them otherwise"
     )
     kind: str = setting(
-        "classes", "of y: a class index, 0 or 1 for each of several labels, or numbers",
+        "classes",
+        "of y: a class index, 0 or 1 for each of several labels, or numbers",
         choices=KINDS,
-    )  # fmt: skip
+    )
     tokens: bool = setting(False, "x (n, length) holds whole numbers of a vocabulary: text")
     low: float | None = setting(None, "of inputs' range; null: 0 for images, else the data's")
     high: float | None = setting(None, "of inputs' range; null: 255 for uint8, else the data's")

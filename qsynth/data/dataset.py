@@ -40,8 +40,16 @@ class DataSet:
     @cached_property
     def _digest(self) -> bytes:
         whole = hashlib.sha256(self.task.canonical())
-        arrays = (self.train_x, self.train_y, self.test_x, self.test_y, self.train_node,
-                  self.test_node, self.further_x, self.further_node)  # fmt: skip
+        arrays = (
+            self.train_x,
+            self.train_y,
+            self.test_x,
+            self.test_y,
+            self.train_node,
+            self.test_node,
+            self.further_x,
+            self.further_node,
+        )
         for array in arrays:
             if array is not None:
                 whole.update(np.ascontiguousarray(array).view(np.uint8).data)

@@ -18,19 +18,40 @@ from qsynth.errors import ConfigError, DataError
 from qsynth.types import Task
 
 LABELS = (
-    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
-)  # fmt: skip
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "boot",
+)
 BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 REMOTES = (
-    Remote(f"{BASE}/train-images-idx3-ubyte.gz", "sha256",
-           "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-    Remote(f"{BASE}/train-labels-idx1-ubyte.gz", "sha256",
-           "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-    Remote(f"{BASE}/t10k-images-idx3-ubyte.gz", "sha256",
-           "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-    Remote(f"{BASE}/t10k-labels-idx1-ubyte.gz", "sha256",
-           "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-)  # fmt: skip
+    Remote(
+        f"{BASE}/train-images-idx3-ubyte.gz",
+        "sha256",
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    ),
+    Remote(
+        f"{BASE}/train-labels-idx1-ubyte.gz",
+        "sha256",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    ),
+    Remote(
+        f"{BASE}/t10k-images-idx3-ubyte.gz",
+        "sha256",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    ),
+    Remote(
+        f"{BASE}/t10k-labels-idx1-ubyte.gz",
+        "sha256",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+)
 FOLDERS = ("fashion-mnist", "FashionMNIST/raw", "fashion_mnist", ".")
 SIDE = 28
 MAX_BYTES = 60_000 * SIDE * SIDE + 16  # of one decompressed file: nothing larger is official

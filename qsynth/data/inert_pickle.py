@@ -117,9 +117,21 @@ def _build(stack: list[Any], _: Any) -> None:
 
 
 LITERALS = {
-    "BININT", "BININT1", "BININT2", "INT", "LONG1", "BINFLOAT", "FLOAT", "SHORT_BINSTRING",
-    "BINSTRING", "STRING", "SHORT_BINBYTES", "BINBYTES", "BINUNICODE", "SHORT_BINUNICODE",
-}  # fmt: skip
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "INT",
+    "LONG1",
+    "BINFLOAT",
+    "FLOAT",
+    "SHORT_BINSTRING",
+    "BINSTRING",
+    "STRING",
+    "SHORT_BINBYTES",
+    "BINBYTES",
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+}
 CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,

@@ -114,8 +114,12 @@ def renamed(data: DataSet, names: dict[str, str], task: FromData | Declared) -> 
             raise ConfigError(f"data.label_map: {name} -> {target}: no label of the task{known}")
         places.append(wanted.index(target))
     order = np.array(places, np.int64)
-    return replace(data, task=replace(data.task, labels=wanted), train_y=order[data.train_y],
-                   test_y=order[data.test_y])  # fmt: skip
+    return replace(
+        data,
+        task=replace(data.task, labels=wanted),
+        train_y=order[data.train_y],
+        test_y=order[data.test_y],
+    )
 
 
 def declared(config: Declared, data: DataSet) -> Task:

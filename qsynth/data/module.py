@@ -70,7 +70,7 @@ def _has_test(made: type) -> bool:
 
 def _collect(
     run: Callable[[Callable[[], Any]], Any], loader: Callable[[], Any], source: str, part: str
-) -> NamedArrays:  # fmt: skip
+) -> NamedArrays:
     inputs, labels = [], []
     for batch in run(lambda: _batches(loader(), source, loader.__name__)):
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):

@@ -58,8 +58,14 @@ def numbers(values: Any, name: str, source: str) -> npt.NDArray[Any]:
     """Return an array of numbers.  Raises DataError where it holds anything else."""
     array = as_array(values, name, source)
     if array.dtype.kind not in "iufb":
-        held = {"U": "text", "S": "bytes", "O": "Python objects", "c": "complex numbers",
-                "M": "dates", "m": "times"}.get(array.dtype.kind, str(array.dtype))  # fmt: skip
+        held = {
+            "U": "text",
+            "S": "bytes",
+            "O": "Python objects",
+            "c": "complex numbers",
+            "M": "dates",
+            "m": "times",
+        }.get(array.dtype.kind, str(array.dtype))
         raise DataError(f"{source}: {name} must hold numbers, it holds {held}")
     return array
 
@@ -218,9 +224,8 @@ def check_apart(train: Floats32, test: Floats32, source: str) -> None:
 
 
 def class_indices(
-    values: Any, source: str, name: str = "y", names: Sequence[str] = (),
-    classes: int | None = None,
-) -> Ints:  # fmt: skip
+    values: Any, source: str, name: str = "y", names: Sequence[str] = (), classes: int | None = None
+) -> Ints:
     """Return (n,) int64 class indices of indices or label names.
 
     names: of the labels, in the order of their indices; text is looked up there.  classes: how

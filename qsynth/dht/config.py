@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qsynth.schema import option, setting
 
-STRATEGIES = ("auto", "rings", "simhash", "full_view", "random_walk")
+STRATEGIES = ("auto", "rings", "full_view")
 SMALL_REPLY = 8
 FULL_VIEW = 200  # nodes below which to know everyone costs fewer bytes than to look for them
 
@@ -18,9 +18,10 @@ class Rings:
 
     name: str = setting("rings", "the option's name", choices=("rings",))
     strategy: str = setting(
-        "auto", "how alike nodes are found; auto: by rings, in a small mesh by knowing everyone",
+        "auto",
+        "how alike nodes are found; auto: by rings, in a small mesh by knowing everyone",
         choices=STRATEGIES,
-    )  # fmt: skip
+    )
     full_view_below: int = setting(
         FULL_VIEW, "contacts that strategy=auto keeps, whoever they are", low=0, high=4096
     )
@@ -36,21 +37,17 @@ class Rings:
         8, "answers in a row that change nothing, before a beam is wide enough", low=0, high=64
     )
     ef_growth: float = setting(
-        1.0, "by which ef and patience grow when the mesh doubles, from 1,024 nodes on", low=0.0,
+        1.0,
+        "by which ef and patience grow when the mesh doubles, from 1,024 nodes on",
+        low=0.0,
         high=16.0,
-    )  # fmt: skip
-    simhash_tables: int = setting(8, "hashes of a fingerprint (simhash)", low=1, high=64)
-    simhash_bits: int = setting(
-        4, "of a hash: log2 of a sixteenth of the nodes, the same on all of them (simhash)", low=1,
-        high=24,
-    )  # fmt: skip
-    simhash_probes: int = setting(
-        4, "hashes looked under in a table, the nearest first (simhash)", low=1, high=16
     )
     second_starts: int = setting(
-        1, "times a lookup begins anew elsewhere where its answer looks like the wrong cluster",
-        low=0, high=8,
-    )  # fmt: skip
+        1,
+        "times a lookup begins anew elsewhere where its answer looks like the wrong cluster",
+        low=0,
+        high=8,
+    )
     alpha: int = setting(3, "requests of a lookup under way at once", low=1, high=16)
     reply_contacts: int = setting(
         12, "contacts in a reply; 8 at most while a table keeps everyone", low=1, high=64

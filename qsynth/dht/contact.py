@@ -7,7 +7,7 @@ import numpy as np
 
 from qsynth.identity import Identity, node_id, verify
 from qsynth.identity.keys import KEY_BYTES, SIGNATURE_BYTES
-from qsynth.identity.membership import Membership
+from qsynth.identity.vouchers import Vouchers
 from qsynth.types import Fingerprint, NodeId
 
 ID_BYTES = 32
@@ -71,7 +71,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         """Return when it was signed, milliseconds since the epoch; 0 where it was not."""
         return int.from_bytes(self.proof[SIGNED : SIGNED + STAMP_BYTES], "big")
 
-    def proved(self, membership: Membership, scope: bytes, now_s: float) -> bool:
+    def proved(self, vouchers: Vouchers, scope: bytes, now_s: float) -> bool:
         """Return whether whom it names has said all of this, and is of the fleet.
 
         scope: what it must have been said for: the digest of a task.
@@ -80,7 +80,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
         return (
             node_id(key) == self.id
             and self.stamp <= 1000.0 * (now_s + MOST_SKEW_S)
-            and membership.vouches(self.id, self.voucher, now_s)
+            and vouchers.vouches(self.id, self.voucher, now_s)
             and verify(key, _said(self, scope, self.stamp), signature)
         )
 

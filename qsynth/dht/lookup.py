@@ -46,9 +46,13 @@ class Lookup:
     """
 
     def __init__(
-        self, target: Fingerprint | NodeId, k: int, me: NodeId, start: Sequence[Contact],
+        self,
+        target: Fingerprint | NodeId,
+        k: int,
+        me: NodeId,
+        start: Sequence[Contact],
         limits: beam.Limits,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.target, self.k, self.me = target, k, me
         self.limits = limits
         self.rounds = 0
@@ -177,9 +181,14 @@ class Lookup:
 
     def _put(self, row: int) -> None:
         beam.beam_add(
-            self._rows, self._scores, self._marks, self._counters, self.limits, row,
+            self._rows,
+            self._scores,
+            self._marks,
+            self._counters,
+            self.limits,
+            row,
             self._score_of[row],
-        )  # fmt: skip
+        )
 
     def _score(self, contact: Contact) -> float:
         if isinstance(self.target, bytes):
@@ -199,16 +208,28 @@ def lookup_limits(config: Rings, k: int, nodes: float, warm: bool = False) -> be
         return beam.limits(k, config.ef, config.ef, config.alpha, config.lookup_rpcs, 0)
     if warm:
         return beam.limits(
-            k, config.ef, config.ef_max, config.alpha, config.lookup_rpcs, WARM_PATIENCE,
-            config.second_starts, config.digit_bits,
-        )  # fmt: skip
+            k,
+            config.ef,
+            config.ef_max,
+            config.alpha,
+            config.lookup_rpcs,
+            WARM_PATIENCE,
+            config.second_starts,
+            config.digit_bits,
+        )
     doublings = math.log2(min(max(nodes, 1.0), MOST_NODES)) - GROWS_FROM
     more = round(config.ef_growth * max(0.0, doublings))
     widest = max(config.ef, config.ef_max)
     return beam.limits(
-        k, min(config.ef + more, widest), config.ef_max, config.alpha, config.lookup_rpcs,
-        config.patience + more, config.second_starts, config.digit_bits,
-    )  # fmt: skip
+        k,
+        min(config.ef + more, widest),
+        config.ef_max,
+        config.alpha,
+        config.lookup_rpcs,
+        config.patience + more,
+        config.second_starts,
+        config.digit_bits,
+    )
 
 
 def xor_distance(one: NodeId, other: NodeId) -> int:

@@ -70,9 +70,13 @@ def record_key(name: str | bytes) -> bytes:
 
 
 def sign_record(
-    identity: Identity, key: bytes, value: bytes, sequence: int, expires_ms: int,
+    identity: Identity,
+    key: bytes,
+    value: bytes,
+    sequence: int,
+    expires_ms: int,
     voucher: bytes = b"",
-) -> Record:  # fmt: skip
+) -> Record:
     """Return a signed record.  Raises ValueError where it could not be kept."""
     if not isinstance(key, bytes) or not isinstance(value, bytes):
         raise ValueError("a key and a value are bytes; record_key makes a key of a name")
@@ -101,5 +105,7 @@ def merge(held: Iterable[Record]) -> list[Record]:
 def newer(record: Record, other: Record) -> bool:
     """Return whether a record replaces another of the same author and key."""
     return (record.sequence, record.expires_ms, record.value) > (
-        other.sequence, other.expires_ms, other.value,
-    )  # fmt: skip
+        other.sequence,
+        other.expires_ms,
+        other.value,
+    )

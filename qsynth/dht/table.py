@@ -148,9 +148,12 @@ class Table:
         return [self.contacts[self._ids[rows[at]]] for at in found]
 
     def alike(
-        self, wanted: Fingerprint, m: int, exclude: Iterable[NodeId] = (),
+        self,
+        wanted: Fingerprint,
+        m: int,
+        exclude: Iterable[NodeId] = (),
         prefix: tuple[NodeId, int] | None = None,
-    ) -> list[Contact]:  # fmt: skip
+    ) -> list[Contact]:
         """Return the m contacts whose fingerprints are most alike to the wanted one.
 
         prefix: an id and how many of its digits a contact must share.
@@ -204,10 +207,20 @@ class Table:
         if len(self._kin) > self.config.near_size:
             del self._kin[min(self._kin, key=self._kin.__getitem__)]
         self._near_size = rings.place(
-            self._near, self._near_ranks, self._near_size, self._rings, self._ring_ranks,
-            self._ring_scores, self._ring_sizes, row, rank, score,
-            shared // self.config.digit_bits, self._prints, self._inverse,
-        )  # fmt: skip
+            self._near,
+            self._near_ranks,
+            self._near_size,
+            self._rings,
+            self._ring_ranks,
+            self._ring_scores,
+            self._ring_sizes,
+            row,
+            rank,
+            score,
+            shared // self.config.digit_bits,
+            self._prints,
+            self._inverse,
+        )
 
     def _into_bucket(self, shared: int, bucket: list[NodeId], node: NodeId) -> None:
         bucket.append(node)  # the least recently seen stand first

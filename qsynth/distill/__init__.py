@@ -42,8 +42,14 @@ __all__ = [
     "statistics_rule",
 ]
 
-_HOMES = {"distil": "analytic", "payload_statistics": "analytic", "Part": "sums", "add": "sums",
-          "agrees": "sums", "distil_targets": "targets"}  # fmt: skip
+_HOMES = {
+    "distil": "analytic",
+    "payload_statistics": "analytic",
+    "Part": "sums",
+    "add": "sums",
+    "agrees": "sums",
+    "distil_targets": "targets",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -45,9 +45,14 @@ def dimensions(
 
 
 def distil(
-    config: Analytic, d: int, features: Floats32, inputs: Floats32 | None, labels: Ints,
-    classes: int, copies: Sequence[Floats32] = (),
-) -> Payload:  # fmt: skip
+    config: Analytic,
+    d: int,
+    features: Floats32,
+    inputs: Floats32 | None,
+    labels: Ints,
+    classes: int,
+    copies: Sequence[Floats32] = (),
+) -> Payload:
     """Return the payload of a packet: the author's own evidence, and nothing else.
 
     d: features sent.  features: (n, D) of the encoder, D >= d.  inputs: (n, ...) or None.

@@ -46,8 +46,11 @@ def decode_logits(payload: Mapping[str, npt.NDArray[np.generic]]) -> Floats:
 
     Raises PacketError with reason `schema` or `range`.
     """
-    arrays = {key: payload[PREFIX + key] for key in ("mean_codes", "mean_steps", "mean_step")
-              if PREFIX + key in payload}  # fmt: skip
+    arrays = {
+        key: payload[PREFIX + key]
+        for key in ("mean_codes", "mean_steps", "mean_step")
+        if PREFIX + key in payload
+    }
     if "counts" in payload:
         arrays["counts"] = payload["counts"]
     means = decode_means(arrays).means()

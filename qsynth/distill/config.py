@@ -34,9 +34,11 @@ class Analytic(Published):
         low=4,
     )
     coding: str = setting(
-        "low_rank", "of the within-class scatter: factors and a diagonal, a diagonal, or nothing "
-        "but 4-bit class means", choices=("low_rank", "diagonal", "means"),
-    )  # fmt: skip
+        "low_rank",
+        "of the within-class scatter: factors and a diagonal, a diagonal, or nothing "
+        "but 4-bit class means",
+        choices=("low_rank", "diagonal", "means"),
+    )
     rank: int = setting(16, "low-rank factors of the within-class scatter", low=0, high=256)
     input_rank: int | None = setting(
         None, "the same for inputs themselves (teach.inputs=generated); null or 0: not sent", low=0
@@ -66,9 +68,11 @@ class ReferenceLogits(ModelRule):
 
     name: str = setting("reference_logits", "the option's name", choices=("reference_logits",))
     samples: int = setting(
-        256, "inputs of the public set, taken from training data that no node holds", low=8,
+        256,
+        "inputs of the public set, taken from training data that no node holds",
+        low=8,
         high=4096,
-    )  # fmt: skip
+    )
     file: str | None = setting(None, "a .npy of inputs (n, ...) to be the public set instead")
 
 

@@ -40,9 +40,14 @@ class Mosaic:
 
 
 def averaged_images(
-    images: Floats32, labels: Ints, counts: Ints, count: int, mixed: int, least: int,
+    images: Floats32,
+    labels: Ints,
+    counts: Ints,
+    count: int,
+    mixed: int,
+    least: int,
     rng: np.random.Generator,
-) -> Mosaic:  # fmt: skip
+) -> Mosaic:
     """Return means of `mixed` samples of a class each, classes in proportion to their samples.
 
     images: (m, c, h, w) in [0, 1].  counts: (C,) of labels.  least: samples a class needs, and
@@ -89,8 +94,12 @@ def code_mosaic(mosaic: Mosaic, room: int) -> Payload:
 
 def decode_mosaic(payload: Mapping[str, npt.NDArray[Any]], classes: int) -> Mosaic:
     """Return the mosaic of a payload.  Raises PacketError with reason `schema` or `range`."""
-    kinds = {"mosaic_code": np.uint8, "mosaic_labels": np.uint8, "mosaic_shape": np.uint32,
-             "mosaic_step": np.uint8}  # fmt: skip
+    kinds = {
+        "mosaic_code": np.uint8,
+        "mosaic_labels": np.uint8,
+        "mosaic_shape": np.uint32,
+        "mosaic_step": np.uint8,
+    }
     for key, kind in kinds.items():
         if key not in payload or payload[key].dtype != kind or payload[key].ndim != 1:
             raise PacketError("schema", f"{key} must be a vector of {kind.__name__}")
@@ -111,8 +120,9 @@ def decode_mosaic(payload: Mapping[str, npt.NDArray[Any]], classes: int) -> Mosa
         raise PacketError("schema", f"mosaic_code: {error}") from None
     if len(plain) != size:
         raise PacketError("schema", f"mosaic_code holds {len(plain)} numbers, not {size}")
-    images = _images(np.frombuffer(plain, np.int8), (len(labels), *shape),
-                     STEPS[payload["mosaic_step"][0]])  # fmt: skip
+    images = _images(
+        np.frombuffer(plain, np.int8), (len(labels), *shape), STEPS[payload["mosaic_step"][0]]
+    )
     return Mosaic(images, labels.astype(np.int64))
 
 

@@ -38,10 +38,7 @@ def reference_shapes(
     inputs: int, classes: int
 ) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """Return the arrays of such a payload beside its class means."""
-    return {
-        "reference_codes": ((inputs, classes), np.uint8),
-        "reference_digest": ((8,), np.uint8),
-    }
+    return {"reference_codes": ((inputs, classes), np.uint8), "reference_digest": ((8,), np.uint8)}
 
 
 def code_answers(logits: Floats, digest: bytes) -> Payload:

@@ -101,9 +101,12 @@ def statistics_rule(config: Any) -> Analytic:
     if isinstance(config, Analytic):
         return config
     return Analytic(
-        d=config.route_d, coding="means", min_support=config.min_support,
-        max_bytes=config.max_bytes, ttl_s=config.ttl_s,
-    )  # fmt: skip
+        d=config.route_d,
+        coding="means",
+        min_support=config.min_support,
+        max_bytes=config.max_bytes,
+        ttl_s=config.ttl_s,
+    )
 
 
 def dimensions(
@@ -122,9 +125,13 @@ def most_classes(config: Any, d: int, classes: int, input_size: int) -> int:
 
 
 def check_size(
-    config: Any, d: int, classes: int, input_size: int, references: int | None = None,
+    config: Any,
+    d: int,
+    classes: int,
+    input_size: int,
+    references: int | None = None,
     samples: int | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Return a packet's bytes.  Raises ConfigError that names a setting that would fit.
 
     samples: of the largest node, which bound the classes that it can tell of.
@@ -188,9 +195,13 @@ def check_layout(config: Any, task: Task) -> None:
 
 
 def mosaic_arrays(
-    config: MosaicRule, payload: Payload, images: Floats32, labels: Ints, classes: int,
+    config: MosaicRule,
+    payload: Payload,
+    images: Floats32,
+    labels: Ints,
+    classes: int,
     rng: np.random.Generator,
-) -> Payload:  # fmt: skip
+) -> Payload:
     """Return a packet's mosaic: as fine as there is room beside the rest of the payload.
 
     images: (n, channels, height, width) in [0, 1].  Nothing where no class has enough samples.
@@ -203,16 +214,22 @@ def mosaic_arrays(
         return {}
     empty = np.zeros(0, np.uint8)
     frame: dict[str, npt.NDArray[Any]] = {
-        "mosaic_code": empty, "mosaic_labels": empty, "mosaic_shape": np.zeros(3, np.uint32),
+        "mosaic_code": empty,
+        "mosaic_labels": empty,
+        "mosaic_shape": np.zeros(3, np.uint32),
         "mosaic_step": np.zeros(1, np.uint8),
-    }  # fmt: skip
+    }
     return code_mosaic(made, config.max_bytes - packet_bytes(payload | frame))
 
 
 def model_arrays(
-    config: ModelRule, answer: Answer, inputs: Floats32, labels: Ints, classes: int,
+    config: ModelRule,
+    answer: Answer,
+    inputs: Floats32,
+    labels: Ints,
+    classes: int,
     reference: Floats32 | None,
-) -> Payload:  # fmt: skip
+) -> Payload:
     """Return what a packet says of the author's network.
 
     answer: the network.  inputs, labels: own training samples.  reference: the public set.

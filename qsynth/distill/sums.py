@@ -89,9 +89,13 @@ def agrees(claimed: Payload, parts: Sequence[Part]) -> bool:
 
 
 def _code(
-    merged: Statistics, inputs: Statistics | None, joint: Statistics | None, rank: int,
-    input_rank: int, bare: bool,
-) -> Payload:  # fmt: skip
+    merged: Statistics,
+    inputs: Statistics | None,
+    joint: Statistics | None,
+    rank: int,
+    input_rank: int,
+    bare: bool,
+) -> Payload:
     if bare:
         return code_means(merged)
     if joint is not None:

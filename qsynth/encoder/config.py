@@ -72,8 +72,12 @@ OPTIONS: dict[str, type] = {
 
 # The layout of inputs that an encoder needs, and the encoder that fits a layout.
 LAYOUTS = {"seeded_conv": "image", "seeded_conv1d": "series"}
-FITTING = {"image": "seeded_conv", "series": "seeded_conv1d", "vector": "seeded_fourier",
-           "tokens": "module"}  # fmt: skip
+FITTING = {
+    "image": "seeded_conv",
+    "series": "seeded_conv1d",
+    "vector": "seeded_fourier",
+    "tokens": "module",
+}
 
 
 def check_layout(config: Any, layout: str) -> None:

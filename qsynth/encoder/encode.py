@@ -133,9 +133,11 @@ def make_encoder(config: Any, task: Task, network: nn.Module | None = None) -> E
     network: that of `encoder=module`, in place of what its target would make.
     """
     kinds: dict[type, Any] = {
-        SeededConv: ConvEncoder, SeededConv1d: SeriesEncoder, SeededFourier: FourierEncoder,
+        SeededConv: ConvEncoder,
+        SeededConv1d: SeriesEncoder,
+        SeededFourier: FourierEncoder,
         ModuleEncoder: partial(OwnEncoder, network=network),
-    }  # fmt: skip
+    }
     check_layout(config, task.layout)
     if network is not None and not isinstance(config, ModuleEncoder):
         raise ConfigError(f"encoder.name={config.name}: takes no network; encoder=module does")

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from qsynth.errors import ConfigError, StateError
-from qsynth.identity.membership import VOUCHER, Membership, make_voucher
+from qsynth.identity.vouchers import VOUCHER, Vouchers, make_voucher
 from qsynth.types import NodeId
 
 KEY, CERTIFICATE = "key.pem", "certificate.pem"
@@ -63,13 +63,15 @@ def read_certificate(folder: Path) -> Certificate:
     if revoked.get_revoked_certificate_by_serial_number(made.serial_number) is not None:
         raise StateError(f"{folder / CERTIFICATE}: has been revoked")
     try:
-        Membership.read(folder).check()
+        Vouchers.read(folder).check()
     except (OSError, ValueError) as error:
         raise StateError(
             f"{folder / VOUCHER}: is no voucher of this node ({error}); issue it again"
         ) from None
-    hosts = [*names.get_values_for_type(x509.DNSName),
-             *map(str, names.get_values_for_type(x509.IPAddress))]  # fmt: skip
+    hosts = [
+        *names.get_values_for_type(x509.DNSName),
+        *map(str, names.get_values_for_type(x509.IPAddress)),
+    ]
     left = made.not_valid_after_utc - _now()
     return Certificate(node, tuple(hosts), left.total_seconds() / 86400)
 
@@ -130,12 +132,17 @@ class Authority:
         key, now = ec.generate_private_key(ec.SECP256R1()), _now()
         names = [_general(host) for host in hosts]
         made = (
-            _builder(_name(node.hex()), self._certificate.subject, key.public_key(), now,
-                     dt.timedelta(days=days))
+            _builder(
+                _name(node.hex()),
+                self._certificate.subject,
+                key.public_key(),
+                now,
+                dt.timedelta(days=days),
+            )
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(False, None), critical=True)
             .sign(self._key, hashes.SHA256())
-        )  # fmt: skip
+        )
         until_s = made.not_valid_after_utc.timestamp()
         voucher = make_voucher(self._key, node, made.serial_number, until_s)
         try:
@@ -190,9 +197,12 @@ def _general(host: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, now: dt.datetime,
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    now: dt.datetime,
     valid: dt.timedelta,
-) -> x509.CertificateBuilder:  # fmt: skip
+) -> x509.CertificateBuilder:
     # An hour back: clocks of a fleet differ.
     begin = now - dt.timedelta(hours=1)
     return (
@@ -208,10 +218,16 @@ def _builder(
 
 def _usage() -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=False, content_commitment=False, key_encipherment=False,
-        data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _revocations(

@@ -8,6 +8,14 @@ from qsynth.kernels.warm import warm_up
 from qsynth.kernels.xor import xor_nearest
 
 __all__ = [
-    "cosine_top", "cosine_top_many", "hamming_top", "hamming_top_many", "inner_top",
-    "inverse_lengths", "rectified_means", "warm_up", "xor_nearest", "xor_nearest_many",
-]  # fmt: skip
+    "cosine_top",
+    "cosine_top_many",
+    "hamming_top",
+    "hamming_top_many",
+    "inner_top",
+    "inverse_lengths",
+    "rectified_means",
+    "warm_up",
+    "xor_nearest",
+    "xor_nearest_many",
+]

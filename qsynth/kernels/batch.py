@@ -18,9 +18,12 @@ BLOCK = 1024  # keys: 64 KB of fingerprints, which stay in the cache while all q
 
 @njit(cache=True)
 def _cosine_many(
-    queries: npt.NDArray[np.int8], keys: npt.NDArray[np.int8], inverse: Floats32, best: Ints,
+    queries: npt.NDArray[np.int8],
+    keys: npt.NDArray[np.int8],
+    inverse: Floats32,
+    best: Ints,
     scores: Floats,
-) -> None:  # fmt: skip
+) -> None:
     m = best.shape[1]
     sizes = np.zeros(queries.shape[0], np.int64)
     for first in range(0, keys.shape[0], BLOCK):
@@ -47,9 +50,11 @@ def _nearest_many(targets: Words, ids: Words, best: Ints) -> None:
 
 
 def cosine_top_many(
-    queries: npt.NDArray[np.int8], keys: npt.NDArray[np.int8], m: int,
+    queries: npt.NDArray[np.int8],
+    keys: npt.NDArray[np.int8],
+    m: int,
     inverse: Floats32 | None = None,
-) -> tuple[Ints, Floats32]:  # fmt: skip
+) -> tuple[Ints, Floats32]:
     """Return the m keys most alike to each query, and their cosines.
 
     queries: (q, d) int8; the rest as of `cosine_top`.  Returns (q, min(m, n)) int64 and float32.

@@ -23,9 +23,15 @@ Limits = Ints
 
 
 def limits(
-    k: int, ef: int, ef_max: int, alpha: int, budget: int, patience: int, again: int = 0,
+    k: int,
+    ef: int,
+    ef_max: int,
+    alpha: int,
+    budget: int,
+    patience: int,
+    again: int = 0,
     digit: int = 2,
-) -> Limits:  # fmt: skip
+) -> Limits:
     """Return the limits of a search as the kernels take them.
 
     k: contacts wanted.  ef: the beam's width at first; ef_max: at last.  alpha: requests under
@@ -132,9 +138,14 @@ def beam_restart(counters: Ints, limit: Ints) -> None:
 
 @njit(cache=True)
 def beam_merge(
-    rows: Ints, scores: Floats, marks: Marks, counters: Ints, limit: Ints, kept: Ints,
+    rows: Ints,
+    scores: Floats,
+    marks: Marks,
+    counters: Ints,
+    limit: Ints,
+    kept: Ints,
     kept_scores: Floats,
-) -> None:  # fmt: skip
+) -> None:
     """Put the best of an earlier start back into the beam; they have been asked."""
     for i in range(len(kept)):
         beam_add(rows, scores, marks, counters, limit, kept[i], kept_scores[i])

@@ -32,9 +32,11 @@ def _hamming_top(query: Words, keys: Words, m: int) -> tuple[Ints, Ints]:
         for at in range(rows.shape[0]):
             # Word by word: a loop over the four keeps LLVM from counting them at once.
             apart[at] = np.uint16(
-                count_bits(q0 ^ rows[at, 0]) + count_bits(q1 ^ rows[at, 1])
-                + count_bits(q2 ^ rows[at, 2]) + count_bits(q3 ^ rows[at, 3])
-            )  # fmt: skip
+                count_bits(q0 ^ rows[at, 0])
+                + count_bits(q1 ^ rows[at, 1])
+                + count_bits(q2 ^ rows[at, 2])
+                + count_bits(q3 ^ rows[at, 3])
+            )
         least = np.uint16(ID_BITS + 1)
         for at in range(rows.shape[0]):
             least = min(least, apart[at])

@@ -43,9 +43,16 @@ def rank_of(score: np.float32, density: int, key: np.uint64, other: np.uint64) -
 
 @njit(cache=True)
 def ring_insert(
-    members: Rows, ranks: Floats32, scores: Floats32, size: int, row: int, rank: np.float32,
-    score: np.float32, prints: Prints, inverse: Floats32,
-) -> int:  # fmt: skip
+    members: Rows,
+    ranks: Floats32,
+    scores: Floats32,
+    size: int,
+    row: int,
+    rank: np.float32,
+    score: np.float32,
+    prints: Prints,
+    inverse: Floats32,
+) -> int:
     """Offer a row to a ring; return the ring's new size.
 
     members: (r,) int32 rows of `prints`, of which `size` are used, best first.  ranks, scores:
@@ -101,10 +108,20 @@ def near_insert(members: Rows, ranks: Floats32, size: int, row: int, rank: np.fl
 
 @njit(cache=True)
 def place(
-    near: Rows, near_ranks: Floats32, near_size: int, rings: Rows, ranks: Floats32,
-    scores: Floats32, sizes: npt.NDArray[np.int8], row: int, rank: np.float32, score: np.float32,
-    shared: int, prints: Prints, inverse: Floats32,
-) -> int:  # fmt: skip
+    near: Rows,
+    near_ranks: Floats32,
+    near_size: int,
+    rings: Rows,
+    ranks: Floats32,
+    scores: Floats32,
+    sizes: npt.NDArray[np.int8],
+    row: int,
+    rank: np.float32,
+    score: np.float32,
+    shared: int,
+    prints: Prints,
+    inverse: Floats32,
+) -> int:
     """Offer a row to all places of a table; return the near set's new size.
 
     near: (n,).  rings, ranks, scores: (levels, r).  sizes: (levels,).  shared: the digits that the
@@ -114,9 +131,16 @@ def place(
     for level in range(min(shared, rings.shape[0] - 1) + 1):
         if sizes[level] < rings.shape[1] or rank > ranks[level, sizes[level] - 1]:
             sizes[level] = ring_insert(
-                rings[level], ranks[level], scores[level], sizes[level], row, rank, score, prints,
+                rings[level],
+                ranks[level],
+                scores[level],
+                sizes[level],
+                row,
+                rank,
+                score,
+                prints,
                 inverse,
-            )  # fmt: skip
+            )
     return near_size
 
 
@@ -134,9 +158,13 @@ def put_new(out: Rows, count: int, row: int) -> int:
 
 @njit(cache=True)
 def placed(
-    near: Rows, near_size: int, rings: Rows, scores: Floats32, sizes: npt.NDArray[np.int8],
+    near: Rows,
+    near_size: int,
+    rings: Rows,
+    scores: Floats32,
+    sizes: npt.NDArray[np.int8],
     out: Rows,
-) -> int:  # fmt: skip
+) -> int:
     """Write the rows that have a place by likeness, each once, into `out`; return how many.
 
     A member of a ring that is farther off than the nearest one of the ring `REACH` deeper has no
@@ -149,9 +177,10 @@ def placed(
         deeper = level + REACH
         for i in range(sizes[level]):
             if (
-                deeper < rings.shape[0] and sizes[deeper] > 0
+                deeper < rings.shape[0]
+                and sizes[deeper] > 0
                 and scores[level, i] < scores[deeper, 0]
-            ):  # fmt: skip
+            ):
                 continue
             count = put_new(out, count, rings[level, i])
     return count

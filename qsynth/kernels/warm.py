@@ -49,9 +49,18 @@ def warm_up_rings(prints: Prints) -> None:
     sizes = np.zeros(1, np.int8)
     rank = rings.rank_of(np.float32(0.5), 0, np.uint64(1), np.uint64(2))
     rings.place(
-        members, ranks, 0, *levels, sizes, 1, rank, np.float32(0.5), 0, prints,
+        members,
+        ranks,
+        0,
+        *levels,
+        sizes,
+        1,
+        rank,
+        np.float32(0.5),
+        0,
+        prints,
         inverse_lengths(prints),
-    )  # fmt: skip
+    )
     rings.placed(members, 1, levels[0], levels[2], sizes, np.zeros(4, np.int32))
     rings.chance_of(np.uint64(1), np.uint64(2))
     rings.near_remove(members, ranks, 1, 1)

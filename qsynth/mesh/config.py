@@ -58,9 +58,10 @@ class Tcp(Shared):
     )
     join: tuple[str, ...] = setting([], "addresses of live nodes, any of them, to join through")
     tls: str = setting(
-        "", "folder of key.pem, certificate.pem, authority.pem, revoked.pem, voucher.txt (`qsynth "
+        "",
+        "folder of key.pem, certificate.pem, authority.pem, revoked.pem, voucher.txt (`qsynth "
         "node keys`); empty: no TLS",
-    )  # fmt: skip
+    )
     insecure: bool = setting(False, "listen beyond loopback without TLS: anyone may read and join")
 
     @property

@@ -12,8 +12,14 @@ MOST_PEERS = 4096  # remembered; of those heard of last
 HOUR_S = 3600.0
 RESERVE = 8192  # bytes
 # Seconds of a peer's messages that a request counts for: what is checked, and written, for long.
-COST_S = {"keep": 0.2, "hello": 0.02, "gossip": 0.005, "relay": 0.01, "withdraw": 0.005,
-          "store": 0.01}  # fmt: skip
+COST_S = {
+    "keep": 0.2,
+    "hello": 0.02,
+    "gossip": 0.005,
+    "relay": 0.01,
+    "withdraw": 0.005,
+    "store": 0.01,
+}
 
 
 class Buckets:

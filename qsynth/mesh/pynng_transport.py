@@ -14,6 +14,7 @@ import os
 import select
 import time
 from collections import Counter, OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,14 +72,17 @@ class PynngTransport:
     """
 
     def __init__(
-        self, listen: str, max_bytes: int, tls: Tls | None = None, most: int = CONNECTIONS,
+        self,
+        listen: str,
+        max_bytes: int,
+        tls: Tls | None = None,
+        most: int = CONNECTIONS,
         most_of_host: int = CONNECTIONS_OF_HOST,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if listen.startswith("ipc://"):
             check_ipc(listen.removeprefix("ipc://"))
         self._shed: Counter[str] = Counter()
-        self._most = max_bytes
-        self._tls = tls
+        self._most, self._tls = max_bytes, tls
         self._connections: Connections | None = None  # of who dials; ipc is of this machine alone
         self._closed: dict[int, None] = {}  # pipes, the last to close at the end
         self._lines: dict[int, _Line] = {}
@@ -89,8 +93,8 @@ class PynngTransport:
         self._queued: dict[str, deque[tuple[float, bytes]]] = {}
         self._arrived: deque[tuple[str, pynng.Pipe]] = deque()
         self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        for handle in (self._wake_read, self._wake_write):
+            os.set_blocking(handle, False)
         self._socket = pynng.Pair1(
             polyamorous=True,
             recv_max_size=max_bytes + FRAMING,
@@ -226,10 +230,8 @@ class PynngTransport:
         """Close the socket."""
         self._socket.close()
         for handle in (self._wake_read, self._wake_write):
-            try:
+            with suppress(OSError):  # closed before
                 os.close(handle)
-            except OSError:
-                pass  # closed before
 
     def _notify(self, what: str, pipe: pynng.Pipe) -> None:
         # On a thread of nng's: only hand over.
@@ -259,9 +261,10 @@ class PynngTransport:
         if self._connections is None or line.dialled:
             return
         others = [
-            (place_of(other.at)[0], other.peer) for other in self._lines.values()
+            (place_of(other.at)[0], other.peer)
+            for other in self._lines.values()
             if other is not line and not other.dialled
-        ]  # fmt: skip
+        ]
         full = self._connections.room(place_of(line.at)[0], line.peer, others)
         if full:
             self._shed[full] += 1

@@ -12,7 +12,7 @@ from typing import Any
 import pynng
 
 from qsynth.errors import MeshError
-from qsynth.identity.membership import VOUCHER, Membership
+from qsynth.identity.vouchers import VOUCHER, Vouchers
 
 FILES = ("key.pem", "certificate.pem", "authority.pem", "revoked.pem")
 ID_HEX = 64
@@ -35,7 +35,7 @@ class Tls:
         self._key, self._certificate, self._authority, self._revoked = read
         self._clients: dict[str, pynng.TLSConfig] = {}
         self.folder = folder
-        self.membership = _membership(folder)
+        self.vouchers = _membership(folder)
 
     def server(self) -> pynng.TLSConfig:
         """Return the settings to listen with: a certificate is asked of everyone."""
@@ -62,9 +62,9 @@ class Tls:
         return config
 
 
-def _membership(folder: Path) -> Membership:
+def _membership(folder: Path) -> Vouchers:
     try:
-        return Membership.read(folder)
+        return Vouchers.read(folder)
     except FileNotFoundError as error:
         raise MeshError(
             f"mesh.tls={folder}: {error.filename} is missing; issue the certificate again "
@@ -111,7 +111,7 @@ def tls_of(mesh: Any) -> Tls | None:
         return None
     tls = Tls(Path(folder).expanduser())
     try:
-        tls.membership.check()
+        tls.vouchers.check()
     except ValueError as error:
         raise MeshError(f"mesh.tls={folder}: {VOUCHER} {error}; issue it again") from None
     return tls

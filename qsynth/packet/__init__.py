@@ -1,6 +1,13 @@
 """Outcome packets: small, signed, canonical bytes."""
 
-from qsynth.packet.codec import MAX_BYTES, decode_packet, encode_packet, packet_bytes, packet_digest
+from qsynth.packet.codec import (
+    MAX_BYTES,
+    decode_packet,
+    encode_packet,
+    packet_bytes,
+    packet_digest,
+    payload_digest,
+)
 from qsynth.packet.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, Payload
 from qsynth.packet.statistics import (
     Statistics,
@@ -26,5 +33,6 @@ __all__ = [
     "restricted",
     "packet_bytes",
     "packet_digest",
+    "payload_digest",
     "spread_of_means",
 ]

@@ -83,6 +83,15 @@ def packet_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
+def payload_digest(payload: Payload) -> str:
+    """Return the SHA-256 of a payload's arrays, in hex: what an owner consents to."""
+    hashed = hashlib.sha256()
+    for key in sorted(payload):
+        array = payload[key]
+        hashed.update(f"{key}{array.dtype}{array.shape}".encode() + array.tobytes())
+    return hashed.hexdigest()
+
+
 def packet_bytes(payload: Mapping[str, npt.NDArray[Any]]) -> int:
     """Return the size of a packet with this payload, signature included."""
     return HEADER.size + len(_encode_arrays(payload)) + SIGNATURE_BYTES

@@ -1,6 +1,13 @@
 """How data is dealt to nodes: pure functions of a seed."""
 
-from qsynth.partition.deal import Share, check_sites, deal, newcomers
-from qsynth.partition.further import deal_further, held_by_nobody
+from qsynth.partition.assign import Share, assign_samples, check_sites, newcomers
+from qsynth.partition.unlabelled import assign_unlabelled, held_by_nobody
 
-__all__ = ["Share", "check_sites", "deal", "deal_further", "held_by_nobody", "newcomers"]
+__all__ = [
+    "Share",
+    "check_sites",
+    "assign_samples",
+    "assign_unlabelled",
+    "held_by_nobody",
+    "newcomers",
+]

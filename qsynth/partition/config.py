@@ -21,9 +21,11 @@ class Shares:
         0, "further samples of each node whose labels nobody looks at", low=0
     )
     liar_share: float = setting(
-        0.0, "of the nodes name every label by the next one; only honest nodes are measured",
-        low=0.0, high=0.9,
-    )  # fmt: skip
+        0.0,
+        "of the nodes name every label by the next one; only honest nodes are measured",
+        low=0.0,
+        high=0.9,
+    )
     liars_publish: bool = setting(True, "whether those nodes send packets")
 
     def check(self) -> None:

@@ -36,9 +36,11 @@ class Semantic(Alike):
 
     name: str = setting("semantic", "the option's name", choices=("semantic",))
     k: int | Literal["auto"] = setting(
-        3, "authors a node holds packets of; auto: more by and by, while they help own samples",
-        low=1, high=256,
-    )  # fmt: skip
+        3,
+        "authors a node holds packets of; auto: more by and by, while they help own samples",
+        low=1,
+        high=256,
+    )
     k_most: int = setting(16, "authors at most, with k=auto", low=1, high=256)
     replace_refused: bool = setting(
         True, "look for others instead of authors whose packets the synthesis gate has refused"

@@ -11,14 +11,14 @@ from qsynth.errors import ConfigError
 from qsynth.mesh.address import check_ipc
 
 if TYPE_CHECKING:
-    from qsynth.placement.contract import Placement
-    from qsynth.placement.plan import Plan
+    from qsynth.placement.base import Placement
+    from qsynth.training.plan import RunPlan
 
 SOCKETS, DRAWN = "qs-", 8  # a folder of sockets: how it begins, and letters that are drawn for it
 __all__ = ["check_placement", "make_placement"]
 
 
-def check_placement(plan: Plan) -> None:
+def check_placement(plan: RunPlan) -> None:
     """Raise ConfigError where what a placement needs is missing here; nothing is written."""
     name = plan.placement.name
     if name == "simulate":
@@ -33,13 +33,13 @@ def check_placement(plan: Plan) -> None:
         )
 
 
-def make_placement(plan: Plan) -> Placement:
+def make_placement(plan: RunPlan) -> Placement:
     """Return the placement that a plan asks for.  Raises ConfigError where its extra is missing."""
     made: Placement = _kind(plan.placement.name)(plan)
     return made
 
 
-def _kind(name: str) -> Callable[[Plan], Placement]:
+def _kind(name: str) -> Callable[[RunPlan], Placement]:
     try:
         if name == "slurm":
             from qsynth.placement.slurm import SlurmPlacement

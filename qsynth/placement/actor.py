@@ -7,7 +7,7 @@ import threading
 
 import ray
 
-from qsynth.placement.task import Task
+from qsynth.placement.supervisor import Task
 
 
 class Holder:

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qsynth.node.recorder import write_json
-from qsynth.placement.contract import Spec, named
-from qsynth.placement.plan import Plan
-from qsynth.placement.task import Task, part_file
+from qsynth.files import write_json
+from qsynth.placement.base import Spec, named
+from qsynth.placement.supervisor import Task, part_file
+from qsynth.training.plan import RunPlan
 
 PLACED = "placement.json"  # in the run's folder
 LOST = -9  # the code of nodes whose task has ended without a word
 
 
-def tasks_of(plan: Plan, spec: Spec, logs: bool) -> list[Task]:
+def tasks_of(plan: RunPlan, spec: Spec, logs: bool) -> list[Task]:
     """Return tasks for the nodes of a spec, `nodes_per_task` in each.
 
     What parts have told before is forgotten.  logs: whether each writes to a file of its own.

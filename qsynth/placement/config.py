@@ -24,10 +24,11 @@ class Hosting:
     )
     learner: str = setting("single", LEARNER, choices=("single", "batched"))
     start: str = setting(
-        "auto", "fork: processes share one warm import; spawn: each is started anew; auto: fork "
+        "auto",
+        "fork: processes share one warm import; spawn: each is started anew; auto: fork "
         "where networks train on the CPU",
         choices=("auto", "fork", "spawn"),
-    )  # fmt: skip
+    )
 
 
 @option("placement")
@@ -46,9 +47,10 @@ class Simulate:
     name: str = setting("simulate", "the option's name", choices=("simulate",))
     learner: str = setting("single", LEARNER, choices=("single", "batched"))
     threads: int = setting(
-        1, "that train with learner=batched, from some dozens of nodes on; the bits are the same",
+        1,
+        "that train with learner=batched, from some dozens of nodes on; the bits are the same",
         low=1,
-    )  # fmt: skip
+    )
 
 
 @option("placement")
@@ -86,5 +88,8 @@ class Ray(Cluster):
 
 
 OPTIONS: dict[str, type] = {
-    "processes": Processes, "simulate": Simulate, "slurm": Slurm, "ray": Ray,
-}  # fmt: skip
+    "processes": Processes,
+    "simulate": Simulate,
+    "slurm": Slurm,
+    "ray": Ray,
+}

@@ -22,23 +22,17 @@ from functools import partial
 from pathlib import Path
 
 from qsynth.errors import MeshError
+from qsynth.host.plan_node import make_pipeline
 from qsynth.kernels import warm_up
-from qsynth.node.memory import lean
+from qsynth.pipeline.process_memory import lean
 from qsynth.placement import SOCKETS
-from qsynth.placement.checkpoint import NEVER, Checkpoints
-from qsynth.placement.contract import Spec, named
-from qsynth.placement.crowd import run_nodes
-from qsynth.placement.plan import NodePlan, Plan
-from qsynth.placement.task import QSYNTH
-from qsynth.placement.train import (
-    die_with_parent,
-    fit,
-    make_study,
-    no_exchange,
-    quietly,
-    single_threaded,
-)
-from qsynth.synthesis.teach import made
+from qsynth.placement.base import Spec, named
+from qsynth.placement.shared_process import run_nodes
+from qsynth.placement.supervisor import QSYNTH
+from qsynth.synthesis.teach import build_teachings
+from qsynth.training.checkpoint import NEVER, Checkpoints
+from qsynth.training.fit import die_with_parent, fit, no_exchange, quietly, single_threaded
+from qsynth.training.plan import NodePlan, RunPlan
 
 
 @dataclass
@@ -67,7 +61,7 @@ class ProcessesPlacement:
     scheduler starts them anew.
     """
 
-    def __init__(self, plan: Plan, mortal: bool = False) -> None:
+    def __init__(self, plan: RunPlan, mortal: bool = False) -> None:
         self.plan, self.mortal = plan, mortal
         self._processes: list[_Process] = []
         self._sockets: Path | None = None
@@ -166,7 +160,7 @@ class ProcessesPlacement:
             os._exit(status)
 
 
-def _clear_addresses(plan: Plan, nodes: Sequence[NodePlan]) -> None:
+def _clear_addresses(plan: RunPlan, nodes: Sequence[NodePlan]) -> None:
     """Make the folders of nodes that are about to start, without addresses of an earlier life."""
     for node in nodes:
         folder = plan.node_folder(node)
@@ -174,7 +168,7 @@ def _clear_addresses(plan: Plan, nodes: Sequence[NodePlan]) -> None:
         (folder / "address").unlink(missing_ok=True)
 
 
-def starts_anew(plan: Plan) -> bool:
+def starts_anew(plan: RunPlan) -> bool:
     """Return whether processes are started anew, and not forked."""
     start = getattr(plan.placement, "start", "auto")
     if start == "auto" and plan.trainer.accelerator != "cpu":
@@ -182,18 +176,18 @@ def starts_anew(plan: Plan) -> bool:
     return start == "spawn" or not hasattr(os, "fork")
 
 
-def warm(plan: Plan) -> None:
+def warm(plan: RunPlan) -> None:
     """Import, compile and train once, so that forked nodes share it all.
 
     Before a fork: one torch thread, no parallel numba, no socket (each hangs or aborts a child).
     """
     warm_up()
     first = plan.nodes[0]
-    study = make_study(plan, first)
-    outcome = study.distil()
-    synthesis, _ = study.synthesize({}, {})
-    made([study.teaching(synthesis, {}, 0)])
-    del outcome, synthesis
+    pipeline = make_pipeline(plan, first)
+    publication = pipeline.distil()
+    synthesis, _ = pipeline.synthesize({}, {})
+    build_teachings([pipeline.teaching(synthesis, {}, 0)])
+    del publication, synthesis
     short = replace(plan, trainer=replace(plan.trainer, max_steps=2, period_steps=2, logger="none"))
     architectures = {node.architecture: node for node in plan.nodes}
     with tempfile.TemporaryDirectory() as folder:

@@ -19,9 +19,9 @@ from ray.exceptions import ActorDiedError, ActorUnschedulableError, RayError
 
 from qsynth.errors import ConfigError, MeshError
 from qsynth.placement.actor import Holder
+from qsynth.placement.base import Spec
 from qsynth.placement.cluster import LOST, keep, kept, tasks_of, told
-from qsynth.placement.contract import Spec
-from qsynth.placement.plan import Plan
+from qsynth.training.plan import RunPlan
 
 NAMESPACE = "qsynth"
 
@@ -40,7 +40,7 @@ class _Placed:
 class RayPlacement:
     """Place actors on a Ray cluster, and watch them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         self._placed: list[_Placed] = []
 
@@ -55,9 +55,12 @@ class RayPlacement:
         for task in tasks_of(self.plan, Spec(spec.folder, missing), logs=True):
             name = f"{self.plan.folder.name}/{task.nodes[0]}/{uuid.uuid4().hex}"
             options: dict[str, Any] = {
-                "name": name, "lifetime": "detached", "num_cpus": placement.cpus_per_task,
-                "max_restarts": placement.restarts, "scheduling_strategy": "SPREAD",
-            }  # fmt: skip
+                "name": name,
+                "lifetime": "detached",
+                "num_cpus": placement.cpus_per_task,
+                "max_restarts": placement.restarts,
+                "scheduling_strategy": "SPREAD",
+            }
             self._placed.append(_Placed(holder.options(**options).remote(task), name, task.nodes))
             keep(self.plan.folder, [(placed.name, placed.nodes) for placed in self._placed])
 

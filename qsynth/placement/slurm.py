@@ -17,18 +17,32 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from qsynth.errors import MeshError
+from qsynth.placement.base import Spec
 from qsynth.placement.cluster import LOST, keep, kept, tasks_of, told
-from qsynth.placement.contract import Spec
-from qsynth.placement.plan import Plan
+from qsynth.training.plan import RunPlan
 
 SIGNAL_S = 30  # between the signal of a time limit and the end
 ASK_S = 2.0  # between two questions to the scheduler
 SETTLED_S = 10.0  # until what a requeued task was before is not taken for what it is
 SILENT_S = 20.0  # until a task that has ended without a word is given up: files travel slowly
-WAITING = frozenset({
-    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD",
-    "REQUEUE_FED", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT", "RESV_DEL_HOLD",
-})  # fmt: skip
+WAITING = frozenset(
+    {
+        "PENDING",
+        "CONFIGURING",
+        "RUNNING",
+        "COMPLETING",
+        "SUSPENDED",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "RESIZING",
+        "SIGNALING",
+        "STAGE_OUT",
+        "STOPPED",
+        "SPECIAL_EXIT",
+        "RESV_DEL_HOLD",
+    }
+)
 
 
 @dataclass
@@ -47,7 +61,7 @@ class _Queued:
 class SlurmPlacement:
     """Submit tasks to Slurm, and watch them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         self._folder = plan.folder / "slurm"
         self._tasks: list[_Queued] = []
@@ -96,14 +110,19 @@ class SlurmPlacement:
         try:
             executor = submitit.SlurmExecutor(self._folder, max_num_timeout=placement.restarts)
             executor.update_parameters(
-                job_name=f"qsynth-{self.plan.name}", time=placement.time_min, nodes=1,
-                ntasks_per_node=1, cpus_per_task=placement.cpus_per_task,
-                mem=f"{max(1, round(1024 * placement.memory_gb))}M", signal_delay_s=SIGNAL_S,
-                partition=placement.partition or None, account=placement.account or None,
+                job_name=f"qsynth-{self.plan.name}",
+                time=placement.time_min,
+                nodes=1,
+                ntasks_per_node=1,
+                cpus_per_task=placement.cpus_per_task,
+                mem=f"{max(1, round(1024 * placement.memory_gb))}M",
+                signal_delay_s=SIGNAL_S,
+                partition=placement.partition or None,
+                account=placement.account or None,
                 # All tasks may run at once: nodes that wait for a core learn from nobody.
                 array_parallelism=len(tasks),
                 additional_parameters={"requeue": True, **placement.arguments},
-            )  # fmt: skip
+            )
             with executor.batch():
                 jobs = [executor.submit(task) for task in tasks]
         except (RuntimeError, OSError, FailedJobError, subprocess.SubprocessError) as error:

@@ -18,13 +18,14 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from qsynth.config import GROUPS, validate
+from qsynth.config.groups import GROUPS, validate
+from qsynth.config.run import RunConfig
 from qsynth.errors import ConfigError, QsynthError, nearest_spelling
-from qsynth.recipe import source
-from qsynth.recipe.finder import find_recipe, recipe_files, shipped
-from qsynth.recipe.installed import installed_options
+from qsynth.recipe import hydra_plugin
+from qsynth.recipe.catalog import find_recipe, recipe_files, shipped
+from qsynth.recipe.entry_points import installed_options
+from qsynth.recipe.inherit import Values, choices, lineage, read_yaml, settings
 from qsynth.recipe.lint import OVERRIDE
-from qsynth.run.config import RunConfig
 
 QUOTES = ("'", '"')
 KEY = re.compile(r"^[A-Za-z_][\w.]*(?==)")
@@ -51,30 +52,32 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
 
     Raises ConfigError or RecipeError, one line each.
     """
-    source.register()
-    source.trust(list(trusted))
-    choices, assignments, recipe = _sort(arguments)
+    hydra_plugin.register()
+    hydra_plugin.trust(list(trusted))
+    chosen, assignments, recipe = _sort(arguments)
     if recipe is None:
         recipe = DEFAULT_RECIPE
     path = find_recipe(recipe)
     # A name of our own: a file may be called anything, also what Hydra takes for a number.
     name = f"own_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    source.add_recipe(name, path)
-    base = _compose([f"+recipe={name}", *choices])
+    hydra_plugin.add_recipe(name, path)
+    base = _compose([f"+recipe={name}", *chosen])
     _check_fleet(base, assignments)
-    if any("@" in choice for choice in choices):
-        _check_models(_compose([f"+recipe={name}"]), choices, assignments)
+    if any("@" in choice for choice in chosen):
+        _check_models(_compose([f"+recipe={name}"]), chosen, assignments)
     forced = [f"++{key}={value}" for _, key, value in assignments]
-    values = _compose([f"+recipe={name}", *choices, *forced]) if forced else base
+    values = _compose([f"+recipe={name}", *chosen, *forced]) if forced else base
     values["recipe"] = recipe
     assigned = {name for _, key, value in assignments for name in _assigned(key, value)}
-    _drop_other_options(values, choices, assigned)
-    if any(choice.startswith("data=") for choice in choices):
+    family = lineage(read_yaml(path.read_text(encoding="utf-8")), str(path))
+    _drop_inherited(values, [own for _, own in family], assigned)
+    _drop_other_options(values, chosen, assigned)
+    if any(choice.startswith("data=") for choice in chosen):
         _keep_inputs(values, assigned)
     try:
         config = validate(values)
     except ConfigError as error:
-        raise ConfigError(f"{error}{_place(str(error), path, assigned)}") from None
+        raise ConfigError(f"{error}{_place(str(error), family, assigned)}") from None
     return Composed(config, values, tuple(arguments), path)
 
 
@@ -90,25 +93,30 @@ def _keep_inputs(values: dict[str, Any], assigned: set[str]) -> None:
         values["distill"].pop("input_rank", None)
 
 
-def _place(message: str, path: Path, assigned: set[str]) -> str:
+def _place(message: str, family: Sequence[tuple[str, Values]], assigned: set[str]) -> str:
     """Return the file and line of the recipe that a message's key came from, if it did."""
     key = KEY.match(message)
     if key is None or any(name.startswith(key[0]) or key[0].startswith(name) for name in assigned):
         return ""
-    node: Any = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    lines = ((path, _line_of(key[0], path)) for path, _ in reversed(family))
+    return next((f" ({path}:{line})" for path, line in lines if line), "")
+
+
+def _line_of(key: str, path: str) -> int | None:
+    """Return the line in which a recipe sets a key; None where it does not."""
+    text = Path(path).read_text(encoding="utf-8")
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     line = None
-    for part in key[0].split("."):
+    for part in key.split("."):
         entries = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((k, v) for k, v in entries if k.value == part), None)
         if found is None:
-            return ""
+            return None
         line, node = found[0].start_mark.line + 1, found[1]
-    return f" ({path}:{line})"
+    return line
 
 
-def _sort(
-    arguments: Sequence[str],
-) -> tuple[list[str], list[tuple[str, str, str]], str | None]:
+def _sort(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str]], str | None]:
     """Return group choices, assignments (sign, key, value) and the recipe."""
     choices: list[str] = []
     assignments: list[tuple[str, str, str]] = []
@@ -220,6 +228,16 @@ def _check_models(
             )
 
 
+def _drop_inherited(values: dict[str, Any], family: Sequence[Values], assigned: set[str]) -> None:
+    """Where a recipe chose another option than the one it builds on, drop that one's settings."""
+    before: dict[str, str] = {}
+    for at, recipe in enumerate(family):
+        later = {key for own in family[at:] for key in settings(own)} | assigned
+        other = {p: o for p, o in choices(recipe).items() if before.get(p, o) != o}
+        _drop_other_options(values, [f"{place}={option}" for place, option in other.items()], later)
+        before |= choices(recipe)
+
+
 def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: set[str]) -> None:
     """Where the user chose another option, leave out the recipe's settings of the first one."""
     for choice in choices:
@@ -278,7 +296,7 @@ def _explained(error: BaseException, overrides: list[str]) -> QsynthError:
             return root
     # A recipe has a name of our own while it is composed: its file says more.
     given = [o for o in overrides if o.startswith("++")] or [
-        str(source.file_of(o.removeprefix("+recipe=")) or o) for o in overrides
+        str(hydra_plugin.file_of(o.removeprefix("+recipe=")) or o) for o in overrides
     ]
     key = getattr(root, "full_key", "")
     said = f"{key}: {_first_line(root)}" if key else _first_line(root)

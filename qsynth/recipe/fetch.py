@@ -45,8 +45,9 @@ def fetch(source: str) -> bytes:
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any,
-                         newurl: str) -> Any:  # fmt: skip
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         _check_scheme(newurl)
         if _here(newurl) and not _here(req.full_url):
             raise ConfigError(f"recipe add {req.full_url}: leads to this machine; not followed")
@@ -90,17 +91,42 @@ def _of_git(source: str) -> bytes:
         raise RecipeError(f"{source}: the path must lie in the repository")
     with tempfile.TemporaryDirectory() as folder:
         # No hooks, no submodules, no helpers: the repository is opened for one file alone.
-        safe = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never",
-                "-c", "credential.helper=", "-c", "core.symlinks=false"]  # fmt: skip
+        safe = [
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "protocol.ext.allow=never",
+            "-c",
+            "credential.helper=",
+            "-c",
+            "core.symlinks=false",
+        ]
         branch = ["--branch", match["rev"]] if match["rev"] else []
-        command = ["git", *safe, "clone", "--quiet", "--depth", "1", "--no-tags", *branch,
-                   "--", match["url"], folder]  # fmt: skip
+        command = [
+            "git",
+            *safe,
+            "clone",
+            "--quiet",
+            "--depth",
+            "1",
+            "--no-tags",
+            *branch,
+            "--",
+            match["url"],
+            folder,
+        ]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=3 * TIMEOUT_S,
-                env={"PATH": "/usr/bin:/bin:/usr/local/bin", "GIT_TERMINAL_PROMPT": "0",
-                     "HOME": folder},
-            )  # fmt: skip
+                command,
+                capture_output=True,
+                text=True,
+                timeout=3 * TIMEOUT_S,
+                env={
+                    "PATH": "/usr/bin:/bin:/usr/local/bin",
+                    "GIT_TERMINAL_PROMPT": "0",
+                    "HOME": folder,
+                },
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigError(f"recipe add {source}: cannot be fetched ({error})") from None
         path = Path(folder) / match["path"]

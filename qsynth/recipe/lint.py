@@ -6,7 +6,6 @@ files are read and written, and whom a node talks to.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
-from qsynth.config import GROUPS
+from qsynth.config.groups import GROUPS
 from qsynth.errors import RecipeError, nearest_spelling
-from qsynth.recipe.installed import installed_options, installed_targets
+from qsynth.recipe.catalog import recipe_files
+from qsynth.recipe.entry_points import installed_options, installed_targets
+from qsynth.recipe.inherit import base_of, choices, lineage, read_yaml, settings
 from qsynth.recipe.lowered import SHIPPED, is_shipped, lowered
 
 MAX_BYTES = 64 * 1024
@@ -27,17 +27,35 @@ FORBIDDEN_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_",
 CODE_KEYS = ("target", "logger")  # options that import the user's own class
 LOGGERS = ("none", "csv", "tensorboard")
 # What only the user's own command line may say.
-OWN_KEYS = frozenset({
-    "folder", "mesh.host", "mesh.listen", "mesh.advertise", "mesh.join", "mesh.tls",
-    "mesh.insecure", "trust.allow", "trust.deny", "placement.address", "placement.account",
-    "placement.partition",
-})  # fmt: skip
+OWN_KEYS = frozenset(
+    {
+        "folder",
+        "mesh.host",
+        "mesh.listen",
+        "mesh.advertise",
+        "mesh.join",
+        "mesh.tls",
+        "mesh.insecure",
+        "trust.allow",
+        "trust.deny",
+        "placement.address",
+        "placement.account",
+        "placement.partition",
+    }
+)
 PATH_KEYS = frozenset({"data.path", "data.root", "data.unlabelled", "distill.file"})
 # Of Lightning's Trainer: nothing that writes files or starts processes.
-TRAINER_ARGUMENTS = frozenset({
-    "accumulate_grad_batches", "benchmark", "detect_anomaly", "deterministic",
-    "gradient_clip_algorithm", "limit_train_batches", "precision",
-})  # fmt: skip
+TRAINER_ARGUMENTS = frozenset(
+    {
+        "accumulate_grad_batches",
+        "benchmark",
+        "detect_anomaly",
+        "deterministic",
+        "gradient_clip_algorithm",
+        "limit_train_batches",
+        "precision",
+    }
+)
 MOST_DEEP = 32
 MOST_DEFAULTS = 128  # each is composed: many take minutes
 HIDDEN = set("\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
@@ -46,8 +64,12 @@ OCTAL = re.compile(r"^[-+]?0[0-9_]+$")
 SIXTIES = re.compile(r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
 OVERRIDE = re.compile(r"^(?P<sign>\+\+|\+|~)?(?P<key>[^=]+?)=(?P<value>.*)$", re.DOTALL)
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-OPENS = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.FlowMappingStartToken,
-         yaml.FlowSequenceStartToken)  # fmt: skip
+OPENS = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
 ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 TOKENS = {
     yaml.AnchorToken: "an anchor",
@@ -65,15 +87,19 @@ def lint(path: Path, trusted: frozenset[str] = frozenset()) -> dict[str, Any]:
     return lint_text(_read(path), str(path), trusted)
 
 
-def lint_text(
-    text: str, source: str, trusted: frozenset[str] = frozenset()
-) -> dict[str, Any]:  # fmt: skip
+def lint_text(text: str, source: str, trusted: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the values of a recipe's text; `source` is named where it is refused."""
     size = len(text.encode())
     if size > MAX_BYTES:
         raise RecipeError(f"{source}: {size} bytes, a recipe has at most {MAX_BYTES}")
-    hidden = next((number for number, line in enumerate(text.split("\n"), 1)
-                   if HIDDEN & set(line.removesuffix("\r"))), None)  # fmt: skip
+    hidden = next(
+        (
+            number
+            for number, line in enumerate(text.split("\n"), 1)
+            if HIDDEN & set(line.removesuffix("\r"))
+        ),
+        None,
+    )
     if hidden is not None:
         raise RecipeError(f"{source}:{hidden}: a line break that editors do not show; take it out")
     try:
@@ -104,13 +130,24 @@ def lint_text(
         if isinstance(values.get(group), list):
             raise RecipeError(f"{source}: {group}: must be a mapping, not a list")
     _check_defaults(source, values.get("defaults", []), allowed)
+    if base_of(values, source) is not None:
+        _check_inherited(source, values, allowed)
     return values
 
 
-def read_yaml(text: str) -> dict[str, Any]:
-    """Return the values of a mapping in YAML, read as OmegaConf reads it: 1e-4 is a number."""
-    values: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
-    return dict(values)
+def _check_inherited(source: str, values: dict[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse what a recipe takes over from another, and may not say itself."""
+    own = {key.split("@")[0] for key in settings(values)}
+    chosen = {place.partition("@")[0] for place in choices(values)}
+    for base, inherited in lineage(values, source)[:-1]:
+        told = f"{source}: of {Path(base).stem}"
+        for where, _, value in _walk(inherited, ""):
+            plain = where.split("@")[0]
+            if plain not in own and plain.split(".")[0] != "defaults":
+                _check_lowered(told, where, plain, value, allowed)
+        for place, option in choices(inherited).items():
+            if (group := place.partition("@")[0]) not in chosen:
+                _check_lowered(told, place, group, option, allowed)
 
 
 def _check_nodes(source: str, node: yaml.Node, depth: int = 0) -> None:
@@ -164,9 +201,7 @@ def _check_scalar(source: str, node: yaml.ScalarNode) -> None:
         )
 
 
-def lint_overrides(
-    overrides: Any, source: str, trusted: frozenset[str] = frozenset()
-) -> list[str]:  # fmt: skip
+def lint_overrides(overrides: Any, source: str, trusted: frozenset[str] = frozenset()) -> list[str]:
     """Return overrides that came with a recipe, once they are as harmless as it must be.
 
     Raises RecipeError: what somebody sends is not the user's own command line.
@@ -224,8 +259,9 @@ def needed_confirmations(text: str) -> list[str]:
     given = [(key, value) for key, _, value in _walk(values, "")]
     for entry in values.get("defaults", []):
         if isinstance(entry, dict):
-            given += [(str(k).split()[-1].removeprefix("/").split("@")[0], v)
-                      for k, v in entry.items()]  # fmt: skip
+            given += [
+                (str(k).split()[-1].removeprefix("/").split("@")[0], v) for k, v in entry.items()
+            ]
     return sorted({found[0] for key, value in given if (found := lowered(key, value))})
 
 
@@ -279,9 +315,7 @@ def _check_key(source: str, where: str, key: str, value: Any, trusted: frozenset
         )
 
 
-def _check_lowered(
-    source: str, where: str, key: str, value: Any, trusted: frozenset[str]
-) -> None:  # fmt: skip
+def _check_lowered(source: str, where: str, key: str, value: Any, trusted: frozenset[str]) -> None:
     found = None if SHIPPED in trusted else lowered(key, value)
     if found is not None and found[0] not in trusted:
         raise RecipeError(
@@ -332,8 +366,11 @@ def _check_default(source: str, named: str, option: Any, trusted: frozenset[str]
     group, _, package = bare.removeprefix("/").partition("@")
     if group.split("/")[0] == "hydra" or package.split(".")[0] == "hydra":
         raise RecipeError(f"{source}: defaults: {shown}: hydra is not configured by a recipe")
-    if bare == "_self_" and option is None:
+    if option is None and (bare == "_self_" or bare in recipe_files()):
         return
+    if option is None and named.isidentifier() and named not in GROUPS:
+        known = nearest_spelling(named, recipe_files())
+        raise RecipeError(f"{source}: defaults: {named}: no such recipe{known}")
     if option is None:
         raise RecipeError(f"{source}: defaults: {shown}: must be group: option")
     if group not in GROUPS or group == "recipe":

@@ -12,8 +12,8 @@ from typing import Any
 from qsynth.dht.config import Rings
 from qsynth.distill.config import Analytic, Mosaic
 from qsynth.mesh.config import Tcp
-from qsynth.recipe.finder import shipped
-from qsynth.recipe.installed import installed_recipes
+from qsynth.recipe.catalog import shipped
+from qsynth.recipe.entry_points import installed_recipes
 from qsynth.synthesis.config import AnalyticHead
 
 SHIPPED = "a shipped recipe"  # among what is trusted: has a space, so it is no name of a class
@@ -29,19 +29,33 @@ COSTS = "lets peers cost more than by default"
 MOST: dict[str, tuple[float, str]] = {
     "distill.input_rank": (0, "sends statistics of the raw inputs"),
     "synthesis.support_cap": (
-        AnalyticHead.support_cap or 0.0, "lets one packet count for as many samples as it claims",
+        AnalyticHead.support_cap or 0.0,
+        "lets one packet count for as many samples as it claims",
     ),
     "synthesis.gate_s": (AnalyticHead.gate_s or 0.0, "lets packets cost any time"),
 } | {
     f"{group}.{name}": (getattr(option, name), COSTS)
     for group, option, names in (
-        ("mesh", Tcp, ("max_message_bytes", "max_pending", "requests_per_s", "relay_most",
-                      "connections", "connections_of_host")),
-        ("dht", Rings, ("max_records", "replication", "record_replicas", "lookup_rpcs",
-                        "lookup_s")),
+        (
+            "mesh",
+            Tcp,
+            (
+                "max_message_bytes",
+                "max_pending",
+                "requests_per_s",
+                "relay_most",
+                "connections",
+                "connections_of_host",
+            ),
+        ),
+        (
+            "dht",
+            Rings,
+            ("max_records", "replication", "record_replicas", "lookup_rpcs", "lookup_s"),
+        ),
     )
     for name in names
-}  # fmt: skip
+}
 # What anybody may give, of a few; and what any other value does.
 HARMLESS: dict[str, tuple[tuple[str, ...], str]] = {
     "synthesis.gate": (("greedy",), "lets every packet count"),

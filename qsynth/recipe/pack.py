@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 
 from qsynth.errors import RecipeError
-from qsynth.recipe.pinned import sha256
+from qsynth.recipe.pins import sha256
 
 RECIPE, LOCK, README = "recipe.yaml", "recipe.lock", "README.md"
 MEMBERS = (RECIPE, LOCK, README)

@@ -10,7 +10,7 @@ from typing import Any
 from qsynth.errors import RecipeError, UntrustedError, printable
 from qsynth.identity.seal import sealed, take
 from qsynth.recipe.lint import lint_values
-from qsynth.run.folder import CONFIG, OURS, read_config
+from qsynth.report.folder import CONFIG, OURS, read_config
 
 
 def read_received(folder: Path, mine: bool, trusted: Sequence[str]) -> dict[str, Any]:

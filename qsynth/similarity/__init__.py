@@ -5,8 +5,17 @@ from qsynth.similarity.metric import (
     fingerprint,
     fingerprint_size,
     likeness,
+    signs,
     split_half,
     whole_from_half,
 )
 
-__all__ = ["cosine", "fingerprint", "fingerprint_size", "likeness", "split_half", "whole_from_half"]
+__all__ = [
+    "cosine",
+    "fingerprint",
+    "fingerprint_size",
+    "likeness",
+    "signs",
+    "split_half",
+    "whole_from_half",
+]

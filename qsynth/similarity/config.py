@@ -14,9 +14,11 @@ class Bounded:
 
     fingerprint_dim: int = setting(320, "numbers in a fingerprint at most", low=16, high=1024)
     query_support: int | None = setting(
-        None, "samples a class needs to be told of in one's own lookups, which those who are asked "
-        "see; null: what is published", low=1,
-    )  # fmt: skip
+        None,
+        "samples a class needs to be told of in one's own lookups, which those who are asked "
+        "see; null: what is published",
+        low=1,
+    )
 
 
 @option("similarity")

@@ -11,13 +11,7 @@ import numpy as np
 from qsynth.errors import ConfigError
 from qsynth.schema import load_target
 from qsynth.similarity.class_sketch import class_sketch, cosine, quantise
-from qsynth.similarity.config import (
-    ClassSketch,
-    LabelHistogram,
-    OutputProbe,
-    OwnMetric,
-    SketchMean,
-)
+from qsynth.similarity.config import ClassSketch, LabelHistogram, OutputProbe, OwnMetric, SketchMean
 from qsynth.types import Fingerprint, Floats, Ints
 
 PROBE_FEATURES = 256
@@ -153,6 +147,11 @@ def split_half(
         np.add.at(sums, labels[chosen], features[chosen].astype(np.float64))
         prints.append(fingerprint(config, counts, sums))
     return cosine(prints[0], prints[1])
+
+
+def signs(query: Fingerprint) -> Fingerprint:
+    """Return a fingerprint that tells the signs alone of another: for strangers."""
+    return (np.sign(query.astype(np.int16)) * 64).astype(np.int8)
 
 
 def whole_from_half(half: float) -> float:

@@ -16,22 +16,8 @@ from qsynth.packet import Statistics, class_statistics, merge, spread_of_means
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.defence import capped, combined, distinct
-from qsynth.synthesis.gate import (
-    ALIKE,
-    RANKING,
-    Deadline,
-    first_asked,
-    greedy,
-    posterior_shares,
-)
-from qsynth.synthesis.head import (
-    SHRINKAGES,
-    TEMPERATURES,
-    Head,
-    log_prior,
-    sample_weights,
-    solve,
-)
+from qsynth.synthesis.gate import ALIKE, RANKING, Deadline, first_asked, greedy, posterior_shares
+from qsynth.synthesis.head import SHRINKAGES, TEMPERATURES, Head, log_prior, sample_weights, solve
 from qsynth.synthesis.lift import FOLD_SHRINKAGE, SHRINKAGE, lifted, with_scatter
 from qsynth.types import Floats, Floats32, Ints, NodeId
 
@@ -75,7 +61,7 @@ class OwnEvidence:
     copies: tuple[Floats32, ...] = ()
 
     @classmethod
-    def deal(cls, features: Floats32, labels: Ints, classes: int, seed: int) -> OwnEvidence:
+    def from_samples(cls, features: Floats32, labels: Ints, classes: int, seed: int) -> OwnEvidence:
         """Deal every class evenly to two folds."""
         rng = np.random.default_rng([seed, 3])
         sides: tuple[list[int], list[int]] = ([], [])
@@ -101,9 +87,13 @@ class OwnEvidence:
 
 
 def synthesize(
-    config: AnalyticHead, own: OwnEvidence, d: int, packets: Mapping[NodeId, Statistics],
-    alike: Mapping[NodeId, float] | None = None, authors: Mapping[NodeId, int] | None = None,
-) -> Synthesis:  # fmt: skip
+    config: AnalyticHead,
+    own: OwnEvidence,
+    d: int,
+    packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float] | None = None,
+    authors: Mapping[NodeId, int] | None = None,
+) -> Synthesis:
     """Return the head of one's own evidence and of the packets that the gate lets in.
 
     d: features of the head; packets of fewer features, or of means alone, are filled in.
@@ -129,9 +119,12 @@ def synthesize(
 
 
 def _synthesis(
-    config: AnalyticHead, view: _View, packets: Mapping[NodeId, Statistics],
-    alike: Mapping[NodeId, float], deadline: Deadline,
-) -> Synthesis:  # fmt: skip
+    config: AnalyticHead,
+    view: _View,
+    packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float],
+    deadline: Deadline,
+) -> Synthesis:
     offers = _offers(config, view.mine, packets, alike)
     gains: Mapping[NodeId, float] = {}
     if config.gate == "none" and config.most is None:
@@ -206,9 +199,11 @@ class _View:
 
 
 def _offers(
-    config: AnalyticHead, mine: Statistics, packets: Mapping[NodeId, Statistics],
+    config: AnalyticHead,
+    mine: Statistics,
+    packets: Mapping[NodeId, Statistics],
     alike: Mapping[NodeId, float],
-) -> dict[NodeId, list[Statistics]]:  # fmt: skip
+) -> dict[NodeId, list[Statistics]]:
     """Return what may be taken of each packet: all of it, or the classes that agree."""
     offers: dict[NodeId, list[Statistics]] = {}
     for author in sorted(packets):
@@ -223,9 +218,11 @@ def _offers(
 
 
 def _ranked(
-    view: _View, offers: Mapping[NodeId, list[Statistics]], alike: Mapping[NodeId, float],
+    view: _View,
+    offers: Mapping[NodeId, list[Statistics]],
+    alike: Mapping[NodeId, float],
     deadline: Deadline,
-) -> list[tuple[float, NodeId, Statistics]]:  # fmt: skip
+) -> list[tuple[float, NodeId, Statistics]]:
     """Return packet loss, author and offer, least loss first.
 
     The packet loss is that of own samples by own evidence and this packet, two-fold; of each
@@ -312,9 +309,11 @@ def _tuned(
 
 
 def with_copies(
-    own: OwnEvidence, d: int, encoded: Callable[[str], Sequence[Floats32]],
+    own: OwnEvidence,
+    d: int,
+    encoded: Callable[[str], Sequence[Floats32]],
     invariances: Sequence[str],
-) -> OwnEvidence:  # fmt: skip
+) -> OwnEvidence:
     """Return evidence with those invariances that make the node's own samples more likely.
 
     encoded: gives the features of the samples' copies under an invariance.  A task may declare

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from qsynth.packet import Statistics
-from qsynth.synthesis.config import Lesson
+from qsynth.synthesis.config import LessonOptions
 from qsynth.synthesis.head import log_softmax
 from qsynth.synthesis.teach import Teaching, augmented
 from qsynth.types import Floats, Floats32, Ints, NodeId, Task
@@ -37,9 +37,11 @@ def agreeing(
 
 
 def class_targets(
-    classes: int, authors: tuple[NodeId, ...], logits: Mapping[NodeId, Floats],
+    classes: int,
+    authors: tuple[NodeId, ...],
+    logits: Mapping[NodeId, Floats],
     support: Mapping[NodeId, Statistics],
-) -> Floats:  # fmt: skip
+) -> Floats:
     """Return (C, C) mean answers; the label itself where no author knows the class."""
     total, seen = np.zeros((classes, classes)), np.zeros(classes)
     for author in authors:
@@ -53,9 +55,13 @@ def class_targets(
 
 
 def class_lesson(
-    config: Lesson, targets: Floats, own: Floats32, labels: Ints, task: Task,
+    config: LessonOptions,
+    targets: Floats,
+    own: Floats32,
+    labels: Ints,
+    task: Task,
     rng: np.random.Generator,
-) -> Teaching:  # fmt: skip
+) -> Teaching:
     """Return own augmented inputs with the soft target of their class.
 
     own: (n, *shape).  labels: (n,).  targets: (C, C).
@@ -64,6 +70,9 @@ def class_lesson(
     made = augmented(own[rows], task, rng)
     soft = targets[labels[rows]].astype(np.float32)
     return Teaching(
-        torch.from_numpy(made), torch.from_numpy(soft), config.weight, config.batch_size,
+        torch.from_numpy(made),
+        torch.from_numpy(soft),
+        config.weight,
+        config.batch_size,
         config.every_steps,
-    )  # fmt: skip
+    )

@@ -11,7 +11,7 @@ from qsynth.schema import option, setting
 
 @option("synthesis.teach")
 @dataclass(frozen=True)
-class Lesson:
+class LessonOptions:
     """How a network is taught, whoever the teacher is."""
 
     weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
@@ -22,7 +22,7 @@ class Lesson:
 
 @option("synthesis.teach")
 @dataclass(frozen=True)
-class Teach(Lesson):
+class Teach(LessonOptions):
     """How the synthesized head teaches the node's own network."""
 
     inputs: str = setting(
@@ -31,18 +31,21 @@ class Teach(Lesson):
         choices=("own_mix", "unlabelled", "generated", "none"),
     )
     schedule: str = setting(
-        "fixed", "of the weight: as it is, or times the odds, on validation samples, that the head "
-        "knows better than the network", choices=("fixed", "validation"),
-    )  # fmt: skip
+        "fixed",
+        "of the weight: as it is, or times the odds, on validation samples, that the head "
+        "knows better than the network",
+        choices=("fixed", "validation"),
+    )
     prior: str = setting(
-        "own", "label shares that the head's answers follow, and so the network's",
+        "own",
+        "label shares that the head's answers follow, and so the network's",
         choices=("own", "uniform"),
-    )  # fmt: skip
+    )
 
 
 @option("synthesis.teach")
 @dataclass(frozen=True)
-class TargetLesson(Lesson):
+class TargetLessonOptions(LessonOptions):
     """How a map to labels or values teaches the node's own network."""
 
     inputs: str = setting(
@@ -59,9 +62,11 @@ class Headed:
         None, "features of the head; null: as many as the own packet has", low=4
     )
     head_weight: float | None = setting(
-        None, "of the head in the predictor; null: by validation, or .5 below 50 samples",
-        low=0.0, high=1.0,
-    )  # fmt: skip
+        None,
+        "of the head in the predictor; null: by validation, or .5 below 50 samples",
+        low=0.0,
+        high=1.0,
+    )
 
 
 @option("synthesis")
@@ -71,9 +76,11 @@ class Gated(Headed):
 
     gate: str = setting("greedy", "which admitted packets count", choices=("greedy", "none"))
     gate_s: float | None = setting(
-        10.0, "CPU seconds that the gate goes on asking; packets that it has not come to do not "
-        "count; null: any", low=0.01,
-    )  # fmt: skip
+        10.0,
+        "CPU seconds that the gate goes on asking; packets that it has not come to do not "
+        "count; null: any",
+        low=0.01,
+    )
 
 
 @option("synthesis")
@@ -83,17 +90,22 @@ class AnalyticHead(Gated):
 
     name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
     most: int | None = setting(
-        None, "authors that count at most, those first with whose packet own samples are likeliest "
-        "(packet loss); null: as many as the gate lets in", low=1,
-    )  # fmt: skip
+        None,
+        "authors that count at most, those first with whose packet own samples are likeliest "
+        "(packet loss); null: as many as the gate lets in",
+        low=1,
+    )
     merge: str = setting(
-        "auto", "what of a packet counts: all classes, or those that mean the same here",
+        "auto",
+        "what of a packet counts: all classes, or those that mean the same here",
         choices=("whole", "classwise", "auto"),
-    )  # fmt: skip
+    )
     objective: str = setting(
-        "own", "whose likelihood the gate, the head and its weight are chosen by: samples as they "
-        "come, or every class alike, where some are rare", choices=("own", "balanced"),
-    )  # fmt: skip
+        "own",
+        "whose likelihood the gate, the head and its weight are chosen by: samples as they "
+        "come, or every class alike, where some are rare",
+        choices=("own", "balanced"),
+    )
     combine: str = setting(
         "sum", "class means over the authors that count", choices=("sum", "median", "trimmed")
     )
@@ -101,10 +113,11 @@ class AnalyticHead(Gated):
         16.0, "times one's own samples that a packet counts as at most; null: as it claims", low=0.1
     )
     network: str = setting(
-        "apart", "how the network learns: apart from the head, and taught by it; what the head's "
+        "apart",
+        "how the network learns: apart from the head, and taught by it; what the head's "
         "scores lack, untaught (boost); or that and taught (hybrid)",
         choices=("apart", "boost", "hybrid"),
-    )  # fmt: skip
+    )
     teach: Teach = field(default_factory=Teach, metadata={"doc": "teaching the network"})
 
 
@@ -114,7 +127,9 @@ class ClassKd(Headed):
     """Teach the network what its peers' networks answer to each class (distill=class_logits)."""
 
     name: str = setting("class_kd", "the option's name", choices=("class_kd",))
-    teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
+    teach: LessonOptions = field(
+        default_factory=LessonOptions, metadata={"doc": "teaching the network"}
+    )
 
 
 @option("synthesis")
@@ -123,18 +138,21 @@ class ReferenceKd(Headed):
     """Teach the network what its peers' networks answer to a public set (reference_logits)."""
 
     name: str = setting("reference_kd", "the option's name", choices=("reference_kd",))
-    teach: Lesson = field(default_factory=Lesson, metadata={"doc": "teaching the network"})
+    teach: LessonOptions = field(
+        default_factory=LessonOptions, metadata={"doc": "teaching the network"}
+    )
 
 
 @option("synthesis.teach")
 @dataclass(frozen=True)
-class ReplayLesson(Lesson):
+class ReplayLessonOptions(LessonOptions):
     """How a network is taught by received images."""
 
     labels: str = setting(
-        "hard", "of received images: their own, or the answers of the head that they make",
+        "hard",
+        "of received images: their own, or the answers of the head that they make",
         choices=("hard", "head"),
-    )  # fmt: skip
+    )
     noise: float = setting(0.05, "added to them, as a share of the input range", low=0.0)
 
 
@@ -144,8 +162,8 @@ class Replay(Gated):
     """Train the network on its peers' averaged images (distill=mosaic), and the head too."""
 
     name: str = setting("replay", "the option's name", choices=("replay",))
-    teach: ReplayLesson = field(
-        default_factory=ReplayLesson, metadata={"doc": "teaching the network"}
+    teach: ReplayLessonOptions = field(
+        default_factory=ReplayLessonOptions, metadata={"doc": "teaching the network"}
     )
 
 
@@ -155,8 +173,8 @@ class Ridge(Gated):
     """For labels and values: merge joint statistics into a linear map, beside the network."""
 
     name: str = setting("ridge", "the option's name", choices=("ridge",))
-    teach: TargetLesson = field(
-        default_factory=TargetLesson, metadata={"doc": "teaching the network"}
+    teach: TargetLessonOptions = field(
+        default_factory=TargetLessonOptions, metadata={"doc": "teaching the network"}
     )
 
 
@@ -169,8 +187,12 @@ OPTIONS: dict[str, type] = {
 }
 
 # The rule of distillation whose packets each rule of synthesis learns from.
-NEEDS: dict[str, str] = {"class_kd": "class_logits", "reference_kd": "reference_logits",
-                         "replay": "mosaic", "ridge": "analytic"}  # fmt: skip
+NEEDS: dict[str, str] = {
+    "class_kd": "class_logits",
+    "reference_kd": "reference_logits",
+    "replay": "mosaic",
+    "ridge": "analytic",
+}
 
 
 def check_rules(distill: Any, synthesis: Any) -> None:

@@ -38,9 +38,12 @@ class Deadline:
 
 
 def greedy(
-    reached: Reached, ranked: Sequence[tuple[float, NodeId, Statistics]],
-    alike: Mapping[NodeId, float], most: int, deadline: Deadline,
-) -> tuple[dict[NodeId, Statistics], dict[NodeId, float]]:  # fmt: skip
+    reached: Reached,
+    ranked: Sequence[tuple[float, NodeId, Statistics]],
+    alike: Mapping[NodeId, float],
+    most: int,
+    deadline: Deadline,
+) -> tuple[dict[NodeId, Statistics], dict[NodeId, float]]:
     """Return the offers taken: best first, each while the likelihood does not fall too far.
 
     And what each author asked brought, or would have, on top of those before it.

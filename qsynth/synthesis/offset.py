@@ -30,9 +30,13 @@ class Offset:
     """
 
     def __init__(
-        self, synthesis: Synthesis, log_prior: Floats, encoder: Encoder, own: OwnEvidence,
+        self,
+        synthesis: Synthesis,
+        log_prior: Floats,
+        encoder: Encoder,
+        own: OwnEvidence,
         rows: dict[bytes, int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.encoder, self.rows, self.heads = encoder, rows, synthesis.unseen
         self.log_prior = torch.from_numpy(log_prior).float()
         d = self.heads[0].dimensions

@@ -46,9 +46,14 @@ class Predictor(nn.Module):
         self.register_buffer("summed", torch.tensor(False))
 
     def set_head(
-        self, head: Head, log_prior: Floats, weight: float, temperature: float,
-        network_log_prior: Floats | None = None, summed: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        head: Head,
+        log_prior: Floats,
+        weight: float,
+        temperature: float,
+        network_log_prior: Floats | None = None,
+        summed: bool = False,
+    ) -> None:
         """Take over a head, the node's own log prior (C,), w and the network's temperature.
 
         network_log_prior: of the label shares that the network's answers follow; None: own.
@@ -140,9 +145,12 @@ def harmed(losses: Floats, alone: Floats) -> bool:
 
 
 def head_odds(
-    network_logits: Floats, head_scores: Floats, labels: Ints, log_prior: Floats,
+    network_logits: Floats,
+    head_scores: Floats,
+    labels: Ints,
+    log_prior: Floats,
     network_log_prior: Floats,
-) -> float:  # fmt: skip
+) -> float:
     """Return the odds that the head is to be followed rather than the network, at most MAX_ODDS.
 
     From the mean, over its posterior given the validation samples and a flat prior, of the head's
@@ -156,20 +164,27 @@ def head_odds(
     heads = log_softmax(head_scores + log_prior)
     shift = log_prior - network_log_prior
     networks = [log_softmax(log_softmax(network_logits * t) + shift) for t in NETWORK_TEMPERATURES]
-    totals = np.array([
-        max(log_softmax((1.0 - w) * logs + w * heads)[rows, labels].sum() for logs in networks)
-        for w in WEIGHTS
-    ])  # fmt: skip
+    totals = np.array(
+        [
+            max(log_softmax((1.0 - w) * logs + w * heads)[rows, labels].sum() for logs in networks)
+            for w in WEIGHTS
+        ]
+    )
     shares = np.exp(totals - totals.max())
     mean = float(shares @ np.array(WEIGHTS) / shares.sum())
     return min(mean / max(1.0 - mean, 1e-9), MAX_ODDS)
 
 
 def fit_product(
-    network_logits: Floats, head_scores: Floats, labels: Ints, log_prior: Floats,
-    weight: float | None, network_log_prior: Floats | None = None, summed: bool = False,
+    network_logits: Floats,
+    head_scores: Floats,
+    labels: Ints,
+    log_prior: Floats,
+    weight: float | None,
+    network_log_prior: Floats | None = None,
+    summed: bool = False,
     balanced: bool = False,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """Return w and the network's temperature, both by the likelihood of validation samples.
 
     network_logits, head_scores: (n, C), of samples that nothing else has seen.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from qsynth.synthesis.config import Lesson
+from qsynth.synthesis.config import LessonOptions
 from qsynth.synthesis.head import log_softmax
 from qsynth.synthesis.teach import Teaching
 from qsynth.types import Floats, Floats32, NodeId
@@ -31,14 +31,19 @@ def agreeing(answers: Mapping[NodeId, Floats], own: Floats) -> tuple[NodeId, ...
 
 
 def reference_lesson(
-    config: Lesson, authors: tuple[NodeId, ...], answers: Mapping[NodeId, Floats],
+    config: LessonOptions,
+    authors: tuple[NodeId, ...],
+    answers: Mapping[NodeId, Floats],
     reference: Floats32,
-) -> Teaching | None:  # fmt: skip
+) -> Teaching | None:
     """Return the public set with the mean answer of the authors, or None without authors."""
     if not authors:
         return None
     soft = np.mean([answers[author] for author in authors], axis=0)
     return Teaching(
-        torch.from_numpy(reference), torch.from_numpy(soft.astype(np.float32)), config.weight,
-        config.batch_size, config.every_steps,
-    )  # fmt: skip
+        torch.from_numpy(reference),
+        torch.from_numpy(soft.astype(np.float32)),
+        config.weight,
+        config.batch_size,
+        config.every_steps,
+    )

@@ -12,7 +12,7 @@ import torch
 
 from qsynth.encoder import Encoder
 from qsynth.packet import Statistics
-from qsynth.synthesis.config import ReplayLesson
+from qsynth.synthesis.config import ReplayLessonOptions
 from qsynth.synthesis.head import Head, log_softmax
 from qsynth.synthesis.teach import Teaching, augmented
 from qsynth.types import Floats, Floats32, Ints, Task
@@ -30,9 +30,14 @@ def image_statistics(features: Floats32, labels: Ints, classes: int) -> Statisti
 
 
 def replay_lesson(
-    config: ReplayLesson, images: Sequence[tuple[Floats32, Ints]], head: Head, log_prior: Floats,
-    encoder: Encoder, task: Task, rng: np.random.Generator,
-) -> Teaching | None:  # fmt: skip
+    config: ReplayLessonOptions,
+    images: Sequence[tuple[Floats32, Ints]],
+    head: Head,
+    log_prior: Floats,
+    encoder: Encoder,
+    task: Task,
+    rng: np.random.Generator,
+) -> Teaching | None:
     """Return received images, augmented like own ones, with their labels or the head's answers.
 
     images: (n, *shape) in the task's range and labels (n,), of each author.  log_prior: (C,) of
@@ -53,6 +58,9 @@ def replay_lesson(
         scores = head.scores(encoder.encode(made, head.dimensions))
         soft = np.exp(log_softmax(scores + log_prior))
     return Teaching(
-        torch.from_numpy(made), torch.from_numpy(soft.astype(np.float32)), config.weight,
-        config.batch_size, config.every_steps,
-    )  # fmt: skip
+        torch.from_numpy(made),
+        torch.from_numpy(soft.astype(np.float32)),
+        config.weight,
+        config.batch_size,
+        config.every_steps,
+    )

@@ -39,7 +39,7 @@ class TargetEvidence:
     folds: tuple[Ints, Ints]
 
     @classmethod
-    def deal(cls, features: Floats32, targets: Floats32, seed: int) -> TargetEvidence:
+    def from_samples(cls, features: Floats32, targets: Floats32, seed: int) -> TargetEvidence:
         """Deal the samples to two folds, alternately in the order of their first target."""
         rng = np.random.default_rng([seed, 3])
         order = np.lexsort((rng.random(len(targets)), targets[:, 0]))
@@ -51,9 +51,12 @@ class TargetEvidence:
 
 
 def synthesize_targets(
-    config: Ridge, own: TargetEvidence, d: int, packets: Mapping[NodeId, Statistics],
+    config: Ridge,
+    own: TargetEvidence,
+    d: int,
+    packets: Mapping[NodeId, Statistics],
     alike: Mapping[NodeId, float] | None = None,
-) -> Synthesis:  # fmt: skip
+) -> Synthesis:
     """Return the map of one's own evidence and of the packets that the gate lets in.
 
     d: features of it.  packets: joint statistics by author, of as many targets.  alike: how alike
@@ -107,10 +110,12 @@ class _View:
     def likelihood(self, heads: Sequence[Head]) -> float:
         """Return how likely own targets are, each fold by a head that has not seen it."""
         own = self.own
-        wrong = np.concatenate([
-            own.targets[fold] - head.scores(own.features[fold])
-            for fold, head in zip(own.folds, heads, strict=True)
-        ])  # fmt: skip
+        wrong = np.concatenate(
+            [
+                own.targets[fold] - head.scores(own.features[fold])
+                for fold, head in zip(own.folds, heads, strict=True)
+            ]
+        )
         return float(-0.5 * np.log(np.maximum(np.square(wrong).mean(axis=0), FLOOR)).mean())
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
-from qsynth.synthesis.config import TargetLesson, Teach
+from qsynth.synthesis.config import TargetLessonOptions, Teach
 from qsynth.synthesis.head import Head, log_softmax
 from qsynth.types import CLASSES, LABELS, Floats, Floats32, Task
 
@@ -58,7 +58,7 @@ class Pool:
     inputs: merged statistics of inputs, for `generated`.  The rest is that of `Teaching`.
     """
 
-    config: Teach | TargetLesson
+    config: Teach | TargetLessonOptions
     head: Head
     encoder: Encoder
     task: Task
@@ -102,15 +102,21 @@ class Pool:
         if self.offset is not None:
             offsets = torch.from_numpy(logs.astype(np.float32))
         return Teaching(
-            torch.from_numpy(inputs), torch.from_numpy(targets.astype(np.float32)), self.weight,
-            self.batch_size, self.every_steps, offsets, self.offset, self.task.kind,
-        )  # fmt: skip
+            torch.from_numpy(inputs),
+            torch.from_numpy(targets.astype(np.float32)),
+            self.weight,
+            self.batch_size,
+            self.every_steps,
+            offsets,
+            self.offset,
+            self.task.kind,
+        )
 
 
 Lesson = Teaching | Pool
 
 
-def made(lessons: Sequence[Lesson | None]) -> list[Teaching | None]:
+def build_teachings(lessons: Sequence[Lesson | None]) -> list[Teaching | None]:
     """Return the teachings of lessons; what nodes share an encoder for is encoded at once."""
     ready = [None if isinstance(lesson, Pool) else lesson for lesson in lessons]
     pools = [(at, lesson) for at, lesson in enumerate(lessons) if isinstance(lesson, Pool)]
@@ -156,9 +162,13 @@ def make_pool(
 
 
 def target_pool(
-    config: TargetLesson, head: Head, encoder: Encoder, task: Task, own: Floats32,
+    config: TargetLessonOptions,
+    head: Head,
+    encoder: Encoder,
+    task: Task,
+    own: Floats32,
     rng: np.random.Generator,
-) -> Pool | None:  # fmt: skip
+) -> Pool | None:
     """Return inputs for a map to give targets, or None where nothing is taught.
 
     own: (n, *shape) of the node's training inputs.

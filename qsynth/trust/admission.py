@@ -55,9 +55,15 @@ class Admission:
         return name not in self.config.deny and (not self.config.allow or name in self.config.allow)
 
     def admit(
-        self, data: bytes, author: NodeId, after: int, claimed: Fingerprint | None,
-        claimed_version: int, now_s: float, kinds: tuple[int, ...] = (KIND_AUTHOR,),
-    ) -> Admitted:  # fmt: skip
+        self,
+        data: bytes,
+        author: NodeId,
+        after: int,
+        claimed: Fingerprint | None,
+        claimed_version: int,
+        now_s: float,
+        kinds: tuple[int, ...] = (KIND_AUTHOR,),
+    ) -> Admitted:
         """Return the admitted packet.
 
         author: whom it was asked for.  after: the sequence number already held.  claimed: the

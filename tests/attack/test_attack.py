@@ -17,15 +17,23 @@ from qsynth.cli.main import main
 from qsynth.dht import Contact
 from qsynth.dht.contact import scheme_of
 from qsynth.distill import payload_statistics
+from qsynth.experiment.build import build
+from qsynth.host.plan_node import _forger, make_node, make_pipeline
 from qsynth.identity import Identity
-from qsynth.placement.train import _forger, make_node, make_study
 from qsynth.recipe.compose import compose
-from qsynth.run.build import build
 from qsynth.similarity import cosine, fingerprint
 
-SMALL = ["+recipe=digits_mesh", "encoder.fit_images=300", "encoder.dimensions=48",
-         "encoder.filters=8", "trainer.max_steps=40", "trainer.period_steps=10",
-         "placement=simulate", "baselines=[]", "attack.share=0.4"]  # fmt: skip
+SMALL = [
+    "+recipe=digits_mesh",
+    "encoder.fit_images=300",
+    "encoder.dimensions=48",
+    "encoder.filters=8",
+    "trainer.max_steps=40",
+    "trainer.period_steps=10",
+    "placement=simulate",
+    "baselines=[]",
+    "attack.share=0.4",
+]
 ATTACKS = sorted(set(OPTIONS) - {"none"})
 
 
@@ -39,7 +47,7 @@ def forged(plan, name: str, at: int = 0, **fields):
     attacker = next(node for node in plan.nodes if node.attack is not None)
     attack = replace(OPTIONS[name](share=0.4), **fields)
     forger = replace(_forger(plan, attacker), attack=attack)
-    honest = make_study(plan, attacker).distil()
+    honest = make_pipeline(plan, attacker).distil()
     return honest, forger.forged(honest, at), forger.victim
 
 
@@ -94,8 +102,10 @@ def test_a_partial_lie_is_honest_where_the_victim_can_check(plan) -> None:
     np.testing.assert_allclose(told[:6], true[:6])
     assert not np.allclose(told[6:], true[6:])
     _, lie, _ = forged(plan, "partial_lie")
-    np.testing.assert_allclose(payload_statistics(lie.payload).means()[has],
-                               payload_statistics(honest.payload).means()[has])  # fmt: skip
+    np.testing.assert_allclose(
+        payload_statistics(lie.payload).means()[has],
+        payload_statistics(honest.payload).means()[has],
+    )
 
 
 def test_the_others_do_what_their_names_say(plan) -> None:
@@ -104,8 +114,9 @@ def test_the_others_do_what_their_names_say(plan) -> None:
     assert forged(plan, "free_rider")[1] is None
     early = forged(plan, "turncoat", 2, period=3)[1]
     assert np.array_equal(early.fingerprint, honest.fingerprint)
-    assert not np.array_equal(forged(plan, "turncoat", 3, period=3)[1].fingerprint,
-                              honest.fingerprint)  # fmt: skip
+    assert not np.array_equal(
+        forged(plan, "turncoat", 3, period=3)[1].fingerprint, honest.fingerprint
+    )
     _, forgery, victim = forged(plan, "forged_fingerprint")
     assert np.array_equal(forgery.fingerprint, victim.fingerprint)
     _, noise, _ = forged(plan, "noise")
@@ -118,8 +129,9 @@ def test_an_adaptive_lie_is_let_in_looks_like_its_victim_and_costs(plan) -> None
     lie = rehearsal.best(3)
     assert all(np.array_equal(lie[key], rehearsal.best(3)[key]) for key in lie)  # by its seed
     told = payload_statistics(lie)
-    alike = cosine(*(fingerprint(plan.rules.similarity, s.counts, s.sums)
-                     for s in (told, rehearsal.victim)))  # fmt: skip
+    alike = cosine(
+        *(fingerprint(plan.rules.similarity, s.counts, s.sums) for s in (told, rehearsal.victim))
+    )
     assert alike > 0.8
     splits = [np.arange(len(rehearsal.labels))]
     harmless, _ = rehearsal._reached(splits, (), 3)
@@ -136,17 +148,25 @@ def test_an_adaptive_lie_is_let_in_looks_like_its_victim_and_costs(plan) -> None
 def test_a_lie_leaves_what_a_fingerprint_is_made_of(plan, family) -> None:
     attacker = next(node for node in plan.nodes if node.attack is not None)
     rehearsal = _forger(plan, attacker).rehearsal()
-    wide = replace(rehearsal, victim=replace(
-        rehearsal.victim, counts=rehearsal.victim.counts * 40, sums=rehearsal.victim.sums * 40,
-        scatter=rehearsal.victim.scatter * 40))  # fmt: skip
+    wide = replace(
+        rehearsal,
+        victim=replace(
+            rehearsal.victim,
+            counts=rehearsal.victim.counts * 40,
+            sums=rehearsal.victim.sums * 40,
+            scatter=rehearsal.victim.scatter * 40,
+        ),
+    )
     features, labels = wide.lied(np.random.default_rng(0), family, 1.0)
     means = rehearsal.victim.means()
     told = np.flatnonzero(rehearsal.victim.counts)
     said = np.array([features[labels == c].mean(axis=0) for c in told])
     first = rehearsal.sketched
     assert first > 0
-    near, far = (np.abs(said - means[told])[:, columns].mean()
-                 for columns in (slice(None, first), slice(first, None)))  # fmt: skip
+    near, far = (
+        np.abs(said - means[told])[:, columns].mean()
+        for columns in (slice(None, first), slice(first, None))
+    )
     assert near < 0.5 * np.abs(means[told][:, :first]).mean()
     assert far > near
 
@@ -157,15 +177,15 @@ def test_who_makes_authors_up_gives_packets_that_would_be_admitted(plan) -> None
     forger = replace(_forger(plan, attacker), attack=attack)
     made = make_node(plan, replace(attacker, attack=None), Identity.seeded(1), "memory:1", 1e9)
     misbehave(made, attack, lambda: forger, 1)
-    orphans = made.holding.orphans(made.table.own, 4)
+    orphans = made.replication.orphans(made.table.own, 4)
     assert len(orphans) == len({contact.id for contact in orphans}) == attack.authors
     for contact in orphans:
-        data = made.holding.fetch(contact.id, 0, b"")
+        data = made.replication.fetch(contact.id, 0, b"")
         admitted = made.admission.admit(
             data, contact.id, 0, contact.vector(), contact.version, made.wall_s()
         )
         assert admitted.packet.support > 0
-    assert made.holding.fetch(bytes(32), 0, b"") == b""
+    assert made.replication.fetch(bytes(32), 0, b"") == b""
 
 
 def test_who_eclipses_answers_others_with_nodes_that_are_nowhere_and_finds_its_own(plan) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from qsynth.bench import prints
+from qsynth.bench import fingerprints
 from qsynth.bench.bytes import rpc_bytes
 from qsynth.bench.net import Net, forget, learn, pack, pack_all, shared_bits
 from qsynth.bench.route import Mesh, measure, nearest_of
@@ -19,7 +19,7 @@ from qsynth.dht.table import shared_bits as bits_of_ids
 from qsynth.kernels import inverse_lengths
 from qsynth.mesh import MemoryNetwork
 from tests.commands import answered
-from tests.node.test_node import Peer
+from tests.protocol.test_node import Peer
 
 CONFIG = Rings(strategy="rings")
 # Meshes of a thousand nodes, and the kernels that they are made with: compiled the first time.
@@ -28,14 +28,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def mesh() -> tuple[Mesh, np.ndarray]:
-    made = prints.quantised(prints.clustered(1400, 1200, seed=3))
+    made = fingerprints.quantised(fingerprints.clustered(1400, 1200, seed=3))
     return Mesh(made[:1200], CONFIG, 3), made[1200:]
 
 
-@pytest.mark.parametrize(("strategy", "start", "recall"), [
-    ("rings", "cold", 0.97), ("rings", "warm", 0.97), ("full_view", "cold", 0.999),
-    ("exact", "cold", 1.0), ("simhash", "cold", 0.9),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("strategy", "start", "recall"),
+    [
+        ("rings", "cold", 0.97),
+        ("rings", "warm", 0.97),
+        ("full_view", "cold", 0.999),
+        ("exact", "cold", 1.0),
+        ("simhash", "cold", 0.9),
+    ],
+)
 def test_each_strategy_finds_what_it_should(mesh, strategy, start, recall) -> None:
     net, queries = mesh
     row = measure(net, queries, strategy, start, 0.0, "clustered")
@@ -125,10 +131,10 @@ class Spied(Peer):
         self.asked: list[bytes] = []
         ask = self.node.ask
 
-        def noted(now, contact, kind, body, effects, errand=None):
-            if errand is not None and errand.lookup is not None:
+        def noted(now, contact, kind, body, effects, context=None):
+            if context is not None and context.lookup is not None:
                 self.asked.append(contact.id)
-            return ask(now, contact, kind, body, effects, errand)
+            return ask(now, contact, kind, body, effects, context)
 
         self.node.ask = noted
 
@@ -177,9 +183,12 @@ def test_a_simulated_lookup_is_that_of_a_real_node(real) -> None:
             peer.asked.clear()
             found = lookup_of(network, peer, wanted, exact)
             target = Wanted(
-                wanted.table.own, inverse_lengths(wanted.table.own.reshape(1, -1))[0],
-                net.keys[row_of[wanted.me]], exact, 0,
-            )  # fmt: skip
+                wanted.table.own,
+                inverse_lengths(wanted.table.own.reshape(1, -1))[0],
+                net.keys[row_of[wanted.me]],
+                exact,
+                0,
+            )
             limit = exact_limits(CONFIG) if exact else lookup_limits(CONFIG, 10, node.table.nodes)
             start = starts(node, wanted, exact)
             first = np.array([row_of[c.id] for c in start], np.int64)
@@ -200,30 +209,30 @@ def starts(node, wanted, exact: bool) -> list[Contact]:
 def lookup_of(network, peer, wanted, exact: bool) -> list[Contact]:
     """Let a real node look up, and return what it found."""
     from qsynth.dht import Lookup
-    from qsynth.node import wire
-    from qsynth.node.effects import Effects
-    from qsynth.node.searches import Search
+    from qsynth.protocol import messages
+    from qsynth.protocol.effects import Effects
+    from qsynth.protocol.lookups import Search
 
     node, found = peer.node, []
     start = starts(node, wanted, exact)
     # Tables stay what they are while the two are compared.
-    frozen = {p: p.node.others.learn for p in nodes_of(network)}
+    frozen = {p: p.node.membership.learn for p in nodes_of(network)}
     for p in frozen:
-        p.node.others.learn = lambda contacts: list(contacts)
+        p.node.membership.learn = lambda contacts: list(contacts)
     if exact:
-        lookup, kind = Lookup(wanted.me, 1, node.me, start, exact_limits(CONFIG)), wire.NEAREST
+        lookup, kind = Lookup(wanted.me, 1, node.me, start, exact_limits(CONFIG)), messages.NEAREST
     else:
         limits = lookup_limits(CONFIG, 10, node.table.nodes)
         lookup = Lookup(wanted.table.own, 10, node.me, start, limits)
-        kind = wire.SIMILAR
+        kind = messages.SIMILAR
     effects = Effects()
-    node.searches._end = lambda now, result, *rest: found.extend(result.contacts)
-    node.searches._run(network.now, Search(lookup, network.now, kind), effects)
+    node.lookups._end = lambda now, result, *rest: found.extend(result.contacts)
+    node.lookups._run(network.now, Search(lookup, network.now, kind), effects)
     peer.apply(effects)
     network.run_until(network.now + 5.0)
-    del node.searches._end
+    del node.lookups._end
     for p, learned in frozen.items():
-        p.node.others.learn = learned
+        p.node.membership.learn = learned
     return found
 
 
@@ -260,8 +269,17 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_verb_prints_a_row_a_line() -> None:
-    done = run("--nodes", "200,300", "--strategy", "rings,full_view", "--dead", "0,0.2",
-               "--queries", "50", "--json")  # fmt: skip
+    done = run(
+        "--nodes",
+        "200,300",
+        "--strategy",
+        "rings,full_view",
+        "--dead",
+        "0,0.2",
+        "--queries",
+        "50",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 8
@@ -283,11 +301,17 @@ def test_a_file_of_vectors_can_be_routed(tmp_path, rng) -> None:
     assert "n >= 440" in short.stderr
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--nodez", "5"], "did you mean --nodes?"), (["--data", "clusterd"], "clustered"),
-    (["--dead", "2"], "--dead=2"), (["--strategy", "ring"], "did you mean rings?"),
-    (["--nodes"], "needs a value"), (["--nodes", "ten"], "--nodes=ten"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--nodez", "5"], "did you mean --nodes?"),
+        (["--data", "clusterd"], "clustered"),
+        (["--dead", "2"], "--dead=2"),
+        (["--strategy", "ring"], "did you mean rings?"),
+        (["--nodes"], "needs a value"),
+        (["--nodes", "ten"], "--nodes=ten"),
+    ],
+)
 def test_a_mistake_is_one_line(words, said, capsys) -> None:
     from qsynth.cli.main import main
 

@@ -33,14 +33,14 @@ from qsynth.encoder.base import BATCH as ENCODED
 from qsynth.encoder.config import SeededConv
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
-from qsynth.identity.membership import Membership
+from qsynth.identity.vouchers import Vouchers
 from qsynth.model import make_network
 from qsynth.model.config import MLP
-from qsynth.placement.loader import ResumableLoader
-from qsynth.placement.loop import Loop
-from qsynth.placement.train import ALONE, quietly, single_threaded
 from qsynth.similarity import fingerprint_size
 from qsynth.similarity.config import ClassSketch
+from qsynth.training.fit import ALONE, quietly, single_threaded
+from qsynth.training.loader import ResumableLoader
+from qsynth.training.loop import Loop
 from qsynth.types import Task
 
 STEPS, TURNS, IMAGES, SYSTEMS, UNKNOWNS, CONTACTS = 1000, 5, 512, 64, 192, 300
@@ -119,18 +119,18 @@ def contacts(folder: Path) -> dict[str, Callable[[], Any]]:
     """Return what checks so many contacts; print their bytes.  folder: for an authority."""
     identity, authority = Identity.random(), Authority.init(folder / "authority")
     authority.issue(identity.id, ["host"], 1.0, folder / "node")
-    membership, scope, now_s = Membership.read(folder / "node"), bytes(16), time.time()
+    vouchers, scope, now_s = Vouchers.read(folder / "node"), bytes(16), time.time()
     fingerprint = bytes(fingerprint_size(ClassSketch(), 10))
     bare = Contact(identity.id, "tls+tcp://site7.example.org:7700", fingerprint, int(now_s))
-    proved = prove(bare, identity, membership.own, scope, now_s)
+    proved = prove(bare, identity, vouchers.own, scope, now_s)
     for name, contact in (("bare", bare), ("proved", proved)):
         print(f"contact, {name:15} {len(msgspec.msgpack.encode(contact)):8} bytes")
     return {
         "contact: voucher": lambda: [
-            membership._signed(identity.id, membership.own) for _ in range(CONTACTS)
+            vouchers._signed(identity.id, vouchers.own) for _ in range(CONTACTS)
         ],
         "contact: signature": lambda: [
-            proved.proved(membership, scope, now_s) for _ in range(CONTACTS)
+            proved.proved(vouchers, scope, now_s) for _ in range(CONTACTS)
         ],
     }
 
@@ -141,8 +141,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         checks = contacts(Path(folder))
     for each, count in (
-        (steps(), STEPS), (encodings(), IMAGES), (solves(), SYSTEMS), (checks, CONTACTS),
-    ):  # fmt: skip
+        (steps(), STEPS),
+        (encodings(), IMAGES),
+        (solves(), SYSTEMS),
+        (checks, CONTACTS),
+    ):
         least = dict.fromkeys(each, float("inf"))
         for _ in range(TURNS):
             for name, work in each.items():

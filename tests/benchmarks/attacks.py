@@ -22,14 +22,14 @@ from statistics import fmean
 from typing import Any
 
 from qsynth.attack.config import OPTIONS
+from qsynth.evaluation.evaluate import Evaluator
+from qsynth.experiment.arms import mesh_config
+from qsynth.experiment.build import build
+from qsynth.experiment.summary import mesh_scores, read_results
 from qsynth.peers.config import NoPeers
-from qsynth.placement.simulate import simulate
-from qsynth.placement.train import single_threaded
 from qsynth.recipe.compose import compose
-from qsynth.run.arms import mesh_config
-from qsynth.run.build import build
-from qsynth.run.evaluate import Evaluator
-from qsynth.run.summary import mesh_scores, read_results
+from qsynth.simulation.simulate import simulate
+from qsynth.training.fit import single_threaded
 
 FIGURES = ("alone", "silent", "attacked")
 
@@ -58,9 +58,12 @@ def own(overrides: Sequence[str], figure: str, whole: bool) -> tuple[float, dict
 
 
 def measure(
-    pool: ProcessPoolExecutor, words: Sequence[str], seeds: Sequence[int], whole: bool,
+    pool: ProcessPoolExecutor,
+    words: Sequence[str],
+    seeds: Sequence[int],
+    whole: bool,
     known: dict[Any, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return the figures of one attack and share.
 
     known: jobs of figures that do not depend on the attack, filled as it goes.
@@ -107,8 +110,13 @@ def main() -> int:
         for attack in options.attack:
             for share in options.share:
                 # The attack first: what follows is the same for those who are alone or silent.
-                words = [f"attack={attack}", f"+recipe={options.recipe}", f"attack.share={share}",
-                         "placement=simulate", *options.overrides]  # fmt: skip
+                words = [
+                    f"attack={attack}",
+                    f"+recipe={options.recipe}",
+                    f"attack.share={share}",
+                    "placement=simulate",
+                    *options.overrides,
+                ]
                 made = measure(pool, words, options.seeds, options.whole, known)
                 print(json.dumps({"attack": attack, "share": share} | made), flush=True)
     return 0

@@ -64,11 +64,13 @@ def churn(nodes: int, minutes: float, share: float, more: list[str]) -> dict[str
             fleet.settle(GRACE_S)
             good, counted = lookups(fleet)
             return {
-                "nodes": nodes, "replaced": replaced, "lookups": counted,
+                "nodes": nodes,
+                "replaced": replaced,
+                "lookups": counted,
                 "succeeded": round(good / max(counted, 1), 4),
                 "own": round(fleet.own(fleet.alive), 4),
                 "trained": sum(m.trained() is not None for m in fleet.alive),
-            }  # fmt: skip
+            }
         finally:
             fleet.close()
 
@@ -90,9 +92,10 @@ def lookups(fleet: Fleet) -> tuple[int, int]:
             if event["kind"] == "nearest" or event["began"] < member.began + YOUNG_S:
                 continue
             prints = {
-                who: values / np.linalg.norm(values) for at, who, values in sorted(said, key=_time)
+                who: values / np.linalg.norm(values)
+                for at, who, values in sorted(said, key=_time)
                 if at < event["began"] and (lives[who].ended or 1e18) > event["time"]
-            }  # fmt: skip
+            }
             own = prints.pop(me, None)
             if own is None or len(prints) < k:
                 continue
@@ -127,9 +130,7 @@ def pause(nodes: int, more: list[str]) -> dict[str, Any]:
                     time.sleep(0.5)
                 times = [(member.trained() or 0.0) - began for member in others]
                 time.sleep(5.0)
-                made[how] = {
-                    "trained_s": round(float(np.mean(times)), 1), "own": fleet.own(others)
-                }  # fmt: skip
+                made[how] = {"trained_s": round(float(np.mean(times)), 1), "own": fleet.own(others)}
             finally:
                 ended.set()
                 os.kill(fleet.members[1].pid, signal.SIGCONT)
@@ -172,10 +173,11 @@ def revive(nodes: int, kills: int, more: list[str]) -> dict[str, Any]:
         finally:
             fleet.close()
     return {
-        "nodes": nodes, "kills": kills,
+        "nodes": nodes,
+        "kills": kills,
         "answers_s": [round(float(np.median(answers)), 2), round(max(answers), 2)],
         "trains_s": [round(float(np.median(trains)), 2), round(max(trains), 2)],
-    }  # fmt: skip
+    }
 
 
 def soak(nodes: int, minutes: float, more: list[str]) -> dict[str, Any]:
@@ -191,13 +193,14 @@ def soak(nodes: int, minutes: float, more: list[str]) -> dict[str, Any]:
             late = np.array([row for row in rows if row[0] > minutes * 20.0])
             slope = np.polyfit(late[:, 0] / 3600.0, late[:, 1], 1)[0]
             return {
-                "nodes": nodes, "minutes": minutes,
+                "nodes": nodes,
+                "minutes": minutes,
                 "mib": [round(float(late[0, 1]), 1), round(float(late[-1, 1]), 1)],
                 "mib_an_hour": round(float(slope), 2),
                 "worst_mib_an_hour": round(_worst(late), 2),
                 "files": [float(late[:, 2].min()), float(late[:, 2].max())],
                 "messages": sum(len(m.events("lookup")) for m in fleet.members),
-            }  # fmt: skip
+            }
         finally:
             fleet.close()
 

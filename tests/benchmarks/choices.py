@@ -20,13 +20,21 @@ from typing import Any
 from evidence import PAGE, SEEDS, Row, audited, percent, place
 
 from qsynth.data import load_data
-from qsynth.placement.train import single_threaded
+from qsynth.experiment.arms import run_mesh
 from qsynth.recipe.compose import compose
-from qsynth.run.arms import run_mesh
+from qsynth.training.fit import single_threaded
 
 CHOICES = PAGE.with_name("choices.md")
-RECIPES = ("fmnist_rotations", "fmnist_swap", "fmnist_labels", "fmnist_skew", "fmnist_loners",
-           "fmnist_dirichlet", "digits_skew", "natural")  # fmt: skip
+RECIPES = (
+    "fmnist_rotations",
+    "fmnist_swap",
+    "fmnist_labels",
+    "fmnist_skew",
+    "fmnist_loners",
+    "fmnist_dirichlet",
+    "digits_skew",
+    "natural",
+)
 VARIANTS = {
     "as it is": (),
     "merge=whole": ("synthesis.merge=whole",),
@@ -119,11 +127,17 @@ def sums(data: str | None) -> str:
     for peers in dict.fromkeys(line["peers"] for line in lines):
         mine = [line for line in lines if line["peers"] == peers]
         of = {key: statistics.fmean(line[key] for line in mine) for key in KEYS}
-        rows.append([
-            peers, percent(of["own_mean"]), percent(of["own_worst"]),
-            f"{of['bytes_per_node'] / 1024:.0f}", f"{of['packets_held']:.1f}",
-            f"{of['authors_reached']:.1f}", f"{of['loss_mean']:.3f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                peers,
+                percent(of["own_mean"]),
+                percent(of["own_worst"]),
+                f"{of['bytes_per_node'] / 1024:.0f}",
+                f"{of['packets_held']:.1f}",
+                f"{of['authors_reached']:.1f}",
+                f"{of['loss_mean']:.3f}",
+            ]
+        )
     return (
         "## Sums\n\n`python tests/benchmarks/sums.py --seeds 0 1 2`: 256 nodes, 64 in each group. "
         "KiB are all traffic of a node.\n\n"
@@ -159,8 +173,12 @@ Written by `make evidence`. Own accuracy in percent of the merged head without a
 brackets KiB a node, all traffic; means over seeds 0-4 unless said.
 """
 PARTS = {"choices": choices, "metrics": metrics, "sums": sums, "privacy": privacy}
-TITLES = {"choices": "Merge and number of peers", "metrics": "Metrics of similarity",
-          "sums": "Sums", "privacy": "What packets give away"}  # fmt: skip
+TITLES = {
+    "choices": "Merge and number of peers",
+    "metrics": "Metrics of similarity",
+    "sums": "Sums",
+    "privacy": "What packets give away",
+}
 
 
 def main() -> int:

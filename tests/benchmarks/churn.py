@@ -17,17 +17,17 @@ import time
 
 import numpy as np
 
-from qsynth.bench.prints import clustered, quantised
+from qsynth.bench.fingerprints import clustered, quantised
 from qsynth.dht.config import Rings
 from qsynth.identity import Identity
 from qsynth.kernels import cosine_top
 from qsynth.mesh import Faults, MemoryNetwork
 from qsynth.mesh.config import Memory
-from qsynth.node.node import Node
-from qsynth.node.outcome import Outcome
 from qsynth.packet import Payload
 from qsynth.peers import make_peers
 from qsynth.peers.config import Sums
+from qsynth.pipeline.publication import Publication
+from qsynth.protocol.node import Node
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task
@@ -47,9 +47,18 @@ class Member:
         peers = make_peers(Sums(k=K), number)
         admission = Admission(Checks(), TASK, TASK.digest(), b"e" * 16, _unread, _unread)
         self.node = Node(
-            Identity.seeded("churn", number), f"memory:{number}", 64, admission, peers, DHT,
-            fleet.config, 1e6, 1_700_000_000.0, number, rpc_seed=number,
-        )  # fmt: skip
+            Identity.seeded("churn", number),
+            f"memory:{number}",
+            64,
+            admission,
+            peers,
+            DHT,
+            fleet.config,
+            1e6,
+            1_700_000_000.0,
+            number,
+            rpc_seed=number,
+        )
         self.print = fleet.prints[number]
         self.alive, self.born = True, fleet.network.now
         self.transport = fleet.network.attach(self.node.address, self.received)
@@ -77,8 +86,8 @@ class Member:
     def turn(self, now, first: bool = False) -> None:
         if not self.alive:
             return
-        outcome = Outcome(PAYLOAD, self.print, 18, self.print) if first else None
-        self.apply(self.node.end_period(now, 0, outcome, 1.0))
+        publication = Publication(PAYLOAD, self.print, 18, self.print) if first else None
+        self.apply(self.node.end_period(now, 0, publication, 1.0))
         wait = PERIOD_S * float(self.fleet.rng.uniform(0.9, 1.1))
         self.fleet.network.at(now + wait, self.turn)
 
@@ -157,16 +166,24 @@ def main() -> None:
         fleet.replace(replaced)
     looked = len(fleet.recalls)
     tables = [len(member.node.table) for member in fleet.members.values()]
-    print(json.dumps({
-        "nodes": options.nodes, "share": options.share, "minutes": options.minutes,
-        "loss": options.loss, "retries": options.retries,
-        "lookups": looked, "succeeded": round(1 - fleet.failed / looked, 5),
-        "recall_mean": round(float(np.mean(fleet.recalls)), 4),
-        "rpcs_mean": round(float(np.mean(fleet.rpcs)), 2),
-        "contacts_mean": round(float(np.mean(tables)), 1),
-        "bytes_a_node_hour": round(60 * fleet.bytes / options.minutes / options.nodes),
-        "seconds": round(time.monotonic() - began, 1),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "nodes": options.nodes,
+                "share": options.share,
+                "minutes": options.minutes,
+                "loss": options.loss,
+                "retries": options.retries,
+                "lookups": looked,
+                "succeeded": round(1 - fleet.failed / looked, 5),
+                "recall_mean": round(float(np.mean(fleet.recalls)), 4),
+                "rpcs_mean": round(float(np.mean(fleet.rpcs)), 2),
+                "contacts_mean": round(float(np.mean(tables)), 1),
+                "bytes_a_node_hour": round(60 * fleet.bytes / options.minutes / options.nodes),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -28,11 +28,13 @@ ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join(filter(None, [str(EXAMPLES), os.environ.get("PYTHONPATH")]))
 }
 # Recipes whose data a script of docs/examples writes, where the classes that they name are too.
-MADE = {"natural": ("digit_writers.py", "writers.npz"),
-        "attributes": ("digit_attributes.py", "attributes.npz"),
-        "progression": ("diabetes.py", "diabetes.npz"),
-        "text": ("scipy_sentences.py", "sentences.npz"),
-        "series": ("fmnist_series.py", "series.npz")}  # fmt: skip
+MADE = {
+    "natural": ("digit_writers.py", "writers.npz"),
+    "attributes": ("digit_attributes.py", "attributes.npz"),
+    "progression": ("diabetes.py", "diabetes.npz"),
+    "text": ("scipy_sentences.py", "sentences.npz"),
+    "series": ("fmnist_series.py", "series.npz"),
+}
 TARGETS = ("attributes", "progression")  # labels and values, which the audit does not attack
 ALONE = ("local", "alone", "best_alone")
 ARMS = (*ALONE, "semantic", "random")
@@ -62,72 +64,228 @@ class Row:
 
 
 ROWS = (
-    Row("digits_skew", (*ARMS, "fedavg"), SEEDS, 3,
-        {"group_mean": 96, "network_group_mean": 92, "network_group_worst": 90}),
-    Row("fmnist_taught", ARMS, SEEDS, 14,
-        {"own_mean": 76, "gain_mean": 8, "own_worst": 69, "network over local": 5,
-         "network over alone": 5}),
+    Row(
+        "digits_skew",
+        (*ARMS, "fedavg"),
+        SEEDS,
+        3,
+        {"group_mean": 96, "network_group_mean": 92, "network_group_worst": 90},
+    ),
+    Row(
+        "fmnist_taught",
+        ARMS,
+        SEEDS,
+        14,
+        {
+            "own_mean": 76,
+            "gain_mean": 8,
+            "own_worst": 69,
+            "network over local": 5,
+            "network over alone": 5,
+        },
+    ),
     Row("fmnist_swap", (*ARMS, "oracle"), SEEDS, 4, {"own_mean": 77.5}),
     Row("fmnist_labels", ARMS, SEEDS, 3, {"own_mean": 89.5, "group_mean": 84.5}),
     Row("fmnist_tiny", ARMS, SEEDS, 3, {"gain_mean": 2}),
     Row("fmnist_skew", ARMS, SEEDS, 3, {"own_mean": 84, "group_mean": 75}),
     Row("fmnist_poisoned", (*ARMS, "silent"), SEEDS, 4, {"semantic of silent": 90}),
     Row("fmnist_loners", ARMS, SEEDS, 3, {"worst node gain": -1}),
-    Row("drift", ARMS, SEEDS, 5,
-        {"regained after 4 periods": 95, "regained after 2 periods": 95}),
+    Row("drift", ARMS, SEEDS, 5, {"regained after 4 periods": 95, "regained after 2 periods": 95}),
     Row("fmnist_dirichlet", ARMS, SEEDS, 3, {"worst node gain": -1}),
-    Row("cifar_mesh", ARMS, SEEDS, 12,
-        {"own_mean": 48, "network_mean": 45, "network over alone": 2.5}),
-    Row("fmnist_rotations", ARMS, SEEDS, 8,
-        {"own_mean": 76, "gain_mean": 8, "own_worst": 69, "network over local": 5,
-         "network over alone": 5}),
-    Row("fmnist_rotations", ("best_alone", "semantic", "random", "dissimilar", "all", "all_ungated",
-                             "oracle", "central"), SEEDS, 12, {}, said="whom to learn from"),
-    Row("fmnist_rotations", ("best_alone", "semantic", "sqmd", "fedproto"), SEEDS, 6, {},
-        ("fleet.narrow.count=8", "fleet.wide.count=0", "fleet.deep.count=8",
-         "fleet.broad.count=0"), "two architectures, and their rivals"),
+    Row(
+        "cifar_mesh",
+        ARMS,
+        SEEDS,
+        12,
+        {"own_mean": 48, "network_mean": 45, "network over alone": 2.5},
+    ),
+    Row(
+        "fmnist_rotations",
+        ARMS,
+        SEEDS,
+        8,
+        {
+            "own_mean": 76,
+            "gain_mean": 8,
+            "own_worst": 69,
+            "network over local": 5,
+            "network over alone": 5,
+        },
+    ),
+    Row(
+        "fmnist_rotations",
+        (
+            "best_alone",
+            "semantic",
+            "random",
+            "dissimilar",
+            "all",
+            "all_ungated",
+            "oracle",
+            "central",
+        ),
+        SEEDS,
+        12,
+        {},
+        said="whom to learn from",
+    ),
+    Row(
+        "fmnist_rotations",
+        ("best_alone", "semantic", "sqmd", "fedproto"),
+        SEEDS,
+        6,
+        {},
+        ("fleet.narrow.count=8", "fleet.wide.count=0", "fleet.deep.count=8", "fleet.broad.count=0"),
+        "two architectures, and their rivals",
+    ),
     Row("fmnist_unlabelled", ARMS, SEEDS, 4, {"network over local": 8}),
-    Row("fmnist_rotations", ("best_alone", "semantic", "head", "fedavg", "fedavg_oracle",
-                             "fedavg_finetuned", "gossip", "pens", "fedavg_head",
-                             "fedavg_head_oracle", "pooled"),
-        SEEDS, 8, {}, ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
-                           "fleet.broad.count=0"), "one architecture"),
-    Row("fmnist_rotations", ("best_alone", "fedavg_head_oracle"), SEEDS, 4, {},
-        ("fleet.narrow.count=16", "fleet.wide.count=0", "fleet.deep.count=0",
-         "fleet.broad.count=0", "trainer.period_steps=25"), "rounds of 25 steps"),
-    Row("digits_skew", ("best_alone", "fedavg"), SEEDS, 2, {}, ("trainer.period_steps=25",),
-        "rounds of 25 steps"),
-    Row("digits_skew", ("best_alone", "fedavg"), SEEDS, 2, {}, ("trainer.period_steps=300",),
-        "rounds of 300 steps"),
-    Row("digits_skew", ("best_alone", "fedavg"), SEEDS, 3, {},
-        ("trainer.period_steps=25", "trainer.max_steps=6000"), "240 rounds of 25 steps"),
-    Row("fmnist_rotations", ARMS, SEEDS, 5, {},
+    Row(
+        "fmnist_rotations",
+        (
+            "best_alone",
+            "semantic",
+            "head",
+            "fedavg",
+            "fedavg_oracle",
+            "fedavg_finetuned",
+            "gossip",
+            "pens",
+            "fedavg_head",
+            "fedavg_head_oracle",
+            "pooled",
+        ),
+        SEEDS,
+        8,
+        {},
+        (
+            "fleet.narrow.count=16",
+            "fleet.wide.count=0",
+            "fleet.deep.count=0",
+            "fleet.broad.count=0",
+        ),
+        "one architecture",
+    ),
+    Row(
+        "fmnist_rotations",
+        ("best_alone", "fedavg_head_oracle"),
+        SEEDS,
+        4,
+        {},
+        (
+            "fleet.narrow.count=16",
+            "fleet.wide.count=0",
+            "fleet.deep.count=0",
+            "fleet.broad.count=0",
+            "trainer.period_steps=25",
+        ),
+        "rounds of 25 steps",
+    ),
+    Row(
+        "digits_skew",
+        ("best_alone", "fedavg"),
+        SEEDS,
+        2,
+        {},
+        ("trainer.period_steps=25",),
+        "rounds of 25 steps",
+    ),
+    Row(
+        "digits_skew",
+        ("best_alone", "fedavg"),
+        SEEDS,
+        2,
+        {},
+        ("trainer.period_steps=300",),
+        "rounds of 300 steps",
+    ),
+    Row(
+        "digits_skew",
+        ("best_alone", "fedavg"),
+        SEEDS,
+        3,
+        {},
+        ("trainer.period_steps=25", "trainer.max_steps=6000"),
+        "240 rounds of 25 steps",
+    ),
+    Row(
+        "fmnist_rotations",
+        ARMS,
+        SEEDS,
+        5,
+        {},
         ("distill=mosaic", "synthesis=replay", "synthesis.d=320", "synthesis.head_weight=null"),
-        "averaged images"),
-    Row("fmnist_rotations", ARMS, SEEDS, 5, {},
-        ("distill=class_logits", "distill.max_bytes=512", "synthesis=class_kd",
-         "synthesis.head_weight=null"), "mean logits of each class in 512 bytes"),
-    Row("fmnist_rotations", ARMS, SEEDS, 5, {},
+        "averaged images",
+    ),
+    Row(
+        "fmnist_rotations",
+        ARMS,
+        SEEDS,
+        5,
+        {},
+        (
+            "distill=class_logits",
+            "distill.max_bytes=512",
+            "synthesis=class_kd",
+            "synthesis.head_weight=null",
+        ),
+        "mean logits of each class in 512 bytes",
+    ),
+    Row(
+        "fmnist_rotations",
+        ARMS,
+        SEEDS,
+        5,
+        {},
         ("distill=reference_logits", "synthesis=reference_kd", "synthesis.head_weight=null"),
-        "answers to 256 public images"),
+        "answers to 256 public images",
+    ),
     Row("fmnist_crowd", ("best_alone", "head"), SEEDS, 10, {"head:own_mean": 81.5}),
     Row("natural", (*ARMS, "pooled"), SEEDS, 3, {"gain_mean": 2}),
     Row("series", (*ARMS, "head", "pooled"), SEEDS, 12, {"gain_mean": 2}),
-    Row("prevalence", (*ARMS, "oracle"), SEEDS, 8, {},
-        said="gains of balanced accuracy"),
-    Row("text", (*ARMS, "all_ungated", "pooled"), SEEDS, 6, {},
+    Row("prevalence", (*ARMS, "oracle"), SEEDS, 8, {}, said="gains of balanced accuracy"),
+    Row(
+        "text",
+        (*ARMS, "all_ungated", "pooled"),
+        SEEDS,
+        6,
+        {},
         ("--trust=scipy_sentences.WordNetwork", "--trust=scipy_sentences.sentence_encoder"),
-        "in docs/examples, with the extra `text`"),
-    Row("attributes", (*ARMS, "oracle", "pooled"), SEEDS, 4, {"gain_mean": 2},
-        said="several labels, balanced accuracy"),
-    Row("progression", (*ARMS, "head", "pooled"), SEEDS, 2, {"gain_mean": 2},
-        said="regression, variance explained"),
-    Row("cifar_native", (*ALONE, "semantic", "semantic_untaught"), (0, 1, 2), 90,
-        {"gain_mean": 2, "network over alone": 1, "semantic_untaught:gain_mean": 2}),
+        "in docs/examples, with the extra `text`",
+    ),
+    Row(
+        "attributes",
+        (*ARMS, "oracle", "pooled"),
+        SEEDS,
+        4,
+        {"gain_mean": 2},
+        said="several labels, balanced accuracy",
+    ),
+    Row(
+        "progression",
+        (*ARMS, "head", "pooled"),
+        SEEDS,
+        2,
+        {"gain_mean": 2},
+        said="regression, variance explained",
+    ),
+    Row(
+        "cifar_native",
+        (*ALONE, "semantic", "semantic_untaught"),
+        (0, 1, 2),
+        90,
+        {"gain_mean": 2, "network over alone": 1, "semantic_untaught:gain_mean": 2},
+    ),
     Row("newcomer", (*ARMS, "oracle"), SEEDS, 8, {"newcomer_gain": 8}),
-    Row("cifar_mesh", ARMS, (0, 1), 30, {"network over alone": 4}, ("synthesis.network=hybrid",),
-        "hybrid"),
-)  # fmt: skip
+    Row(
+        "cifar_mesh",
+        ARMS,
+        (0, 1),
+        30,
+        {"network over alone": 4},
+        ("synthesis.network=hybrid",),
+        "hybrid",
+    ),
+)
 
 
 def place(row: Row, data: str | None) -> list[str]:
@@ -145,8 +303,12 @@ def place(row: Row, data: str | None) -> list[str]:
 
 def compare(row: Row, data: str | None) -> list[dict[str, Any]]:
     """Return a row's arms, run or kept."""
-    words = [f"+recipe={row.recipe}", f"arms=[{','.join(row.arms)}]",
-             f"seeds=[{','.join(map(str, row.seeds))}]", *row.overrides]  # fmt: skip
+    words = [
+        f"+recipe={row.recipe}",
+        f"arms=[{','.join(row.arms)}]",
+        f"seeds=[{','.join(map(str, row.seeds))}]",
+        *row.overrides,
+    ]
     command = [sys.executable, "-m", "qsynth", "compare", *words, *place(row, data), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=ENVIRONMENT)
     return [json.loads(line) for line in done.stdout.strip().splitlines()]
@@ -182,19 +344,35 @@ def reached(arms: dict[str, dict[str, Any]], what: str) -> float:
 def section(row: Row, rows: list[dict[str, Any]], audit: dict[str, Any] | None) -> str:
     """Return a row's part of the page."""
     balanced = rows[0]["gain_of"] == "balanced"
-    head = ("arm", "own", "sd", "worst", "group", "network", "gain", "95 % interval", "harmed",
-            "KiB a node", *(("balanced", "AUROC") if balanced else ()))  # fmt: skip
+    head = (
+        "arm",
+        "own",
+        "sd",
+        "worst",
+        "group",
+        "network",
+        "gain",
+        "95 % interval",
+        "harmed",
+        "KiB a node",
+        *(("balanced", "AUROC") if balanced else ()),
+    )
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     for entry in rows:
         low, high = entry["gain_low"], entry["gain_high"]
         interval = "-" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
         carried = entry["bytes_per_node"]
         cells = [
-            entry["arm"], *(percent(entry[key]) for key in
-                            ("own_mean", "own_sd", "own_worst", "group_mean", "network_mean")),
-            f"{100 * entry['gain_mean']:+.1f}", interval, percent(entry["harmed_share"]),
+            entry["arm"],
+            *(
+                percent(entry[key])
+                for key in ("own_mean", "own_sd", "own_worst", "group_mean", "network_mean")
+            ),
+            f"{100 * entry['gain_mean']:+.1f}",
+            interval,
+            percent(entry["harmed_share"]),
             "-" if carried is None else f"{carried / 1024:.0f}",
-        ]  # fmt: skip
+        ]
         if balanced:
             cells += [percent(entry["balanced_mean"]), percent(entry["auroc_mean"])]
         lines.append("| " + " | ".join(cells) + " |")

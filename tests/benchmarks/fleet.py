@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.placement.one import card_of, run_one
-from qsynth.placement.plan import Plan
+from qsynth.evaluation.evaluate import Evaluator
+from qsynth.experiment.build import build
+from qsynth.experiment.summary import mesh_scores
+from qsynth.host.daemon import card_of, run_one
+from qsynth.host.server import Serving, Settings
 from qsynth.placement.processes import warm
-from qsynth.placement.serving import Serving, Settings
-from qsynth.placement.train import single_threaded
 from qsynth.recipe.compose import compose
-from qsynth.run.build import build
-from qsynth.run.evaluate import Evaluator
-from qsynth.run.events import read_events
-from qsynth.run.summary import mesh_scores
+from qsynth.report.events import read_events
+from qsynth.training.fit import single_threaded
+from qsynth.training.plan import RunPlan
 
 PATIENCE_S = 60.0
 
@@ -76,7 +76,7 @@ class Fleet:
 
     def __init__(self, folder: Path, words: list[str]) -> None:
         self.folder, self.members = folder, list[Member]()
-        self.plan: Plan = build(compose([*words, "mesh=tcp", "baselines=[]"]).config, folder)
+        self.plan: RunPlan = build(compose([*words, "mesh=tcp", "baselines=[]"]).config, folder)
         single_threaded()
         warm(self.plan)
 
@@ -130,7 +130,7 @@ class Fleet:
             member.kill()
 
 
-def _be(plan: Plan, share: int, home: Path, through: list[str]) -> None:
+def _be(plan: RunPlan, share: int, home: Path, through: list[str]) -> None:
     status = 1
     try:
         os.setsid()

@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import pynng
-from lives import SAMPLES, Life, outcome
+from lives import SAMPLES, Life, publication
 
 from qsynth.dht import Contact
 from qsynth.dht.contact import prove
@@ -45,9 +45,9 @@ from qsynth.mesh.config import Tcp
 from qsynth.mesh.connections import place_of, raise_limit
 from qsynth.mesh.rpc import Rpc
 from qsynth.mesh.tls import Tls, dialled
-from qsynth.node import wire
-from qsynth.node.relays import seal
 from qsynth.packet import OutcomePacket, encode_packet
+from qsynth.protocol import messages
+from qsynth.protocol.relays import seal
 
 KINDS = ("rubbish", "bare", "keep", "contacts", "relay", "lookups")
 NODES, PERIOD_S = 5, 0.2
@@ -66,7 +66,7 @@ class Flooder:
         self.rng = np.random.default_rng(seed)
         self.identity = identity_of(home)
         self.tls = Tls(home / "tls") if tls else None
-        self.print = outcome(1).fingerprint
+        self.print = publication(1).fingerprint
 
     def speaker(self) -> Identity:
         """Return in whose name the next message is: with TLS only one's own counts."""
@@ -78,12 +78,12 @@ class Flooder:
         if self.tls is None:
             return made
         made = Contact(made.id, f"tls+{made.address}", made.fingerprint, made.version)
-        return prove(made, identity, self.tls.membership.own, SCOPE, time.time())
+        return prove(made, identity, self.tls.vouchers.own, SCOPE, time.time())
 
     def ask(self, identity: Identity, kind: str, body: Any) -> bytes:
         """Return a frame of one request."""
         rpc = Rpc(identity.id, Tcp(max_pending=10**9), None)
-        (send,) = rpc.request(0.0, self.address, kind, wire.pack(body), None)
+        (send,) = rpc.request(0.0, self.address, kind, messages.pack(body), None)
         return b"\x01" + send.payload
 
     def rubbish(self) -> bytes:
@@ -101,22 +101,27 @@ class Flooder:
 
     def keep(self) -> bytes:
         """Return a request to keep a packet that is well made, of an author like no other."""
-        who, what = self.speaker(), outcome(int(self.rng.integers(10**9)))
+        who, what = self.speaker(), publication(int(self.rng.integers(10**9)))
         packet = OutcomePacket(
-            task=b"t" * 16, encoder=b"e" * 16, author=who.public_key,
-            sequence=int(time.time()) + int(self.rng.integers(10**6)), created_s=time.time(),
-            ttl_s=10**6, support=SAMPLES, payload=what.payload,
-        )  # fmt: skip
-        body = wire.Keep(self.contact(who), encode_packet(packet, who))
-        return self.ask(who, wire.KEEP, body)
+            task=b"t" * 16,
+            encoder=b"e" * 16,
+            author=who.public_key,
+            sequence=int(time.time()) + int(self.rng.integers(10**6)),
+            created_s=time.time(),
+            ttl_s=10**6,
+            support=SAMPLES,
+            payload=what.payload,
+        )
+        body = messages.Keep(self.contact(who), encode_packet(packet, who))
+        return self.ask(who, messages.KEEP, body)
 
     def contacts(self) -> bytes:
         """Return gossip of nodes that are not there, or a notice of a new one."""
         who = self.speaker()
         if self.rng.random() < 0.5:
-            return self.ask(who, wire.NOTICE, wire.Notice(self.contact(who)))
+            return self.ask(who, messages.NOTICE, messages.Notice(self.contact(who)))
         made_up = [self.contact(Identity(self.rng.bytes(32))) for _ in range(64)]
-        return self.ask(who, wire.GOSSIP, wire.Gossip(self.contact(who), 0, made_up))
+        return self.ask(who, messages.GOSSIP, messages.Gossip(self.contact(who), 0, made_up))
 
     def relay(self) -> bytes:
         """Return a message to be carried to nobody, or a request to be carried for."""
@@ -124,16 +129,16 @@ class Flooder:
         said = int(1000 * time.time()).to_bytes(8, "big")
         if self.rng.random() < 0.5:
             return self.ask(
-                who, wire.RELAY, wire.Relay(self.contact(who), seal(who, node, said, 0))
+                who, messages.RELAY, messages.Relay(self.contact(who), seal(who, node, said, 0))
             )
-        parcel = wire.Parcel(node, b"", seal(who, node, self.rng.bytes(1000), 0))
-        return b"\x01" + Rpc(who.id, Tcp(), None).wrap(wire.pack(parcel), True)
+        parcel = messages.Parcel(node, b"", seal(who, node, self.rng.bytes(1000), 0))
+        return b"\x01" + Rpc(who.id, Tcp(), None).wrap(messages.pack(parcel), True)
 
     def lookups(self) -> bytes:
         """Return a lookup."""
         who = self.speaker()
         target = self.rng.integers(-127, 128, len(self.print)).astype(np.int8).tobytes()
-        return self.ask(who, wire.SIMILAR, wire.Search(self.contact(who), target, 64))
+        return self.ask(who, messages.SIMILAR, messages.Search(self.contact(who), target, 64))
 
     def messages(self, kind: str) -> Iterator[bytes]:
         """Return messages without end."""
@@ -253,19 +258,30 @@ def measure(kind: str, tls: bool, seconds: float, peers: int) -> dict[str, Any]:
             for life in lives:
                 life.kill()
     quiet, loud = (
-        [x["ms"] for life in lives[1:] for x in life.lines
-         if x["kind"] == "lookup" and since < x["at"] < until]
+        [
+            x["ms"]
+            for life in lives[1:]
+            for x in life.lines
+            if x["kind"] == "lookup" and since < x["at"] < until
+        ]
         for since, until in ((idle, flooded), (flooded + 2.0, ended))
-    )  # fmt: skip
+    )
     p99 = [float(np.percentile(times, 99)) for times in (quiet, loud)]
     grown = [round(b - a, 1) for a, b in zip(before, after, strict=True)]
     return {
-        "kind": kind, "tls": tls, "peers": peers, "seconds": seconds,
-        "mib_grown": grown[0], "disk_mib_grown": grown[1], "written_mib": grown[2],
-        "lookups_idle": len(quiet), "lookups_flooded": len(loud),
-        "p99_ms_idle": round(p99[0], 1), "p99_ms_flooded": round(p99[1], 1),
+        "kind": kind,
+        "tls": tls,
+        "peers": peers,
+        "seconds": seconds,
+        "mib_grown": grown[0],
+        "disk_mib_grown": grown[1],
+        "written_mib": grown[2],
+        "lookups_idle": len(quiet),
+        "lookups_flooded": len(loud),
+        "p99_ms_idle": round(p99[0], 1),
+        "p99_ms_flooded": round(p99[1], 1),
         "p99_ratio": round(p99[1] / p99[0], 2),
-    }  # fmt: skip
+    }
 
 
 def main() -> int:

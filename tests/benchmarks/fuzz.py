@@ -39,10 +39,10 @@ from qsynth.identity import Identity, verify
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, messages_in
 from qsynth.mesh.rpc import Rpc
-from qsynth.node import wire
-from qsynth.node.serving import BODIES
-from qsynth.node.state import FRAME, Entry, State, entries_in
 from qsynth.packet import OutcomePacket, Payload, decode_packet, encode_packet
+from qsynth.protocol import messages
+from qsynth.protocol.handlers import BODIES
+from qsynth.protocol.journal import FRAME, Entry, State, entries_in
 from qsynth.similarity import fingerprint
 from qsynth.similarity.config import ClassSketch
 from qsynth.trust import Admission
@@ -80,9 +80,12 @@ def payloads() -> list[Payload]:
     x = (rng.standard_normal((80, 16)) + y[:, None]).astype(np.float32)
     made = [
         distil(config, 16, x, x, y, 4)
-        for config in (Analytic(rank=4, input_rank=2), Analytic(coding="means"),
-                       Analytic(coding="diagonal"))
-    ]  # fmt: skip
+        for config in (
+            Analytic(rank=4, input_rank=2),
+            Analytic(coding="means"),
+            Analytic(coding="diagonal"),
+        )
+    ]
     few = distil(Analytic(max_bytes=1400, rank=4), 8, x, None, y * 20, 80)
     logits = made[1] | code_logits(rng.standard_normal((80, 4)), y, 4)
     return [*made, few, logits]
@@ -91,9 +94,18 @@ def payloads() -> list[Payload]:
 def packet(payload: Payload) -> bytes:
     """Return a signed packet with a payload."""
     return encode_packet(
-        OutcomePacket(b"t" * 16, b"e" * 16, OTHER.public_key, 3, NOW - 1, 3600,
-                      int(payload["counts"].sum()), payload), OTHER,
-    )  # fmt: skip
+        OutcomePacket(
+            b"t" * 16,
+            b"e" * 16,
+            OTHER.public_key,
+            3,
+            NOW - 1,
+            3600,
+            int(payload["counts"].sum()),
+            payload,
+        ),
+        OTHER,
+    )
 
 
 def signed(data: bytes) -> bytes:
@@ -112,9 +124,13 @@ def targets(folder: Path) -> dict[str, Target]:
     """Return every decoder by name."""
     sketch = ClassSketch()
     admission = Admission(
-        Checks(), TASK, b"t" * 16, b"e" * 16, read_evidence,
+        Checks(),
+        TASK,
+        b"t" * 16,
+        b"e" * 16,
+        read_evidence,
         lambda counts, sums: fingerprint(sketch, counts, sums),
-    )  # fmt: skip
+    )
     packets = tuple(packet(payload) for payload in payloads())
     rpc = Rpc(ME.id, Tcp(), 0)
     sends = Rpc(OTHER.id, Tcp(), 1).request(0.0, "a", "hello", b"x" * 50, None)
@@ -125,32 +141,40 @@ def targets(folder: Path) -> dict[str, Target]:
 
     def body(data: bytes) -> Any:
         kinds = list(BODIES.values())
-        return wire.unpack(data[1:], kinds[data[0] % len(kinds)]) if data else None
+        return messages.unpack(data[1:], kinds[data[0] % len(kinds)]) if data else None
 
     def record(data: bytes) -> Any:
-        made = wire.unpack(data, wire.Store)
+        made = messages.unpack(data, messages.StoreRequest)
         return made.record.flaw(NOW * 1000) if made is not None else None
 
     def parcel(data: bytes) -> Any:
-        made = wire.unpack(data, wire.Parcel)
+        made = messages.unpack(data, messages.Parcel)
         if made is None:
             return None
         sealed = made.sealed
         verify(sealed.author, ME.id + sealed.payload, sealed.signature)
         return rpc.receive("a", sealed.payload, OTHER.id)
 
-    carried = wire.pack(wire.Parcel(ME.id, b"ticket", wire.Sealed(
-        OTHER.public_key, sends[0].payload, OTHER.sign(ME.id + sends[0].payload))))  # fmt: skip
-    frames = (bytes([DATA]) + b"x" * 40,
-              bytes([DATA | MANY]) + (LENGTH.pack(9) + b"x" * 9) * 5)  # fmt: skip
+    carried = messages.pack(
+        messages.Parcel(
+            ME.id,
+            b"ticket",
+            messages.Sealed(
+                OTHER.public_key, sends[0].payload, OTHER.sign(ME.id + sends[0].payload)
+            ),
+        )
+    )
+    frames = (bytes([DATA]) + b"x" * 40, bytes([DATA | MANY]) + (LENGTH.pack(9) + b"x" * 9) * 5)
     with State(folder) as state:
         state.append([Entry("own", packets[0], None, 3), Entry("held", packets[1], None)])
     written = (folder / "journal").read_bytes()
     return {
         "packet": Target(decode_packet, packets, (PacketError,)),
         "admission": Target(
-            lambda data: admission.admit(data, OTHER.id, -1, None, 0, NOW), packets,
-            (PacketError,), signed,
+            lambda data: admission.admit(data, OTHER.id, -1, None, 0, NOW),
+            packets,
+            (PacketError,),
+            signed,
         ),
         "evidence": Target(arrays, packets, (PacketError,), signed),
         "envelope": Target(lambda d: rpc.receive("a", d), tuple(send.payload for send in sends)),
@@ -159,21 +183,24 @@ def targets(folder: Path) -> dict[str, Target]:
         "record": Target(record, bodies),
         "frame": Target(messages_in, frames),
         "journal": Target(entries_in, (written,), sealed=framed),
-    }  # fmt: skip
+    }
 
 
 def _bodies(data: bytes) -> tuple[bytes, ...]:
     contact = Contact(OTHER.id, "tcp://10.0.0.1:7700", b"\x01" * 64, 3)
     stored = Record(b"k" * 32, OTHER.public_key, 1, int(NOW * 1000) + 5000, b"value", b"s" * 64)
     made = [
-        wire.Hello(contact, {"name": b"t" * 8}, b"e" * 16),
-        wire.Search(contact, b"\x01" * 64, 3, 0),
-        wire.Fetch(contact, OTHER.id, 1), wire.Notice(contact), wire.Gossip(contact, 1, [contact]),
-        wire.Keep(contact, data), wire.Store(contact, stored),
-        wire.Relay(contact, wire.Sealed(OTHER.public_key, b"t" * 8, b"s" * 64)),
-    ]  # fmt: skip
+        messages.Hello(contact, {"name": b"t" * 8}, b"e" * 16),
+        messages.Search(contact, b"\x01" * 64, 3, 0),
+        messages.Fetch(contact, OTHER.id, 1),
+        messages.Notice(contact),
+        messages.Gossip(contact, 1, [contact]),
+        messages.Keep(contact, data),
+        messages.StoreRequest(contact, stored),
+        messages.Relay(contact, messages.Sealed(OTHER.public_key, b"t" * 8, b"s" * 64)),
+    ]
     kinds = list(BODIES.values())
-    return tuple(bytes([kinds.index(type(body))]) + wire.pack(body) for body in made)
+    return tuple(bytes([kinds.index(type(body))]) + messages.pack(body) for body in made)
 
 
 def mutated(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
@@ -236,9 +263,13 @@ def fuzz(
         done += 1
     signal.alarm(0)
     return {
-        "decoder": name, "executions": done, "refused": refused, "most_bytes": most,
-        "slowest_ms": round(1000 * slowest, 1), "per_s": round(done / (time.monotonic() - began)),
-    }  # fmt: skip
+        "decoder": name,
+        "executions": done,
+        "refused": refused,
+        "most_bytes": most,
+        "slowest_ms": round(1000 * slowest, 1),
+        "per_s": round(done / (time.monotonic() - began)),
+    }
 
 
 def main() -> int:

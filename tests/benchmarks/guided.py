@@ -37,9 +37,16 @@ def feed(target: Target, corpus: Path, executions: int) -> None:
         with contextlib.suppress(*target.refusals):
             target.decode(data)
 
-    words = [sys.argv[0], str(corpus), f"-runs={executions}", "-max_len=65536",
-             f"-timeout={SLOWEST_S}", "-rss_limit_mb=2048", "-print_final_stats=1",
-             f"-artifact_prefix={corpus}-"]  # fmt: skip
+    words = [
+        sys.argv[0],
+        str(corpus),
+        f"-runs={executions}",
+        "-max_len=65536",
+        f"-timeout={SLOWEST_S}",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+        f"-artifact_prefix={corpus}-",
+    ]
     atheris.Setup(words, once)
     atheris.Fuzz()
 
@@ -60,16 +67,29 @@ def main() -> int:
         for name in targets(Path(folder) / "state"):
             if options.only and name not in options.only:
                 continue
-            command = [sys.executable, __file__, "--feed", name, "--executions",
-                       str(options.executions)]  # fmt: skip
+            command = [
+                sys.executable,
+                __file__,
+                "--feed",
+                name,
+                "--executions",
+                str(options.executions),
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
             covered = re.findall(r"cov: (\d+)", done.stderr)
-            print(json.dumps({
-                "decoder": name, "executions": int(stats.get("number_of_executed_units", 0)),
-                "per_s": int(stats.get("average_exec_per_sec", 0)),
-                "edges": int(covered[-1]) if covered else 0, "crashed": done.returncode != 0,
-            }), flush=True)  # fmt: skip
+            print(
+                json.dumps(
+                    {
+                        "decoder": name,
+                        "executions": int(stats.get("number_of_executed_units", 0)),
+                        "per_s": int(stats.get("average_exec_per_sec", 0)),
+                        "edges": int(covered[-1]) if covered else 0,
+                        "crashed": done.returncode != 0,
+                    }
+                ),
+                flush=True,
+            )
             if done.returncode:
                 failed += 1
                 print(done.stderr[-3000:], file=sys.stderr)

@@ -18,14 +18,15 @@ import numpy as np
 
 from qsynth.data import DataSet
 from qsynth.distill import read_evidence
-from qsynth.node.outcome import Outcome
-from qsynth.node.study import Study
+from qsynth.experiment.build import build
+from qsynth.host.plan_node import make_pipeline
+from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.publication import Publication
 from qsynth.placement.config import Simulate
-from qsynth.placement.plan import Plan
-from qsynth.placement.train import make_study, single_threaded
 from qsynth.recipe.compose import compose
-from qsynth.run.build import build
 from qsynth.synthesis import synthesize
+from qsynth.training.fit import single_threaded
+from qsynth.training.plan import RunPlan
 from qsynth.types import Floats, Floats32, Ints
 
 FREE = 2500  # images that heads are measured on
@@ -35,9 +36,9 @@ FREE = 2500  # images that heads are measured on
 class World:
     """One seed's fleet: what every node knows, publishes, and is measured on."""
 
-    plan: Plan
-    studies: list[Study]
-    outcomes: list[Outcome]
+    plan: RunPlan
+    pipelines: list[ClassPipeline]
+    publications: list[Publication]
     alike: Floats
     inputs: Floats32
     labels: Ints
@@ -54,30 +55,30 @@ def world(overrides: Sequence[str], seed: int, data: DataSet | None) -> World:
     if len(free) < FREE // 2:
         raise SystemExit(f"{len(free)} training samples are free, needs {FREE // 2}")
     free = np.random.default_rng([seed, 21]).permutation(free)[:FREE]
-    studies = [make_study(plan, node) for node in plan.nodes]
-    outcomes = [study.distil() for study in studies]
-    prints = [outcome.fingerprint for outcome in outcomes]
-    alike = np.array([[studies[0].alike(one, other) for other in prints] for one in prints])
-    alike /= np.maximum([study.self_similarity() for study in studies], 1e-9)[:, None]
+    pipelines = [make_pipeline(plan, node) for node in plan.nodes]
+    publications = [pipeline.distil() for pipeline in pipelines]
+    prints = [publication.fingerprint for publication in publications]
+    alike = np.array([[pipelines[0].alike(one, other) for other in prints] for one in prints])
+    alike /= np.maximum([pipeline.self_similarity() for pipeline in pipelines], 1e-9)[:, None]
     np.fill_diagonal(alike, -np.inf)
     inputs, labels = plan.data.train_x[free], plan.data.train_y[free]
-    return World(plan, studies, outcomes, alike, inputs, labels, {})
+    return World(plan, pipelines, publications, alike, inputs, labels, {})
 
 
 def own_accuracy(
     place: World, node: int, authors: Sequence[int], rules: Mapping[str, Any]
 ) -> float:
     """Return the own accuracy of a node's head with these authors' packets."""
-    study, share = place.studies[node], place.plan.nodes[node].share
+    pipeline, share = place.pipelines[node], place.plan.nodes[node].share
     packets = {
-        bytes([a]): read_evidence(place.outcomes[a].payload).features for a in map(int, authors)
+        bytes([a]): read_evidence(place.publications[a].payload).features for a in map(int, authors)
     }
     alike = {bytes([a]): float(place.alike[node, a]) for a in map(int, authors)}
-    config = replace(study.rules.synthesis, **rules)
-    made = synthesize(config, study.own, study.head_d, packets, alike)
+    config = replace(pipeline.rules.synthesis, **rules)
+    made = synthesize(config, pipeline.own, pipeline.head_d, packets, alike)
     turns = share.quarter_turns
     if turns not in place.features:
-        place.features[turns] = study.encoder.encode(share.inputs(place.inputs))
+        place.features[turns] = pipeline.encoder.encode(share.inputs(place.inputs))
     answers = made.head.scores(place.features[turns]) + made.log_prior
     labels, classes = share.labels(place.labels), place.plan.data.task.classes
     held = place.plan.data.train_y[np.concatenate([share.train, share.validation])]
@@ -125,7 +126,7 @@ def main() -> int:
     k, floor, many = (
         getattr(peers, "k", 3),
         getattr(peers, "min_similarity", 0.0),
-        len(places[0].studies),
+        len(places[0].pipelines),
     )
     rng = np.random.default_rng(22)
 

@@ -38,11 +38,17 @@ def main() -> None:
         ids = rng.integers(0, 256, (rows, 32)).astype(np.uint8)
         keys = rng.integers(-127, 128, (rows, 320)).astype(np.int8)
         for name, ours, twin in (
-            ("xor_nearest", lambda i=ids: xor_nearest(i[0], i, 10),
-             lambda i=ids: numpy_xor(i[0], i, 10)),
-            ("cosine_top", lambda k=keys: cosine_top(k[0], k, 10)[0],
-             lambda k=keys: numpy_cosine(k[0], k, 10)),
-        ):  # fmt: skip
+            (
+                "xor_nearest",
+                lambda i=ids: xor_nearest(i[0], i, 10),
+                lambda i=ids: numpy_xor(i[0], i, 10),
+            ),
+            (
+                "cosine_top",
+                lambda k=keys: cosine_top(k[0], k, 10)[0],
+                lambda k=keys: numpy_cosine(k[0], k, 10),
+            ),
+        ):
             fast, answer = best_of(ours)
             slow, expected = best_of(twin)
             same = bool(np.array_equal(answer, expected))

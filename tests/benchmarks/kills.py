@@ -56,9 +56,13 @@ def measure(kills: int, seed: int) -> dict[str, Any]:
                     held[line["author"]] = max(held.get(line["author"], 0), line["version"])
         stays.kill()
     return {
-        "kills": number + 1, **counts, "published": len(published), "held": len(held),
-        "answered_ms_median": statistics.median(times), "answered_ms_max": max(times),
-    }  # fmt: skip
+        "kills": number + 1,
+        **counts,
+        "published": len(published),
+        "held": len(held),
+        "answered_ms_median": statistics.median(times),
+        "answered_ms_max": max(times),
+    }
 
 
 def main() -> int:

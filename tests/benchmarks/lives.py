@@ -24,19 +24,19 @@ import numpy as np
 from qsynth.dht.config import Rings
 from qsynth.distill import distil, read_evidence
 from qsynth.distill.config import Analytic
+from qsynth.host.mesh_host import MeshHost
+from qsynth.host.recorder import Recorder
 from qsynth.identity.file import identity_of
 from qsynth.kernels import warm_up
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.tls import Tls
-from qsynth.node.host import MeshHost
-from qsynth.node.node import Node
-from qsynth.node.outcome import Outcome
-from qsynth.node.recorder import Recorder
-from qsynth.node.saved import entries_of, restore
-from qsynth.node.state import State
 from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
+from qsynth.pipeline.publication import Publication
+from qsynth.protocol.journal import State
+from qsynth.protocol.node import Node
+from qsynth.protocol.restore import entries_of, restore
 from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.similarity.config import ClassSketch
 from qsynth.trust import Admission
@@ -52,7 +52,7 @@ def say(kind: str, **fields: Any) -> None:
     print(json.dumps({"kind": kind, **fields}), flush=True)
 
 
-def outcome(number: int) -> Outcome:
+def publication(number: int) -> Publication:
     """Return what a node publishes in one period: each time a little else."""
     sketch, rng = ClassSketch(), np.random.default_rng(number)
     y = np.arange(SAMPLES) % CLASSES
@@ -61,7 +61,7 @@ def outcome(number: int) -> Outcome:
     payload = distil(Analytic(), SIZE, x, None, y, CLASSES)
     read = read_evidence(payload).features
     own = fingerprint(sketch, read.counts, read.sums)
-    return Outcome(payload, own, SAMPLES, own)
+    return Publication(payload, own, SAMPLES, own)
 
 
 def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
@@ -69,19 +69,32 @@ def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
     began, sketch = time.monotonic(), ClassSketch()
     task = Task("kinds", 1, ("a", "b", "c"), "vector", (SIZE,), "", 0.0, 1.0)
     admission = Admission(
-        Checks(), task, b"t" * 16, b"e" * 16, read_evidence,
+        Checks(),
+        task,
+        b"t" * 16,
+        b"e" * 16,
+        read_evidence,
         lambda counts, sums: fingerprint(sketch, counts, sums),
-    )  # fmt: skip
+    )
     identity, state = identity_of(home), State(home)
     tls = Tls(home / "tls") if (home / "tls").exists() else None
     if tls is not None:
         listen = f"tls+{listen}"
     transport = PynngTransport(listen, Tcp().max_message_bytes, tls)
     node = Node(
-        identity, transport.address, fingerprint_size(sketch, CLASSES), admission,
-        make_peers(Semantic(min_similarity=0.0), seed), Rings(), Tcp(), 86400.0,
-        time.time() - time.monotonic(), seed, None, tls.membership if tls else None,
-    )  # fmt: skip
+        identity,
+        transport.address,
+        fingerprint_size(sketch, CLASSES),
+        admission,
+        make_peers(Semantic(min_similarity=0.0), seed),
+        Rings(),
+        Tcp(),
+        86400.0,
+        time.time() - time.monotonic(),
+        seed,
+        None,
+        tls.vouchers if tls else None,
+    )
     node.clock(time.monotonic())
     restore(node, state.load())
     state.replace(entries_of(node))
@@ -99,7 +112,7 @@ def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
     host.start()
     period, answered = seed * 1_000_000, False
     while True:
-        host.end_period(period, outcome(period), 1.0)
+        host.end_period(period, publication(period), 1.0)
         host.check()
         # What stands in the records has been written to the journal before.
         for record in recorder.news():
@@ -124,8 +137,18 @@ class Life:
     """One life of a process: what it has said."""
 
     def __init__(self, home: Path, join: str, seed: int, *words: str, within: Any = ()) -> None:
-        command = [*within, sys.executable, __file__, "--home", str(home), "--join", join,
-                   "--seed", str(seed), *words]  # fmt: skip
+        command = [
+            *within,
+            sys.executable,
+            __file__,
+            "--home",
+            str(home),
+            "--join",
+            join,
+            "--seed",
+            str(seed),
+            *words,
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.lines: list[dict[str, Any]] = []
         threading.Thread(target=self._read, daemon=True).start()

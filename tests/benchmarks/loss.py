@@ -91,16 +91,39 @@ def star(count: int, loss: float) -> Iterator[tuple[list[str], subprocess.Popen[
             name = f"{tag}n{number}"
             ip("netns", "add", name)
             made.append(name)
-            ip("link", "add", "eth0", "netns", name, "type", "veth", "peer", "name", f"p{number}",
-               "netns", f"{tag}s")  # fmt: skip
+            ip(
+                "link",
+                "add",
+                "eth0",
+                "netns",
+                name,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                f"p{number}",
+                "netns",
+                f"{tag}s",
+            )
             ip("-n", name, "link", "set", "lo", "up")
             ip("-n", name, "addr", "add", f"10.78.0.{number + 1}/24", "dev", "eth0")
-            subprocess.run(["ip", "netns", "exec", name, sys.executable, __file__, "--plain"],
-                           check=True)  # fmt: skip
+            subprocess.run(
+                ["ip", "netns", "exec", name, sys.executable, __file__, "--plain"], check=True
+            )
             ip("-n", name, "link", "set", "eth0", "up")
             ip("-n", f"{tag}s", "link", "set", f"p{number}", "up")
-        command = ["ip", "netns", "exec", f"{tag}s", sys.executable, __file__, "--switch",
-                   str(count), "--loss", str(loss)]  # fmt: skip
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            f"{tag}s",
+            sys.executable,
+            __file__,
+            "--switch",
+            str(count),
+            "--loss",
+            str(loss),
+        ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -122,10 +145,15 @@ def measure(nodes: int, loss: float, seconds: float) -> dict[str, Any]:
             first = ""
             for number, name in enumerate(names):
                 life = Life(
-                    Path(folder) / str(number), first, number + 1, "--listen",
-                    f"tcp://10.78.0.{number + 1}:7700", "--every", str(PERIOD_S),
+                    Path(folder) / str(number),
+                    first,
+                    number + 1,
+                    "--listen",
+                    f"tcp://10.78.0.{number + 1}:7700",
+                    "--every",
+                    str(PERIOD_S),
                     within=("ip", "netns", "exec", name),
-                )  # fmt: skip
+                )
                 lives.append(life)
                 started = life.wait("started")
                 assert started is not None
@@ -143,12 +171,15 @@ def measure(nodes: int, loss: float, seconds: float) -> dict[str, Any]:
     good = sum(len(x["found"]) >= wanted for x in told)
     took = sorted(x["ms"] for x in told)
     return {
-        "nodes": nodes, "loss": loss, "seconds": seconds,
+        "nodes": nodes,
+        "loss": loss,
+        "seconds": seconds,
         "lost_frames": round(counted["lost"] / (counted["lost"] + counted["carried"]), 3),
-        "lookups": len(told), "succeeded": round(good / max(len(told), 1), 4),
+        "lookups": len(told),
+        "succeeded": round(good / max(len(told), 1), 4),
         "ms_median": round(took[len(took) // 2], 1),
         "ms_p99": round(took[len(took) * 99 // 100], 1),
-    }  # fmt: skip
+    }
 
 
 def main() -> int:

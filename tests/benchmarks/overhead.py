@@ -118,17 +118,19 @@ def flower(path: Path, steps: int) -> None:
         return ServerAppComponents(strategy=strategy, config=ServerConfig(num_rounds=rounds))
 
     run_simulation(
-        server_app=ServerApp(server_fn=server), client_app=ClientApp(client_fn=client),
-        num_supernodes=NODES, backend_config={"client_resources": {"num_cpus": 1}},
-    )  # fmt: skip
+        server_app=ServerApp(server_fn=server),
+        client_app=ClientApp(client_fn=client),
+        num_supernodes=NODES,
+        backend_config={"client_resources": {"num_cpus": 1}},
+    )
 
 
 def write_shards(path: Path) -> None:
     """Write the samples of the recipe's nodes, as a run deals them."""
     import numpy as np
 
+    from qsynth.experiment.build import build
     from qsynth.recipe.compose import compose
-    from qsynth.run.build import build
 
     plan = build(compose([*recipe(1), "placement=simulate"]).config, path.parent)
     arrays: dict[str, Any] = {}
@@ -140,10 +142,19 @@ def write_shards(path: Path) -> None:
 
 def recipe(steps: int) -> list[str]:
     """Return the overrides of a run of eight MLPs on digits."""
-    return ["+recipe=digits_mesh", f"fleet.mlp.count={NODES}", "fleet.cnn.count=0",
-            "fleet.linear.count=0", "partition=iid", f"data.batch_size={BATCH}",
-            f"trainer.max_steps={steps}", f"trainer.period_steps={max(1, steps // ROUNDS)}",
-            "trainer.curve_points=0", "baselines=[]", "mesh.linger_s=2"]  # fmt: skip
+    return [
+        "+recipe=digits_mesh",
+        f"fleet.mlp.count={NODES}",
+        "fleet.cnn.count=0",
+        "fleet.linear.count=0",
+        "partition=iid",
+        f"data.batch_size={BATCH}",
+        f"trainer.max_steps={steps}",
+        f"trainer.period_steps={max(1, steps // ROUNDS)}",
+        "trainer.curve_points=0",
+        "baselines=[]",
+        "mesh.linger_s=2",
+    ]
 
 
 def tree() -> dict[int, int]:
@@ -180,8 +191,12 @@ def measured(command: list[str], folder: Path) -> dict[str, float]:
     """Return CPU seconds, wall seconds and peak MiB of a command and all that it starts."""
     began, spent, peak, next_memory = time.monotonic(), dict[int, int](), 0.0, 0.0
     log = folder / "log.txt"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0",
-                   "FLWR_TELEMETRY_ENABLED": "0"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "FLWR_TELEMETRY_ENABLED": "0",
+    }
     with log.open("wb") as out:
         child = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment)
         while child.poll() is None:
@@ -208,8 +223,15 @@ def measured(command: list[str], folder: Path) -> dict[str, float]:
 def arms(steps: int, path: Path, flower_python: str | None) -> dict[str, list[str]]:
     """Return the command of each arm."""
     me = str(Path(__file__).resolve())
-    run = [sys.executable, "-m", "qsynth", "run", *recipe(steps), f"folder={path.parent}/runs",
-           "--quiet"]  # fmt: skip
+    run = [
+        sys.executable,
+        "-m",
+        "qsynth",
+        "run",
+        *recipe(steps),
+        f"folder={path.parent}/runs",
+        "--quiet",
+    ]
     single, batched = ["placement=simulate"], ["placement=simulate", "placement.learner=batched"]
     crowd = ["placement=processes", "placement.nodes_per_process=4", "placement.learner=batched"]
     own = ["placement.learner=batched"]

@@ -42,8 +42,20 @@ def namespaces() -> Iterator[tuple[str, str]]:
         for name in names:
             ip("netns", "add", name)
             made.append(name)
-        ip("link", "add", ends[0], "netns", names[0], "type", "veth", "peer", "name", ends[1],
-           "netns", names[1])  # fmt: skip
+        ip(
+            "link",
+            "add",
+            ends[0],
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            ends[1],
+            "netns",
+            names[1],
+        )
         for number, (name, end) in enumerate(zip(names, ends, strict=True)):
             ip("-n", name, "link", "set", "lo", "up")
             ip("-n", name, "addr", "add", f"10.77.{number}.1/16", "dev", end)
@@ -64,10 +76,15 @@ def measure(nodes: int, cut_s: float, heal_s: float) -> dict[str, Any]:
             for number in range(nodes):
                 half = number % 2
                 life = Life(
-                    Path(folder) / str(number), first, number + 1, "--listen",
-                    f"tcp://10.77.{half}.1:{7700 + number}", "--every", str(PERIOD_S),
+                    Path(folder) / str(number),
+                    first,
+                    number + 1,
+                    "--listen",
+                    f"tcp://10.77.{half}.1:{7700 + number}",
+                    "--every",
+                    str(PERIOD_S),
                     within=("ip", "netns", "exec", names[half]),
-                )  # fmt: skip
+                )
                 lives.append(life)
                 started = life.wait("started")
                 assert started is not None
@@ -94,13 +111,14 @@ def measure(nodes: int, cut_s: float, heal_s: float) -> dict[str, Any]:
             admitted = [(x["author"], x["version"]) for x in life.lines if x["kind"] == "admit"]
             twice += len(admitted) - len(set(admitted))
     return {
-        "nodes": nodes, "crossing_before": sum(t is not None for t in before),
+        "nodes": nodes,
+        "crossing_before": sum(t is not None for t in before),
         "lookups_while_cut": [sum(went_on[0::2]), sum(went_on[1::2])],
         "least_lookups_of_a_node": min(went_on),
         "crossing_after": sum(t is not None for t in again),
         "one_again_s": None if None in again else round(max(t for t in again if t is not None), 1),
         "admitted_twice": twice,
-    }  # fmt: skip
+    }
 
 
 def _crossing(lives: list[Life], ids: list[str], since: float, until: float) -> list[float | None]:

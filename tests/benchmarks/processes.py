@@ -25,16 +25,16 @@ import numpy as np
 from qsynth.dht.config import Rings
 from qsynth.distill import distil, read_evidence
 from qsynth.distill.config import Analytic
+from qsynth.host.mesh_host import MeshHost
+from qsynth.host.recorder import Recorder
 from qsynth.identity import Identity
 from qsynth.kernels import warm_up
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
-from qsynth.node.host import MeshHost
-from qsynth.node.node import Node
-from qsynth.node.outcome import Outcome
-from qsynth.node.recorder import Recorder
 from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
+from qsynth.pipeline.publication import Publication
+from qsynth.protocol.node import Node
 from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.similarity.config import ClassSketch
 from qsynth.trust import Admission
@@ -58,20 +58,31 @@ def serve(pipe: Any, number: int, folder: str, known: list[str], strategy: str) 
     read = read_evidence(payload).features
     own = fingerprint(sketch, read.counts, read.sums)
     admission = Admission(
-        Checks(), task, task.digest(), b"e" * 16, read_evidence,
+        Checks(),
+        task,
+        task.digest(),
+        b"e" * 16,
+        read_evidence,
         lambda counts, sums: fingerprint(sketch, counts, sums),
-    )  # fmt: skip
+    )
     transport = PynngTransport("tcp://127.0.0.1:0", Tcp().max_message_bytes)
     identity = Identity.random()
     node = Node(
-        identity, transport.address, fingerprint_size(sketch, CLASSES), admission,
-        make_peers(Semantic(k=K), number), Rings(strategy=strategy, quiet_periods=0), Tcp(), 3600.0,
-        time.time() - time.monotonic(), number,
-    )  # fmt: skip
+        identity,
+        transport.address,
+        fingerprint_size(sketch, CLASSES),
+        admission,
+        make_peers(Semantic(k=K), number),
+        Rings(strategy=strategy, quiet_periods=0),
+        Tcp(),
+        3600.0,
+        time.time() - time.monotonic(),
+        number,
+    )
     recorder = Recorder(str(number), Path(folder) / f"{number}.jsonl")
     host = MeshHost(node, transport, recorder, lambda: known)
     recorder.write(time.time(), [{"event": "started", "id": identity.id.hex()}])
-    host.end_period(0, Outcome(payload, own, SAMPLES, own), 1.0)  # who it is, before it joins
+    host.end_period(0, Publication(payload, own, SAMPLES, own), 1.0)  # who it is, before it joins
     host.start()
     pipe.send(transport.address)
     period = 0
@@ -114,13 +125,16 @@ def summary(events: list[dict[str, Any]]) -> dict[str, Any]:
     joiners = sorted(started, key=started.__getitem__)[1:]  # the first one has whom to join later
     waits = [first[name] - started[name] for name in joiners if name in first]
     return {
-        "lookups": len(lookups), "recall_mean": round(float(np.mean(recalls)), 4),
-        "recall_least": min(recalls), "at_least_99": float(np.mean(np.array(recalls) >= 0.99)),
+        "lookups": len(lookups),
+        "recall_mean": round(float(np.mean(recalls)), 4),
+        "recall_least": min(recalls),
+        "at_least_99": float(np.mean(np.array(recalls) >= 0.99)),
         "rpcs_mean": round(float(np.mean([e["rpcs"] for e in lookups])), 1),
         "lookup_ms": round(1e3 * float(np.mean([e["time"] - e["began"] for e in lookups])), 1),
-        "joined": len(waits), "join_s_mean": round(float(np.mean(waits)), 3),
+        "joined": len(waits),
+        "join_s_mean": round(float(np.mean(waits)), 3),
         "join_s_most": round(max(waits), 3),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -32,8 +32,11 @@ def measured(library: str, peers: list[Any], rounds: int, threads: int) -> dict[
     items = [(f"expert.{i}", rng.randbytes(32)) for i in range(count)]
     askers = [(rng.randrange(len(peers)), rng.randrange(len(peers))) for _ in items]
     row: dict[str, Any] = {
-        "library": library, "peers": len(peers), "threads": threads, "count": count,
-    }  # fmt: skip
+        "library": library,
+        "peers": len(peers),
+        "threads": threads,
+        "count": count,
+    }
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
         jobs = zip(items, askers, strict=True)
@@ -99,14 +102,14 @@ def serve(pipe: Any, known: list[str]) -> None:
     """Be one peer: a whole node, with the transport of a real run, that learns nothing."""
     from qsynth.dht.config import Rings
     from qsynth.dht.record import record_key
+    from qsynth.host.mesh_host import MeshHost
+    from qsynth.host.recorder import Recorder
     from qsynth.identity import Identity
     from qsynth.mesh.config import Tcp
     from qsynth.mesh.pynng_transport import PynngTransport
-    from qsynth.node.host import MeshHost
-    from qsynth.node.node import Node
-    from qsynth.node.recorder import Recorder
     from qsynth.peers import make_peers
     from qsynth.peers.config import NoPeers
+    from qsynth.protocol.node import Node
     from qsynth.trust import Admission
     from qsynth.trust.config import Checks
     from qsynth.types import Task
@@ -116,9 +119,17 @@ def serve(pipe: Any, known: list[str]) -> None:
     transport = PynngTransport("tcp://127.0.0.1:0", Tcp().max_message_bytes)
     identity = Identity.random()
     node = Node(
-        identity, transport.address, 8, admission, make_peers(NoPeers(), 0),
-        Rings(record_replicas=REPLICAS), Tcp(), 3600.0, time.time() - time.monotonic(), 0,
-    )  # fmt: skip
+        identity,
+        transport.address,
+        8,
+        admission,
+        make_peers(NoPeers(), 0),
+        Rings(record_replicas=REPLICAS),
+        Tcp(),
+        3600.0,
+        time.time() - time.monotonic(),
+        0,
+    )
     host = MeshHost(node, transport, Recorder(identity.id.hex()[:8], None), lambda: known)
     host.start()
     pipe.send(transport.address)

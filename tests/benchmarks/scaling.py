@@ -44,15 +44,31 @@ def wanted(command: tuple[Any, ...]) -> set[tuple[Any, ...]]:
     nodes, data, strategies, starts, dead, queries = command
     return {
         (int(n), data, strategy, start, float(share), queries)
-        for n in nodes.split(",") for strategy in strategies.split(",")
-        for start in starts.split(",") for share in dead.split(",")
-    }  # fmt: skip
+        for n in nodes.split(",")
+        for strategy in strategies.split(",")
+        for start in starts.split(",")
+        for share in dead.split(",")
+    }
 
 
 def command_line(command: tuple[Any, ...]) -> list[str]:
     nodes, data, strategies, starts, dead, queries = command
-    return ["bench", "route", "--nodes", nodes, "--data", data, "--strategy", strategies,
-            "--start", starts, "--dead", dead, "--queries", str(queries)]  # fmt: skip
+    return [
+        "bench",
+        "route",
+        "--nodes",
+        nodes,
+        "--data",
+        data,
+        "--strategy",
+        strategies,
+        "--start",
+        starts,
+        "--dead",
+        dead,
+        "--queries",
+        str(queries),
+    ]
 
 
 def measured(kept: Path, commands: list[tuple[Any, ...]], root: str) -> list[dict[str, Any]]:
@@ -64,8 +80,10 @@ def measured(kept: Path, commands: list[tuple[Any, ...]], root: str) -> list[dic
         print("qsynth", *words, file=sys.stderr)
         done = subprocess.run(
             [sys.executable, "-m", "qsynth", *words, "--json"],
-            stdout=subprocess.PIPE, text=True, check=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
         with kept.open("a") as file:
             file.write(done.stdout)
         rows += [json.loads(line) for line in done.stdout.splitlines()]
@@ -78,8 +96,17 @@ def table(rows: list[dict[str, Any]]) -> str:
         "in-degree, median and most | busiest | join rpcs |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for r in sorted(rows, key=lambda r: (r["data"] != "clustered", r["data"], r["strategy"],
-                                         r["start"], r["dead"], r["nodes"])):  # fmt: skip
+    for r in sorted(
+        rows,
+        key=lambda r: (
+            r["data"] != "clustered",
+            r["data"],
+            r["strategy"],
+            r["start"],
+            r["dead"],
+            r["nodes"],
+        ),
+    ):
         lines.append(
             f"| {r['nodes']:,} | {r['data']} | {r['strategy']} | {r['start']} | {r['dead']:g} | "
             f"{r['recall']:.4f} | {r['rpcs_mean']:.1f} ({r['rpcs_p95']:.0f}) | "
@@ -93,11 +120,21 @@ def table(rows: list[dict[str, Any]]) -> str:
 def plot(rows: list[dict[str, Any]]) -> None:
     plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "qsynth"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-    for strategy, start, label in (("rings", "cold", "rings, cold"), ("rings", "warm", "warm"),
-                                   ("exact", "cold", "by id")):  # fmt: skip
-        mine = sorted((r for r in rows if r["data"] == "clustered" and r["dead"] == 0
-                       and (r["strategy"], r["start"]) == (strategy, start)),
-                      key=lambda r: r["nodes"])  # fmt: skip
+    for strategy, start, label in (
+        ("rings", "cold", "rings, cold"),
+        ("rings", "warm", "warm"),
+        ("exact", "cold", "by id"),
+    ):
+        mine = sorted(
+            (
+                r
+                for r in rows
+                if r["data"] == "clustered"
+                and r["dead"] == 0
+                and (r["strategy"], r["start"]) == (strategy, start)
+            ),
+            key=lambda r: r["nodes"],
+        )
         nodes = [r["nodes"] for r in mine]
         left.semilogx(nodes, [r["rpcs_mean"] for r in mine], marker="o", label=label)
         right.semilogx(nodes, [r["recall"] for r in mine], marker="o", label=label)

@@ -30,8 +30,12 @@ import matplotlib.pyplot as plt
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "scaling.md"
 PLOT = PAGE.with_name("scaling_law.svg")
 BEGIN, END = "<!-- rows: law -->", "<!-- end -->"
-FITTED = {"requests a lookup": "rpcs", "bytes a node and period": "bytes",
-          "realised pairs": "realised", "useful pairs": "useful"}  # fmt: skip
+FITTED = {
+    "requests a lookup": "rpcs",
+    "bytes a node and period": "bytes",
+    "realised pairs": "realised",
+    "useful pairs": "useful",
+}
 SATURATED = 0.01  # of accuracy that four times as many nodes add: below it, more bring no more
 
 
@@ -58,13 +62,18 @@ def row_of(summary: dict[str, Any]) -> dict[str, Any]:
     """Return what the table shows of a run's summary."""
     own, network = summary["accuracy"]["own"], summary["accuracy"]["network"]["own"]
     return {
-        "nodes": summary["nodes"], "own": own["mean"], "worst": own["worst"],
-        "network": network["mean"], "rpcs": summary["routing"]["rpcs_mean"],
+        "nodes": summary["nodes"],
+        "own": own["mean"],
+        "worst": own["worst"],
+        "network": network["mean"],
+        "rpcs": summary["routing"]["rpcs_mean"],
         "recall": summary["routing"]["recall_at_k"],
         "bytes": summary["traffic"]["bytes_per_node_per_period"],
-        "possible": summary["pairs"]["possible"], "realised": summary["pairs"]["realised"],
-        "useful": summary["pairs"]["useful"], "wall_s": summary["time"]["wall_s"],
-    }  # fmt: skip
+        "possible": summary["pairs"]["possible"],
+        "realised": summary["pairs"]["realised"],
+        "useful": summary["pairs"]["useful"],
+        "wall_s": summary["time"]["wall_s"],
+    }
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -87,14 +96,32 @@ def saturates(rows: list[dict[str, Any]]) -> int | None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the table and the line on exponents."""
-    heads = ["nodes", "own, %", "worst", "network", "requests", "recall", "KiB a node and period",
-             "pairs possible", "realised", "useful", "seconds", "peak GiB"]  # fmt: skip
+    heads = [
+        "nodes",
+        "own, %",
+        "worst",
+        "network",
+        "requests",
+        "recall",
+        "KiB a node and period",
+        "pairs possible",
+        "realised",
+        "useful",
+        "seconds",
+        "peak GiB",
+    ]
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
     for row in rows:
-        cells = [f"{row['nodes']:,}", *(f"{100 * row[k]:.1f}" for k in ("own", "worst", "network")),
-                 f"{row['rpcs']:.1f}", f"{row['recall']:.3f}", f"{row['bytes'] / 1024:.1f}",
-                 *(f"{row[k]:,}" for k in ("possible", "realised", "useful")),
-                 f"{row['command_s']:.0f}", f"{row['peak_gib']:.1f}"]  # fmt: skip
+        cells = [
+            f"{row['nodes']:,}",
+            *(f"{100 * row[k]:.1f}" for k in ("own", "worst", "network")),
+            f"{row['rpcs']:.1f}",
+            f"{row['recall']:.3f}",
+            f"{row['bytes'] / 1024:.1f}",
+            *(f"{row[k]:,}" for k in ("possible", "realised", "useful")),
+            f"{row['command_s']:.0f}",
+            f"{row['peak_gib']:.1f}",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     fitted = ", ".join(f"{name} N^{value:.2f}" for name, value in exponents(rows).items())
     point = saturates(rows)

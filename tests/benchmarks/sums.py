@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.placement.simulate import simulate
+from qsynth.evaluation.evaluate import Evaluator
+from qsynth.experiment.arms import mesh_config
+from qsynth.experiment.build import build
+from qsynth.experiment.summary import mesh_scores, read_results
 from qsynth.recipe.compose import compose
-from qsynth.run.arms import mesh_config
-from qsynth.run.build import build
-from qsynth.run.evaluate import Evaluator
-from qsynth.run.summary import mesh_scores, read_results
+from qsynth.simulation.simulate import simulate
 
 
 def measure(overrides: Sequence[str]) -> dict[str, Any]:
@@ -69,9 +69,13 @@ def main() -> int:
     options, overrides = parser.parse_known_args()
     rivals = {
         "sums": overrides,
-        f"k={options.k}": ["peers=semantic", f"peers.k={options.k}", "peers.min_similarity=0.8",
-                           f"dht.ef={options.k}"],
-    }  # fmt: skip
+        f"k={options.k}": [
+            "peers=semantic",
+            f"peers.k={options.k}",
+            "peers.min_similarity=0.8",
+            f"dht.ef={options.k}",
+        ],
+    }
     if not options.k:
         del rivals["k=0"]
     for seed in options.seeds:

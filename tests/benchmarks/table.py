@@ -15,9 +15,18 @@ from sklearn.preprocessing import StandardScaler
 
 from qsynth.cli.main import main
 
-WORDS = ["data=arrays", "partition=natural", "encoder=seeded_fourier", "fleet.mlp.count=4",
-         "fleet.cnn.count=0", "fleet.linear.count=0", "encoder.dimensions=48",
-         "encoder.fit_inputs=300", "placement=simulate", "trainer.max_steps=120"]  # fmt: skip
+WORDS = [
+    "data=arrays",
+    "partition=natural",
+    "encoder=seeded_fourier",
+    "fleet.mlp.count=4",
+    "fleet.cnn.count=0",
+    "fleet.linear.count=0",
+    "encoder.dimensions=48",
+    "encoder.fit_inputs=300",
+    "placement=simulate",
+    "trainer.max_steps=120",
+]
 
 
 def cancer(folder: Path) -> Path:

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from qsynth.cli.main import main
-from qsynth.config import GROUPS
+from qsynth.config.groups import GROUPS
 from qsynth.errors import ConfigError, RecipeError
+from qsynth.recipe.catalog import listed as listed_recipes
+from qsynth.recipe.catalog import recipe_files, shipped, title
 from qsynth.recipe.compose import compose
-from qsynth.recipe.finder import recipe_files, shipped, title
 from qsynth.recipe.lint import lint
 from qsynth.schema import build
 
@@ -106,8 +107,8 @@ def test_a_mistake_is_found_before_torch_is_imported() -> None:
 def test_every_recipe_composes_and_begins_with_its_title(capsys) -> None:
     assert main(["recipe", "list"]) == 0
     listed = capsys.readouterr().out
-    assert set(recipe_files()) >= {"digits_mesh", "cifar_mesh", "fmnist_rotations"}
-    for name, path in recipe_files().items():
+    assert set(listed_recipes()) >= {"digits_mesh", "cifar_mesh", "fmnist_rotations"}
+    for name, path in listed_recipes().items():
         named = [f"scipy_sentences.{part}" for part in ("WordNetwork", "sentence_encoder")]
         config = compose([f"+recipe={name}"], named).config
         assert config.recipe == name
@@ -132,9 +133,14 @@ def test_conf_says_what_the_schema_says() -> None:
 
 def test_overrides_reach_everything() -> None:
     composed = compose(
-        ["+recipe=cifar_mesh", "fleet.small.count=12", "fleet.small.model.width=24",
-         "distill.max_bytes=4096", "dht.ring_size=6"]
-    )  # fmt: skip
+        [
+            "+recipe=cifar_mesh",
+            "fleet.small.count=12",
+            "fleet.small.model.width=24",
+            "distill.max_bytes=4096",
+            "dht.ring_size=6",
+        ]
+    )
     config = composed.config
     assert config.fleet["small"].count == 12
     assert config.fleet["small"].model.width == 24

@@ -79,8 +79,10 @@ def test_a_revoked_certificate_is_found(tmp_path, capsys) -> None:
     authority.revoke(node)
     revoked = (tmp_path / "authority" / "revoked.pem").read_bytes()
     (home / "tls" / "revoked.pem").write_bytes(revoked)
-    assert "has been revoked" in examined(
-        ["--home", str(home), f"mesh.tls={home}/tls"], capsys)["tls"]["told"]  # fmt: skip
+    assert (
+        "has been revoked"
+        in examined(["--home", str(home), f"mesh.tls={home}/tls"], capsys)["tls"]["told"]
+    )
 
 
 def test_an_address_that_is_none_is_a_line(tmp_path, capsys) -> None:

@@ -14,16 +14,30 @@ from qsynth.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CALL = f"{sys.executable} -m qsynth"
-RUN = ["run", "encoder.fit_images=300", "encoder.dimensions=32", "encoder.filters=4",
-       "trainer.max_steps=4", "trainer.period_steps=2", "placement=simulate", "baselines=[]",
-       "fleet.mlp.count=1", "fleet.cnn.count=0", "fleet.linear.count=1"]  # fmt: skip
+RUN = [
+    "run",
+    "encoder.fit_images=300",
+    "encoder.dimensions=32",
+    "encoder.filters=4",
+    "trainer.max_steps=4",
+    "trainer.period_steps=2",
+    "placement=simulate",
+    "baselines=[]",
+    "fleet.mlp.count=1",
+    "fleet.cnn.count=0",
+    "fleet.linear.count=1",
+]
 
 
 def shell(command: str, tmp_path: Path, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=200,
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=200,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | more,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])

@@ -10,8 +10,14 @@ from qsynth.cli.main import main
 from qsynth.cli.sweep import expanded
 from qsynth.errors import ConfigError
 
-SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8", "baselines=[]",
-         "trainer.period_steps=10", "trainer.max_steps=20"]  # fmt: skip
+SMALL = [
+    "encoder.fit_images=300",
+    "encoder.dimensions=48",
+    "encoder.filters=8",
+    "baselines=[]",
+    "trainer.period_steps=10",
+    "trainer.max_steps=20",
+]
 
 
 def test_every_combination_is_one_run() -> None:

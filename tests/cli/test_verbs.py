@@ -18,11 +18,18 @@ from qsynth.cli.follow import Followed
 from qsynth.cli.help import VERBS
 from qsynth.cli.main import main
 from qsynth.cli.show import plain, table
-from qsynth.config import GROUPS
+from qsynth.config.groups import GROUPS
 from qsynth.errors import ConfigError
 
-SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8", "baselines=[]",
-         "trainer.period_steps=10", "trainer.max_steps=20", "placement=simulate"]  # fmt: skip
+SMALL = [
+    "encoder.fit_images=300",
+    "encoder.dimensions=48",
+    "encoder.filters=8",
+    "baselines=[]",
+    "trainer.period_steps=10",
+    "trainer.max_steps=20",
+    "placement=simulate",
+]
 
 
 def test_every_verb_tells_of_itself(capsys) -> None:
@@ -78,8 +85,16 @@ def test_completion_is_a_script_that_bash_takes(shell, capsys) -> None:
 
 def test_a_mistake_in_a_recipe_is_placed_in_its_file(tmp_path, capsys) -> None:
     path = tmp_path / "mine.yaml"
-    lines = ["# Mine.", "defaults:", "  - override /data: digits", "name: mine", "fleet:",
-             "  mlp: {count: 2, model: {name: mlp}}", "distill:", "  max_bytes: 3"]  # fmt: skip
+    lines = [
+        "# Mine.",
+        "defaults:",
+        "  - override /data: digits",
+        "name: mine",
+        "fleet:",
+        "  mlp: {count: 2, model: {name: mlp}}",
+        "distill:",
+        "  max_bytes: 3",
+    ]
     path.write_text("\n".join(lines))
     assert main(["config", f"recipe={path}"]) == 2
     assert f"({path}:8)" in capsys.readouterr().err
@@ -119,9 +134,11 @@ def test_what_nodes_write_is_followed_as_they_write_it(tmp_path) -> None:
     followed.read()
     assert followed.nodes["a"].period == 0
     with file.open("a") as more:
-        more.write('iod": 3, "validation_accuracy": 0.5}\nrubbish\n'
-                   '{"event": "synthesis", "used": ["aa", "bb"]}\n'
-                   '{"event": "sent", "bytes": 2048}\n{"event": "finished"}\n')  # fmt: skip
+        more.write(
+            'iod": 3, "validation_accuracy": 0.5}\nrubbish\n'
+            '{"event": "synthesis", "used": ["aa", "bb"]}\n'
+            '{"event": "sent", "bytes": 2048}\n{"event": "finished"}\n'
+        )
     followed.read()
     state = followed.nodes["a"]
     assert (state.period, state.accuracy, state.done, state.sent_bytes) == (3, 0.5, True, 2048)
@@ -165,8 +182,17 @@ def test_a_live_table_survives_a_terminal_that_changes_its_size(tmp_path) -> Non
     import termios
 
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "qsynth", "run", *SMALL[:-3], "trainer.max_steps=400",
-               "trainer.period_steps=20", "placement=processes", f"folder={tmp_path}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "qsynth",
+        "run",
+        *SMALL[:-3],
+        "trainer.max_steps=400",
+        "trainer.period_steps=20",
+        "placement=processes",
+        f"folder={tmp_path}",
+    ]
     process = subprocess.Popen(command, stderr=slave, stdout=subprocess.DEVNULL, stdin=slave)
     shown = b""
 

@@ -166,8 +166,9 @@ def save(tmp_path, **arrays) -> Arrays:
     return Arrays(path=str(tmp_path / "own.npz"))
 
 
-@pytest.mark.parametrize(("shape", "layout"), [((6,), "vector"), ((2, 9), "series"),
-                                               ((1, 8, 8), "image")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((6,), "vector"), ((2, 9), "series"), ((1, 8, 8), "image")]
+)
 def test_own_arrays_of_every_layout(tmp_path, rng, shape, layout) -> None:
     x, y = rng.random((40, *shape)), np.arange(40) % 3
     data = load_data(save(tmp_path, x=x, y=y, node=np.arange(40) % 2), FromData())
@@ -301,15 +302,18 @@ def test_a_sites_own_labels_are_those_of_the_task(tmp_path) -> None:
     np.savez(tmp_path / "site.npz", x=rng.random((80, 4)), y=y)
     task = Declared(title="t", labels=("sick", "well"), layout="vector", shape=(4,))
     names = {"krank": "sick", "gesund": "well", "sehr krank": "sick"}
-    config = Arrays(path=str(tmp_path / "site.npz"), labels=("gesund", "krank", "sehr krank"),
-                    label_map=names)  # fmt: skip
+    config = Arrays(
+        path=str(tmp_path / "site.npz"), labels=("gesund", "krank", "sehr krank"), label_map=names
+    )
     data = load_data(config, task)
     assert data.task.labels == ("sick", "well")
     plain = load_data(replace(config, label_map={}), FromData())
     assert np.array_equal(data.train_y, np.array([1, 0, 0])[plain.train_y])
     assert np.array_equal(data.test_y, np.array([1, 0, 0])[plain.test_y])
-    for wrong, told in (({"krnak": "sick"}, "did you mean krank"),
-                        (names | {"krank": "sik"}, "did you mean sick")):  # fmt: skip
+    for wrong, told in (
+        ({"krnak": "sick"}, "did you mean krank"),
+        (names | {"krank": "sik"}, "did you mean sick"),
+    ):
         with pytest.raises(ConfigError, match=told):
             load_data(replace(config, label_map=wrong), task)
     with pytest.raises(ConfigError, match="needs task=declared"):

@@ -138,8 +138,9 @@ def replaced(data, kind) -> bytes:
     """The digest of the same samples, whose task is named after the class."""
     from dataclasses import replace
 
-    return replace(data, task=replace(data.task, name=f"modules_of_a_user.{kind.__name__}".
-                   rpartition(".")[0])).digest()  # fmt: skip
+    return replace(
+        data, task=replace(data.task, name=f"modules_of_a_user.{kind.__name__}".rpartition(".")[0])
+    ).digest()
 
 
 def test_a_split_of_the_modules_own_stands() -> None:
@@ -159,10 +160,13 @@ def test_samples_that_differ_each_time_are_refused(kind) -> None:
     ("kind", "said"),
     [
         (SameTest, "100 % of the test inputs are training inputs"),
-        (Dicts, "batches must be pairs"), (Empty, "gives no batch"), (Nothing, "NoneType"),
-        (Ragged, "batches of train_dataloader differ"), (Endless, "no end"),
+        (Dicts, "batches must be pairs"),
+        (Empty, "gives no batch"),
+        (Nothing, "NoneType"),
+        (Ragged, "batches of train_dataloader differ"),
+        (Endless, "no end"),
     ],
-)  # fmt: skip
+)
 def test_a_loader_that_gives_something_else_is_one_line(kind, said) -> None:
     with pytest.raises((DataError, ConfigError), match=said) as caught:
         load(kind)

@@ -8,7 +8,6 @@ import pytest
 from qsynth.dht import Contact, Lookup, Table, lookup_limits
 from qsynth.dht.config import Rings
 from qsynth.dht.table import shared_bits
-from qsynth.dht.walk import RandomWalk
 
 D = 24
 DEFAULT = Rings()
@@ -214,25 +213,6 @@ def test_a_lookup_that_ends_in_the_wrong_cluster_begins_anew_elsewhere() -> None
         found = {c.id for c in lookup.result().contacts}
         assert (found <= {c.id for c in right}) == bool(again)
         assert lookup.rpcs <= config.lookup_rpcs
-
-
-def test_a_random_walk_goes_from_node_to_node(world) -> None:
-    contacts, tables, config = world
-    rng, distinct = np.random.default_rng(6), []
-    for me in contacts[:10]:
-        limits = lookup_limits(config, 5, 300.0)
-        walk = RandomWalk(me.vector(), 5, me.id, tables[me.id].alike(me.vector(), 3), limits, rng)
-        asked: list[bytes] = []
-        while not walk.done:
-            for contact in walk.next():
-                asked.append(contact.id)
-                others = list(tables[contact.id].contacts.values())
-                drawn = others[int(rng.integers(len(others)))]
-                alike = tables[contact.id].alike(me.vector(), 8)
-                walk.answered(contact.id, [contact, drawn, *alike])
-        assert walk.result().rpcs == len(asked) == 3 * config.ef
-        distinct.append(len(set(asked)))
-    assert np.mean(distinct) > 15
 
 
 def test_a_contact_is_checked() -> None:

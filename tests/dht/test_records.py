@@ -15,7 +15,7 @@ from qsynth.dht.record import (
     record_key,
     sign_record,
 )
-from qsynth.dht.store import MOST_OF_A_KEY, SHARE_OF_AUTHOR, RecordStore
+from qsynth.dht.record_store import MOST_OF_A_KEY, SHARE_OF_AUTHOR, RecordStore
 from qsynth.identity import Identity
 
 ME = bytes(32)
@@ -30,9 +30,13 @@ def test_every_field_is_signed() -> None:
     good = record()
     assert good.flaw(0.0) is None
     for field, other in (
-        ("key", record_key("other")), ("author", AUTHORS[1].public_key), ("sequence", 2),
-        ("expires_ms", 10_001), ("value", b"w"), ("signature", bytes(64)),
-    ):  # fmt: skip
+        ("key", record_key("other")),
+        ("author", AUTHORS[1].public_key),
+        ("sequence", 2),
+        ("expires_ms", 10_001),
+        ("value", b"w"),
+        ("signature", bytes(64)),
+    ):
         assert msgspec.structs.replace(good, **{field: other}).flaw(0.0) == "signature"
 
 
@@ -76,8 +80,13 @@ def test_rubbish_is_refused(rng) -> None:
 
 
 def test_holders_that_differ_are_merged_alike_in_any_order(rng) -> None:
-    every = [record(a, 0, s, e, v) for a in range(3) for s in (1, 2) for e in (5000, 6000)
-             for v in (b"a", b"b")]  # fmt: skip
+    every = [
+        record(a, 0, s, e, v)
+        for a in range(3)
+        for s in (1, 2)
+        for e in (5000, 6000)
+        for v in (b"a", b"b")
+    ]
     first = merge(every)
     assert [(r.sequence, r.expires_ms, r.value) for r in first] == [(2, 6000, b"b")] * 3
     for _ in range(5):
@@ -109,7 +118,8 @@ class TwinStore:
             self.expire(now_s)
         if sum(r.key == new.key for r in self.records) >= MOST_OF_A_KEY:
             return False
-        if sum(r.author == new.author for r in self.records) >= max(1, self.most // SHARE_OF_AUTHOR):  # fmt: skip  # noqa: E501
+        of_author = sum(r.author == new.author for r in self.records)
+        if of_author >= max(1, self.most // SHARE_OF_AUTHOR):
             return False
         if len(self.records) >= self.most:
             farthest = max(r.key for r in self.records)  # `ME` is zero: a key is its distance
@@ -128,15 +138,20 @@ def test_the_store_keeps_what_its_twin_keeps(rng) -> None:
     for step in range(600):
         now_s = step / 100
         new = record(
-            int(rng.integers(12)), int(rng.integers(16)), int(rng.integers(4)),
+            int(rng.integers(12)),
+            int(rng.integers(16)),
+            int(rng.integers(4)),
             int(rng.integers(2000, 9000)),
-        )  # fmt: skip
+        )
         assert (store.put(new, now_s) is None) == twin.put(new, now_s)
         if step % 50 == 0:
             store.expire(now_s)
             twin.expire(now_s)
-        kept = sorted(msgspec.msgpack.encode(r) for k in range(16)
-                      for r in store.get(record_key(f"key {k}"), 0.0))  # fmt: skip
+        kept = sorted(
+            msgspec.msgpack.encode(r)
+            for k in range(16)
+            for r in store.get(record_key(f"key {k}"), 0.0)
+        )
         assert kept == sorted(msgspec.msgpack.encode(r) for r in twin.records)
         assert len(store) == len(kept) <= 24
 

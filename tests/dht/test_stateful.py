@@ -11,7 +11,7 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.dht.lookup import xor_distance
 from qsynth.dht.record import Record, sign_record
-from qsynth.dht.store import MOST_OF_A_KEY, SHARE_OF_AUTHOR, RecordStore
+from qsynth.dht.record_store import MOST_OF_A_KEY, SHARE_OF_AUTHOR, RecordStore
 from qsynth.dht.table import shared_bits
 from qsynth.identity import Identity
 from qsynth.similarity import cosine
@@ -111,9 +111,12 @@ class Stores(RuleBasedStateMachine):
         self.taken: dict[tuple[bytes, bytes], Record] = {}  # the newest that was ever taken
 
     @rule(
-        target=records, author=st.integers(0, 3), key=st.integers(0, 5),
-        older=st.integers(0, 3), ttl=st.integers(1, 300),
-    )  # fmt: skip
+        target=records,
+        author=st.integers(0, 3),
+        key=st.integers(0, 5),
+        older=st.integers(0, 3),
+        ttl=st.integers(1, 300),
+    )
     def made(self, author: int, key: int, older: int, ttl: int) -> Record:
         sequence = int(1000 * self.now) - older
         expires = int(1000 * (self.now + ttl))

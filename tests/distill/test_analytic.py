@@ -86,8 +86,15 @@ def test_input_statistics_travel_only_where_asked_for(rng) -> None:
     assert payload_statistics(payload, "input_").dimensions == 24
 
 
-NAMES = ["counts", "means", "mean_scales", "factors", "factor_scales", "diagonal",
-         "diagonal_bounds"]  # fmt: skip
+NAMES = [
+    "counts",
+    "means",
+    "mean_scales",
+    "factors",
+    "factor_scales",
+    "diagonal",
+    "diagonal_bounds",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,8 +142,9 @@ def test_any_payload_is_read_or_refused(payload) -> None:
 
 
 @pytest.mark.parametrize("coding", ["low_rank", "diagonal", "means"])
-@pytest.mark.parametrize(("classes", "held", "input_rank"),
-                         [(100, 100, None), (100, 12, 4), (1000, 60, None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("classes", "held", "input_rank"), [(100, 100, None), (100, 12, 4), (1000, 60, None)]
+)
 def test_of_many_classes_a_packet_tells_of_those_with_most_samples(
     rng, coding, classes, held, input_rank
 ) -> None:
@@ -146,8 +154,9 @@ def test_of_many_classes_a_packet_tells_of_those_with_most_samples(
     x = rng.standard_normal((n, 64)).astype(np.float32) + y[:, None] / classes
     inputs = x[:, :16]
     input_rank = None if coding == "means" else input_rank
-    config = Analytic(max_bytes=5000 if classes == 1000 else 2048, coding=coding,
-                      input_rank=input_rank)  # fmt: skip
+    config = Analytic(
+        max_bytes=5000 if classes == 1000 else 2048, coding=coding, input_rank=input_rank
+    )
     d = dimensions(config, n, 64, classes, 16)
     payload = distil(config, d, x, inputs, y, classes)
     assert packet_bytes(payload) <= config.max_bytes

@@ -116,14 +116,23 @@ def test_no_kind_of_not_a_number_is_more_than_a_refusal(rng, raw) -> None:
 
 
 def test_a_packet_that_would_fill_the_memory_is_refused_before_it_does() -> None:
-    wide = {"counts": np.ones(1, np.uint32), "mean_codes": np.zeros((1, 16000), np.uint8),
-            "mean_steps": np.ones(1, np.uint8), "mean_step": np.ones(1, np.float32)}  # fmt: skip
+    wide = {
+        "counts": np.ones(1, np.uint32),
+        "mean_codes": np.zeros((1, 16000), np.uint8),
+        "mean_steps": np.ones(1, np.uint8),
+        "mean_step": np.ones(1, np.float32),
+    }
     with pytest.raises(PacketError, match="schema"):
         payload_statistics(wide)
     d = 15000
-    wide = {"counts": np.ones(1, np.uint32), "means": np.zeros((1, d), np.int8),
-            "mean_scales": np.ones(1, np.float32), "factors": np.zeros((d, 0), np.int8),
-            "factor_scales": np.ones(0, np.float32), "diagonal": np.zeros(d, np.uint8),
-            "diagonal_bounds": np.zeros(2, np.float32)}  # fmt: skip
+    wide = {
+        "counts": np.ones(1, np.uint32),
+        "means": np.zeros((1, d), np.int8),
+        "mean_scales": np.ones(1, np.float32),
+        "factors": np.zeros((d, 0), np.int8),
+        "factor_scales": np.ones(0, np.float32),
+        "diagonal": np.zeros(d, np.uint8),
+        "diagonal_bounds": np.zeros(2, np.float32),
+    }
     with pytest.raises(PacketError, match="schema"):
         payload_statistics(wide)

@@ -171,14 +171,18 @@ def test_damaged_mosaics_are_refused(rng, what) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.binary(max_size=200), st.lists(st.integers(0, 5), max_size=4),
-    st.lists(st.integers(0, 9), max_size=4), st.integers(0, 60),
-)  # fmt: skip
+    st.binary(max_size=200),
+    st.lists(st.integers(0, 5), max_size=4),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.integers(0, 60),
+)
 def test_any_bytes_are_read_or_refused(code, labels, shape, step) -> None:
     payload = {
-        "mosaic_code": np.frombuffer(code, np.uint8), "mosaic_labels": np.array(labels, np.uint8),
-        "mosaic_shape": np.array(shape, np.uint32), "mosaic_step": np.array([step], np.uint8),
-    }  # fmt: skip
+        "mosaic_code": np.frombuffer(code, np.uint8),
+        "mosaic_labels": np.array(labels, np.uint8),
+        "mosaic_shape": np.array(shape, np.uint32),
+        "mosaic_step": np.array([step], np.uint8),
+    }
     try:
         got = decode_mosaic(payload, 5)
     except PacketError as error:

@@ -9,22 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsynth.distill import (
-    Part,
-    add,
-    agrees,
-    distil_targets,
-    payload_statistics,
-    read_evidence,
-)  # fmt: skip
+from qsynth.distill import Part, add, agrees, distil_targets, payload_statistics, read_evidence
 from qsynth.distill.config import Analytic
 from qsynth.distill.receipts import leaf
-from qsynth.distill.targets import (
-    code_joint,
-    decode_joint,
-    sides,
-    target_packet_size,
-)
+from qsynth.distill.targets import code_joint, decode_joint, sides, target_packet_size
 from qsynth.errors import PacketError
 from qsynth.packet import joint_statistics, merge, packet_bytes
 
@@ -86,8 +74,9 @@ def test_sides_lie_where_the_target_is_high_and_low() -> None:
     counts, sums = sides(joint_statistics(x, y), 2)
     assert counts.tolist() == [2000] * 4
     means = sums / counts[:, None]
-    slow = np.array([(x * ((y[:, k] - y[:, k].mean()) / y[:, k].std())[:, None]).mean(axis=0)
-                     for k in range(2)])  # fmt: skip
+    slow = np.array(
+        [(x * ((y[:, k] - y[:, k].mean()) / y[:, k].std())[:, None]).mean(axis=0) for k in range(2)]
+    )
     np.testing.assert_allclose(means[:2] - x.mean(axis=0), slow, atol=1e-3)
     np.testing.assert_allclose(means[2:] - x.mean(axis=0), -slow, atol=1e-3)
 

@@ -144,8 +144,9 @@ def test_inner_and_hamming_top_are_the_true_orders(rng: np.random.Generator, m: 
     assert apart.tolist() == [true_bits[r] for r in rows]
 
 
-@pytest.mark.parametrize(("count", "n", "m"), [(0, 5, 3), (7, 0, 3), (5, 3000, 0), (9, 2500, 12),
-                                                (3, 4, 9)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "n", "m"), [(0, 5, 3), (7, 0, 3), (5, 3000, 0), (9, 2500, 12), (3, 4, 9)]
+)
 def test_many_at_once_are_what_each_is_alone(rng, count: int, n: int, m: int) -> None:
     prints = rng.integers(-20, 20, (n + count, 24)).astype(np.int8)
     keys, queries = prints[:n], prints[n:]
@@ -167,8 +168,15 @@ def test_many_at_once_are_what_each_is_alone(rng, count: int, n: int, m: int) ->
 class TwinSearch:
     """A beam search with lists and sets."""
 
-    def __init__(self, scores: dict[int, float], links: dict[int, list[int]], k: int, ef: int,
-                 ef_max: int, patience: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        scores: dict[int, float],
+        links: dict[int, list[int]],
+        k: int,
+        ef: int,
+        ef_max: int,
+        patience: int,
+    ) -> None:
         self.scores, self.links, self.k, self.width = scores, links, k, max(ef, k)
         self.ef_max, self.patience = max(ef_max, k), patience
 

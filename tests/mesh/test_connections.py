@@ -19,7 +19,7 @@ from qsynth.mesh.config import Ipc, Tcp
 from qsynth.mesh.connections import MOST_BARE, MOST_OF_PEER, Connections, place_of, raise_limit
 from qsynth.mesh.pynng_transport import PynngTransport, transport_of
 from qsynth.mesh.tls import Tls
-from qsynth.node.state import CONTACT, MOST_JOURNAL_BYTES, Entry, State
+from qsynth.protocol.journal import CONTACT, MOST_JOURNAL_BYTES, Entry, State
 
 HOST = "127.0.0.1"
 PATIENCE_S = 60.0
@@ -49,8 +49,9 @@ def test_bare_connections_take_no_more_than_their_share(tmp_path, secure: bool) 
         port = place_of(node.address)[1]
         bare += [socket.create_connection((HOST, port)) for _ in range(4 * MOST_BARE)]
         assert until(node, lambda: node.shed.get("bare_connection", 0) >= 2 * MOST_BARE)
-        other = PynngTransport(f"{scheme}://{HOST}:0", 65536,
-                               tls(tmp_path, "other") if secure else None)  # fmt: skip
+        other = PynngTransport(
+            f"{scheme}://{HOST}:0", 65536, tls(tmp_path, "other") if secure else None
+        )
         try:  # and one who has something to say is heard all the same
             other.send(node.address, b"hello")
             heard: list[bytes] = []
@@ -94,9 +95,15 @@ def test_more_connections_of_a_host_than_allowed_are_hung_up_on() -> None:
 
 @pytest.mark.parametrize(
     ("address", "place"),
-    [("10.0.0.1:70", ("10.0.0.1", 70)), ("tcp://h:7", ("h", 7)), ("[::1]:7", ("::1", 7)),
-     ("[::ffff:10.0.0.1]:7", ("10.0.0.1", 7)), ("", ("", 0)), ("tls+tcp://h:x", ("h", 0))],
-)  # fmt: skip
+    [
+        ("10.0.0.1:70", ("10.0.0.1", 70)),
+        ("tcp://h:7", ("h", 7)),
+        ("[::1]:7", ("::1", 7)),
+        ("[::ffff:10.0.0.1]:7", ("10.0.0.1", 7)),
+        ("", ("", 0)),
+        ("tls+tcp://h:x", ("h", 0)),
+    ],
+)
 def test_a_place_is_host_and_port(address, place) -> None:
     assert place_of(address) == place
 
@@ -120,7 +127,7 @@ def test_a_node_without_descriptors_goes_on_with_its_journal(tmp_path, monkeypat
         def opened(path, flags, *rest):
             raise OSError(refusing[0], os.strerror(refusing[0]))
 
-        monkeypatch.setattr("qsynth.node.state._private", opened)
+        monkeypatch.setattr("qsynth.protocol.journal._private", opened)
         state.replace(entries)
         state.append(entries)
         assert len(state.load()) == 20
@@ -167,7 +174,8 @@ def test_every_entrance_has_the_limits_of_its_config(tmp_path) -> None:
         local.close()
     root = Path(qsynth.__file__).parent
     made = [
-        str(path.relative_to(root)) for path in root.rglob("*.py")
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
         if "PynngTransport(" in path.read_text()
-    ]  # fmt: skip
+    ]
     assert sorted(made) == ["bench/mesh.py", "mesh/pynng_transport.py"]

@@ -135,10 +135,11 @@ def receive(transport, *others, seconds: float = 10.0) -> list[tuple[str, bytes]
 def transports(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("s")
     made = [
-        PynngTransport(f"ipc://{folder}/{i}" if request.param == "ipc" else "tcp://127.0.0.1:0",
-                       65536)
+        PynngTransport(
+            f"ipc://{folder}/{i}" if request.param == "ipc" else "tcp://127.0.0.1:0", 65536
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     yield made
     for transport in made:
         transport.close()

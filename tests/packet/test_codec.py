@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 
 from qsynth.errors import PacketError
 from qsynth.identity import Identity, verify
-from qsynth.packet import (
-    OutcomePacket,
-    decode_packet,
-    encode_packet,
-    packet_bytes,
-    packet_digest,
-)
+from qsynth.packet import OutcomePacket, decode_packet, encode_packet, packet_bytes, packet_digest
 from qsynth.packet.codec import HEADER, MAX_BYTES
 
 AUTHOR = Identity.seeded("test", 0)
@@ -23,11 +17,19 @@ AUTHOR = Identity.seeded("test", 0)
 
 def packet(**changes: object) -> OutcomePacket:
     values = dict(
-        task=b"t" * 16, encoder=b"e" * 16, author=AUTHOR.public_key, sequence=3,
-        created_s=1_700_000_000.25, ttl_s=60, support=12,
-        payload={"counts": np.arange(3, dtype=np.uint32), "x": np.ones((2, 3), np.int8),
-                 "scales": np.array([0.5, 2.0], np.float32)},
-    )  # fmt: skip
+        task=b"t" * 16,
+        encoder=b"e" * 16,
+        author=AUTHOR.public_key,
+        sequence=3,
+        created_s=1_700_000_000.25,
+        ttl_s=60,
+        support=12,
+        payload={
+            "counts": np.arange(3, dtype=np.uint32),
+            "x": np.ones((2, 3), np.int8),
+            "scales": np.array([0.5, 2.0], np.float32),
+        },
+    )
     return OutcomePacket(**(values | changes))  # type: ignore[arg-type]
 
 

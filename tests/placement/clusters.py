@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 FLEET = [
-    "+recipe=digits_mesh", "fleet.mlp.count=6", "fleet.cnn.count=5", "fleet.linear.count=5",
-    "mesh=tcp", "trainer.checkpoint_s=1", "trainer.curve_points=0", "baselines=[]",
-]  # fmt: skip
+    "+recipe=digits_mesh",
+    "fleet.mlp.count=6",
+    "fleet.cnn.count=5",
+    "fleet.linear.count=5",
+    "mesh=tcp",
+    "trainer.checkpoint_s=1",
+    "trainer.curve_points=0",
+    "baselines=[]",
+]
 
 
 def started(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
@@ -29,9 +35,12 @@ def qsynth(*words: str, **environment: str) -> subprocess.Popen[str]:
     """Start a command."""
     command = [sys.executable, "-m", "qsynth", *words]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
 
 
 def summary_of(run: subprocess.Popen[str], seconds: float = 280.0) -> dict[str, Any]:

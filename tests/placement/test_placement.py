@@ -11,19 +11,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from qsynth.node.participant import Lonely, Participant
-from qsynth.placement.plan import Plan
-from qsynth.placement.simulate import simulate
-from qsynth.placement.train import fit, make_study, quietly
+from qsynth.experiment.build import build
+from qsynth.host.plan_node import make_pipeline
+from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.recipe.compose import compose
-from qsynth.run.build import build
+from qsynth.simulation.simulate import simulate
+from qsynth.training.fit import fit, quietly
+from qsynth.training.plan import RunPlan
 from tests.commands import Command, answered
 
-SMALL = ["encoder.fit_images=300", "encoder.dimensions=48", "encoder.filters=8",
-         "trainer.period_steps=10", "baselines=[]", "placement=simulate"]  # fmt: skip
+SMALL = [
+    "encoder.fit_images=300",
+    "encoder.dimensions=48",
+    "encoder.filters=8",
+    "trainer.period_steps=10",
+    "baselines=[]",
+    "placement=simulate",
+]
 
 
-def plan(folder: Path, *overrides: str) -> Plan:
+def plan(folder: Path, *overrides: str) -> RunPlan:
     made = build(compose(["+recipe=digits_mesh", *SMALL, *overrides]).config, folder)
     folder.mkdir(parents=True, exist_ok=True)
     return made
@@ -66,7 +73,7 @@ def test_without_a_peer_above_the_floor_a_node_is_bit_for_bit_what_it_is_alone(t
     simulate(made)
     mesh = weights(tmp_path / "run")
     for node in made.nodes[:4]:
-        participant = Participant(make_study(made, node), Lonely())
+        participant = Participant(make_pipeline(made, node), Lonely())
         network = quietly(lambda n=node, p=participant: fit(made, n, p.exchange))
         alone = participant.predictor(network).state_dict()
         for key, value in alone.items():
@@ -84,8 +91,16 @@ def test_nodes_learn_from_each_other_in_simulation(tmp_path) -> None:
 
 
 def start(folder: Path, *overrides: str) -> Command:
-    words = ["+recipe=digits_mesh", "baselines=[]", f"folder={folder}", "mesh.rpc_timeout_s=0.5",
-             "mesh.linger_s=20", *SMALL[:3], "trainer.curve_points=1", *overrides]  # fmt: skip
+    words = [
+        "+recipe=digits_mesh",
+        "baselines=[]",
+        f"folder={folder}",
+        "mesh.rpc_timeout_s=0.5",
+        "mesh.linger_s=20",
+        *SMALL[:3],
+        "trainer.curve_points=1",
+        *overrides,
+    ]
     return Command("run", *words, "--json")
 
 

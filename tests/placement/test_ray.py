@@ -20,8 +20,11 @@ if shutil.which("ray", path=str(Path(sys.executable).parent)) is None:
     pytest.skip("needs the extra ray", allow_module_level=True)
 
 RAY = str(Path(sys.executable).with_name("ray"))
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-the-tests-" + "0" * 24,
-         "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
+TOKEN = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "a-token-of-the-tests-" + "0" * 24,
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 FIRSTS = ("mlp-0", "mlp-4", "cnn-2", "linear-1")  # of each task
 pytestmark = pytest.mark.slow
 
@@ -39,8 +42,11 @@ class Raylet:
         self.log = (folder / f"{len(list(folder.iterdir()))}.log").open("wb")
         self.process = subprocess.Popen(
             [RAY, "start", "--block", "--num-cpus=4", "--disable-usage-stats", *words],
-            stdout=self.log, stderr=self.log, start_new_session=True, env={**os.environ, **TOKEN},
-        )  # fmt: skip
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+            env={**os.environ, **TOKEN},
+        )
 
     def pid(self) -> int | None:
         """The raylet itself, once it runs."""
@@ -71,8 +77,14 @@ class Raylet:
 def cluster():
     """An address, and the raylet that is not the head."""
     folder, port = Path(tempfile.mkdtemp(prefix="qr-")), free_port()
-    head = Raylet(folder, "--head", "--node-ip-address=127.0.0.1", f"--port={port}",
-                  "--include-dashboard=false", f"--temp-dir={folder}/ray")  # fmt: skip
+    head = Raylet(
+        folder,
+        "--head",
+        "--node-ip-address=127.0.0.1",
+        f"--port={port}",
+        "--include-dashboard=false",
+        f"--temp-dir={folder}/ray",
+    )
     raylets = [head]
     try:
         wait_for(head.started)

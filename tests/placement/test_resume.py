@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from qsynth.cli.main import main
 from qsynth.errors import StateError, UntrustedError
 from qsynth.identity.seal import seal
-from qsynth.placement.loader import ResumableLoader
-from qsynth.placement.simulate import simulate
-from qsynth.placement.snapshot import Snapshots
-from qsynth.placement.train import quietly
+from qsynth.simulation.simulate import simulate
+from qsynth.simulation.snapshot import Snapshots
+from qsynth.training.fit import quietly
+from qsynth.training.loader import ResumableLoader
 from tests.commands import answered
 from tests.placement.test_placement import SMALL, digests, plan, start, training, wait_for, weights
 
@@ -71,9 +71,16 @@ def fitted(loader: type, *callbacks, saved=None) -> Small:
         generator.manual_seed(4)
         batches = DataLoader(data, 4, shuffle=True, drop_last=True, generator=generator)
     network = Small()
-    trainer = pl.Trainer(max_steps=STEPS, max_epochs=-1, callbacks=list(callbacks), logger=False,
-                         accelerator="cpu", enable_checkpointing=False,
-                         enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    trainer = pl.Trainer(
+        max_steps=STEPS,
+        max_epochs=-1,
+        callbacks=list(callbacks),
+        logger=False,
+        accelerator="cpu",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     try:
         trainer.fit(network, batches, ckpt_path=saved)
     except Killed:
@@ -114,13 +121,17 @@ class Torn(Snapshots):
             raise Killed
 
 
-DRIFTING = ["partition=rotations", "partition.drift_period=2",
-            "partition.samples_per_node=80"]  # fmt: skip
+DRIFTING = ["partition=rotations", "partition.drift_period=2", "partition.samples_per_node=80"]
 
 
 BATCHED = ["placement.learner=batched"]
-KINDS = {"plain": [], "drift": DRIFTING, "sums": ["peers=sums"], "batched": BATCHED,
-         "batched drift": [*BATCHED, *DRIFTING]}  # fmt: skip
+KINDS = {
+    "plain": [],
+    "drift": DRIFTING,
+    "sums": ["peers=sums"],
+    "batched": BATCHED,
+    "batched drift": [*BATCHED, *DRIFTING],
+}
 
 
 @pytest.mark.slow

@@ -93,8 +93,12 @@ def test_a_killed_task_is_requeued_and_its_nodes_go_on(slurm, tmp_path) -> None:
 
 
 def test_a_dead_runner_stops_nothing_and_another_takes_over(slurm, tmp_path) -> None:
-    words = ["placement=slurm", "trainer.max_steps=2000", "placement.nodes_per_process=2",
-             "placement.learner=batched"]  # fmt: skip
+    words = [
+        "placement=slurm",
+        "trainer.max_steps=2000",
+        "placement.nodes_per_process=2",
+        "placement.learner=batched",
+    ]
     run = started(tmp_path, *words)
     wait_for(lambda: all_at(tmp_path, 1))
     run.send_signal(signal.SIGKILL)

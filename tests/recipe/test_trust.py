@@ -20,8 +20,10 @@ from qsynth.recipe.fetch import fetch
 from qsynth.recipe.lint import lint, lint_text
 from qsynth.recipe.pack import read_pack, write_pack
 
-GOOD = "# A recipe of somebody's.\ndefaults:\n  - override /data: digits\nname: theirs\n" \
-       "fleet:\n  mlp:\n    count: 2\n    model: {name: mlp}\n"  # fmt: skip
+GOOD = (
+    "# A recipe of somebody's.\ndefaults:\n  - override /data: digits\nname: theirs\n"
+    "fleet:\n  mlp:\n    count: 2\n    model: {name: mlp}\n"
+)
 
 # One for each way in that we know, and some that look like one.
 LOWERED = {
@@ -152,8 +154,12 @@ def test_each_way_in_is_refused_before_anything_is_composed(tmp_path, text, caps
     with pytest.raises(RecipeError):
         lint(path)
     named = f"recipe={path}"
-    for words in (["recipe", "validate", str(path)], ["run", named], ["plan", named],
-                  ["node", "up", named, "mesh=tcp"]):  # fmt: skip
+    for words in (
+        ["recipe", "validate", str(path)],
+        ["run", named],
+        ["plan", named],
+        ["node", "up", named, "mesh=tcp"],
+    ):
         assert main(words) == 3, words
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
@@ -197,17 +203,24 @@ def test_what_lowers_ones_defence_is_confirmed_by_name(key, tmp_path, capsys) ->
 
 def test_what_raises_ones_defence_needs_no_word(tmp_path) -> None:
     path = tmp_path / "theirs.yaml"
-    path.write_text("distill: {min_support: 9, input_rank: 0}\nmesh: {max_pending: 8}\n"
-                    "synthesis: {support_cap: 2.0, gate: greedy}\npublish: ask\n"
-                    "similarity: {query_support: null}\n")  # fmt: skip
+    path.write_text(
+        "distill: {min_support: 9, input_rank: 0}\nmesh: {max_pending: 8}\n"
+        "synthesis: {support_cap: 2.0, gate: greedy}\npublish: ask\n"
+        "similarity: {query_support: null}\n"
+    )
     assert lint(path)["distill"]["min_support"] == 9
 
 
-@pytest.mark.parametrize("text", [
-    "distill: {min_support: .nan}\n", "distill: {min_support: '9'}\n",
-    "mesh: {max_pending: .inf}\n",
-    "synthesis: {support_cap: .nan}\n", "synthesis: {support_cap: many}\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "distill: {min_support: .nan}\n",
+        "distill: {min_support: '9'}\n",
+        "mesh: {max_pending: .inf}\n",
+        "synthesis: {support_cap: .nan}\n",
+        "synthesis: {support_cap: many}\n",
+    ],
+)
 def test_what_is_no_number_is_no_limit(text, tmp_path) -> None:
     path = tmp_path / "theirs.yaml"
     path.write_text(text)
@@ -215,8 +228,9 @@ def test_what_is_no_number_is_no_limit(text, tmp_path) -> None:
         lint(path)
 
 
-@pytest.mark.parametrize("text", ["defaults:\n  - override /distill: mosaic\n",
-                                  "distill:\n  name: mosaic\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["defaults:\n  - override /distill: mosaic\n", "distill:\n  name: mosaic\n"]
+)
 def test_an_option_is_confirmed_by_its_name(text, tmp_path) -> None:
     from qsynth.recipe.lint import needed_confirmations
 
@@ -324,9 +338,17 @@ def test_a_recipe_comes_from_an_address(here, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "to", ["https://127.0.0.1/x", "https://localhost:8080/x", "https://[::1]/x", "http://0.0.0.0/x",
-           "https://169.254.169.254/latest", "https://a.localhost/x", "http://127.8.8.8/x"],
-)  # fmt: skip
+    "to",
+    [
+        "https://127.0.0.1/x",
+        "https://localhost:8080/x",
+        "https://[::1]/x",
+        "http://0.0.0.0/x",
+        "https://169.254.169.254/latest",
+        "https://a.localhost/x",
+        "http://127.8.8.8/x",
+    ],
+)
 def test_an_address_does_not_lead_to_this_machine(to) -> None:
     from urllib.request import Request
 
@@ -387,8 +409,11 @@ def test_damaged_and_hostile_packs_are_refused(here) -> None:
             read_pack(good[:cut], "x")
     other = write_pack(b"name: other\n", {}, "readme")
     with zipfile.ZipFile(here / "mixed.zip", "w") as file:
-        for name, data in (("recipe.yaml", GOOD), ("README.md", ""),
-                           ("recipe.lock", json.dumps(read_pack(other, "x").lock))):  # fmt: skip
+        for name, data in (
+            ("recipe.yaml", GOOD),
+            ("README.md", ""),
+            ("recipe.lock", json.dumps(read_pack(other, "x").lock)),
+        ):
             file.writestr(name, data)
     with pytest.raises(RecipeError, match="not the one"):
         read_pack((here / "mixed.zip").read_bytes(), "x")
@@ -434,11 +459,16 @@ def test_copies_and_differences(here, capsys) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["pack", "sent"], ["add", "https://127.0.0.1:1/my recipe.yaml"], ["add", "https://["],
-     ["add", "~nobody-of-this-name/x.yaml"], ["copy", "digits_mesh", "nowhere/x.yaml"],
-     ["lock", "--out", "nowhere/x", "encoder.fit_images=300", "encoder.dimensions=48"]],
+    [
+        ["pack", "sent"],
+        ["add", "https://127.0.0.1:1/my recipe.yaml"],
+        ["add", "https://["],
+        ["add", "~nobody-of-this-name/x.yaml"],
+        ["copy", "digits_mesh", "nowhere/x.yaml"],
+        ["lock", "--out", "nowhere/x", "encoder.fit_images=300", "encoder.dimensions=48"],
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_mistakes_are_one_line(here, words, capsys) -> None:
     assert main(["recipe", *words]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -459,12 +489,17 @@ def test_a_lock_does_not_write_over_a_recipe(here, capsys) -> None:
 
 
 def test_what_a_lock_says_cannot_write_on_a_terminal(tmp_path, capsys) -> None:
-    for override in ('fleet.mlp.count="\x1b[2Jpwn"', "\x1b[31mred=1", "seed=1\nfolder=/x",
-                     "fleet.mlp.count=" + "9" * 5000):  # fmt: skip
+    for override in (
+        'fleet.mlp.count="\x1b[2Jpwn"',
+        "\x1b[31mred=1",
+        "seed=1\nfolder=/x",
+        "fleet.mlp.count=" + "9" * 5000,
+    ):
         pack = tmp_path / "theirs.qpack"
         digest = hashlib.sha256(GOOD.encode()).hexdigest()
-        pack.write_bytes(write_pack(GOOD.encode(), {"recipe_sha256": digest,
-                                                    "overrides": [override]}, ""))  # fmt: skip
+        pack.write_bytes(
+            write_pack(GOOD.encode(), {"recipe_sha256": digest, "overrides": [override]}, "")
+        )
         assert main(["run", "--locked", str(pack)]) in (2, 3)
         said = capsys.readouterr().err
         assert len(said.splitlines()) == 1, said

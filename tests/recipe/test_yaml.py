@@ -11,8 +11,26 @@ from qsynth.recipe.compose import compose
 from qsynth.recipe.lint import lint_text
 
 HEAD = "# T.\ndefaults:\n  - /model@fleet.a.model: linear\nfleet: {a: {count: 2}}\n"
-READ = ["1e-4", "1E-4", "1.e3", "+1e-4", "1_000", "0x10", "~", "", "2024-05-01", "'no'", "True",
-        "0.5", "[1, 2]", "{x: 1}", "a b", "'010'", "-0", ".5"]  # fmt: skip
+READ = [
+    "1e-4",
+    "1E-4",
+    "1.e3",
+    "+1e-4",
+    "1_000",
+    "0x10",
+    "~",
+    "",
+    "2024-05-01",
+    "'no'",
+    "True",
+    "0.5",
+    "[1, 2]",
+    "{x: 1}",
+    "a b",
+    "'010'",
+    "-0",
+    ".5",
+]
 
 
 @pytest.mark.parametrize("text", READ)
@@ -36,7 +54,7 @@ REFUSED = [
     ("# a\u2028seed: 7\n", 5, "a line break that editors do not show"),
     ("name: n\x85seed: 7\n", 5, "a line break that editors do not show"),
     ("name: [a\n", 6, "not YAML"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "line", "said"), REFUSED)

@@ -24,18 +24,40 @@ from qsynth.identity import seal as seals
 from qsynth.identity.seal import key_path, seal, sealed
 from qsynth.model import make_network
 from qsynth.model.config import MLP
-from qsynth.node.export import load_predictor, save_predictor
-from qsynth.placement.checkpoint import load_checkpoint
 from qsynth.synthesis import Predictor
+from qsynth.training.checkpoint import load_checkpoint
+from qsynth.training.export import load_predictor, save_predictor
 
-SMALL = ["+recipe=digits_mesh", "encoder.fit_images=300", "encoder.dimensions=48",
-         "encoder.filters=8", "baselines=[]", "trainer.period_steps=10", "trainer.max_steps=20",
-         "placement=simulate"]  # fmt: skip
+SMALL = [
+    "+recipe=digits_mesh",
+    "encoder.fit_images=300",
+    "encoder.dimensions=48",
+    "encoder.filters=8",
+    "baselines=[]",
+    "trainer.period_steps=10",
+    "trainer.max_steps=20",
+    "placement=simulate",
+]
 # What a file may want to be called: commands, files, imports, and modules that are no networks.
-CALLABLES = ("subprocess.check_call", "os.system", "os.mkdir", "builtins.exec", "builtins.eval",
-             "pathlib.Path.touch", "shutil.rmtree", "importlib.import_module", "code.interact",
-             "webbrowser.open", "runpy.run_path", "torch.load", "numpy.load",
-             "torch.hub.load", "torch.nn.Linear", "torch.nn.Identity", "sys.exit")  # fmt: skip
+CALLABLES = (
+    "subprocess.check_call",
+    "os.system",
+    "os.mkdir",
+    "builtins.exec",
+    "builtins.eval",
+    "pathlib.Path.touch",
+    "shutil.rmtree",
+    "importlib.import_module",
+    "code.interact",
+    "webbrowser.open",
+    "runpy.run_path",
+    "torch.load",
+    "numpy.load",
+    "torch.hub.load",
+    "torch.nn.Linear",
+    "torch.nn.Identity",
+    "sys.exit",
+)
 
 
 class Payload:
@@ -88,11 +110,19 @@ def test_a_predictor_names_no_code(part, target, written, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"name": "mlp", "target": "os.system"}, {"target": "os.system"}, {"name": "os.system"},
-     {"name": "module"}, {"name": ["mlp"]}, {"_target_": "os.system"}, {"name": "mlp", "width": -1},
-     {"name": "mlp", "width": "9" * 99}, {"name": "cnn", "depth": 10**9}],
+    [
+        {"name": "mlp", "target": "os.system"},
+        {"target": "os.system"},
+        {"name": "os.system"},
+        {"name": "module"},
+        {"name": ["mlp"]},
+        {"_target_": "os.system"},
+        {"name": "mlp", "width": -1},
+        {"name": "mlp", "width": "9" * 99},
+        {"name": "cnn", "depth": 10**9},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_predictor_of_a_strange_network_is_one_line(values, written) -> None:
     with pytest.raises(QsynthError):
         load_predictor(written(model=values))
@@ -242,7 +272,7 @@ def test_a_trainer_unpickles_nothing_that_has_no_seal(key, tmp_path, monkeypatch
     """A simulation's own snapshot may have come back with other checkpoints beside it."""
     from types import SimpleNamespace
 
-    from qsynth.placement import train
+    from qsynth.training import fit as train
 
     path, mark = tmp_path / "0.ckpt", tmp_path / "mark"
     torch.save({"state_dict": {}, "more": Payload(mark)}, path)
@@ -291,15 +321,53 @@ def test_a_key_is_not_written_through_a_link(tmp_path) -> None:
     assert identity_of(home).id == first.id
 
 
-SHADOWS = ("torch", "numpy", "yaml", "json", "scipy", "pynng", "numba", "hydra", "omegaconf",
-           "pytorch_lightning", "msgspec", "sklearn", "matplotlib", "rich", "sitecustomize",
-           "usercustomize", "email", "logging", "typing_extensions", "tqdm")  # fmt: skip
-VERBS = ("--help", "--version", "recipe list", "config", "plan", "plan --measure",
-         "explain distill", "doctor", "runs", "watch NOWHERE", "report NOWHERE",
-         "run --resume NOWHERE", "part NOWHERE a", "packet show", "packet audit", "recipe lock",
-         "node up --home HOME --share 99", "node certificate --home HOME", "completion bash",
-         "bench kernels --help", "compare arms=[nobody]", "run trainer.max_steps=-1",
-         f"run {' '.join(SMALL)} folder=out --quiet")  # fmt: skip
+SHADOWS = (
+    "torch",
+    "numpy",
+    "yaml",
+    "json",
+    "scipy",
+    "pynng",
+    "numba",
+    "hydra",
+    "omegaconf",
+    "pytorch_lightning",
+    "msgspec",
+    "sklearn",
+    "matplotlib",
+    "rich",
+    "sitecustomize",
+    "usercustomize",
+    "email",
+    "logging",
+    "typing_extensions",
+    "tqdm",
+)
+VERBS = (
+    "--help",
+    "--version",
+    "recipe list",
+    "config",
+    "plan",
+    "plan --measure",
+    "explain distill",
+    "doctor",
+    "runs",
+    "watch NOWHERE",
+    "report NOWHERE",
+    "run --resume NOWHERE",
+    "part NOWHERE a",
+    "packet show",
+    "packet audit",
+    "recipe lock",
+    "node up --home HOME --share 99",
+    "node certificate --home HOME",
+    "completion bash",
+    "bench kernels --help",
+    "compare arms=[nobody]",
+    "run trainer.max_steps=-1",
+    f"run {' '.join(SMALL)} folder=out --quiet",
+)
 
 
 @pytest.fixture

@@ -13,33 +13,34 @@ from qsynth.dht import Contact
 from qsynth.dht.config import Rings
 from qsynth.dht.contact import UNREACHABLE, prove
 from qsynth.dht.record import record_key, sign_record
-from qsynth.dht.store import MOST_OF_A_KEY, RecordStore
+from qsynth.dht.record_store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
 from qsynth.distill.config import Analytic
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
-from qsynth.identity.membership import Membership
+from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh import MemoryNetwork, Request, Rpc
 from qsynth.mesh.config import Memory, Tcp
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
-from qsynth.node import wire
-from qsynth.node.acquaintances import CALLED_S, MOST_CALLED, MOST_FLAWS
-from qsynth.node.chain import MADE_FOR_ONE, Held
-from qsynth.node.config import check_node
-from qsynth.node.effects import Effects
-from qsynth.node.holding import MOST_OF_A_CONNECTION
-from qsynth.node.records import Job
-from qsynth.node.serving import serve
-from qsynth.node.sums import SumTree, common_bits
 from qsynth.packet import OutcomePacket, decode_packet, encode_packet, packet_digest
 from qsynth.peers.config import Semantic
+from qsynth.protocol import messages
+from qsynth.protocol.effects import Effects
+from qsynth.protocol.handlers import serve
+from qsynth.protocol.membership import CALLED_S, MOST_CALLED, MOST_FLAWS
+from qsynth.protocol.replication import MOST_OF_A_CONNECTION
+from qsynth.records.service import Job, Records
 from qsynth.similarity import cosine
 from qsynth.similarity.config import ClassSketch
+from qsynth.sums.builder import MADE_FOR_ONE, Held
+from qsynth.sums.depth import common_bits
+from qsynth.sums.tree import SumTree
 from qsynth.synthesis.config import AnalyticHead
-from tests.node.test_node import Peer, outcome, turn
-from tests.node.test_sums import CONFIG, sums_mesh
+from qsynth.training.config import check_node
+from tests.protocol.test_node import Peer, publication, turn
+from tests.sums.test_tree import CONFIG, sums_mesh
 
 AUDITED = replace(CONFIG, audit_share=1.0)
 COUNT, LIAR, PERIODS = 24, 4, 14
@@ -53,10 +54,10 @@ class Fleet:
         self.folder = folder
         self.authority = Authority.init(folder / "authority")
 
-    def membership(self, node: bytes, days: float = 1.0) -> Membership:
+    def vouchers(self, node: bytes, days: float = 1.0) -> Vouchers:
         out = self.folder / node.hex()[:16]
         self.authority.issue(node, ["127.0.0.1"], days, out)
-        return Membership.read(out)
+        return Vouchers.read(out)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def fleet(tmp_path_factory) -> Fleet:
 
 def certified(fleet: Fleet | None, node) -> None:
     if fleet is not None:
-        node.membership = fleet.membership(node.me, 36500.0)
+        node.vouchers = fleet.vouchers(node.me, 36500.0)
         node.epoch_s = 1_795_000_000.0  # certificates hold from today on
 
 
@@ -123,20 +124,25 @@ class Forger:
     def proved(self, contact: Contact, identity: Identity) -> Contact:
         """Return a contact with the best proof that a forger can make."""
         node = self.node
-        if node.membership is None:
+        if node.vouchers is None:
             return contact
-        scope, voucher = node.admission.task_digest, node.membership.own
+        scope, voucher = node.admission.task_digest, node.vouchers.own
         return prove(contact, identity, voucher, scope, node.wall_s())
 
     def author(self, version: int = 1_800_000_000) -> Contact:
         """Make an author up, with a packet that is exactly what like nodes want."""
         identity, node = self.identity(), self.node
-        what = outcome(LIAR % 2, 1000 + self.made)
+        what = publication(LIAR % 2, 1000 + self.made)
         packet = OutcomePacket(
-            task=node.admission.task_digest, encoder=node.admission.encoder_digest,
-            author=identity.public_key, sequence=version, created_s=node.wall_s(), ttl_s=10**6,
-            support=what.support, payload=what.payload,
-        )  # fmt: skip
+            task=node.admission.task_digest,
+            encoder=node.admission.encoder_digest,
+            author=identity.public_key,
+            sequence=version,
+            created_s=node.wall_s(),
+            ttl_s=10**6,
+            support=what.support,
+            payload=what.payload,
+        )
         self.packets[identity.id] = encode_packet(packet, identity)
         told = Contact(identity.id, "memory:nowhere", what.fingerprint.tobytes(), packet.sequence)
         return self.proved(told, identity)
@@ -159,9 +165,9 @@ def fills_lookups_in_its_own_place(peer: Peer, fleet) -> None:
 def tells_of_orphans(peer: Peer, fleet) -> None:
     """Tell of authors that are gone and never were, ever new ones, and give their packets."""
     forger, node = Forger(peer, fleet), peer.node
-    node.holding.orphans = lambda wanted, most: [forger.author() for _ in range(40)]
-    fetch = node.holding.fetch
-    node.holding.fetch = lambda author, after, asker: (
+    node.replication.orphans = lambda wanted, most: [forger.author() for _ in range(40)]
+    fetch = node.replication.fetch
+    node.replication.fetch = lambda author, after, asker: (
         forger.packets.get(author) or fetch(author, after, asker)
     )
 
@@ -188,9 +194,12 @@ def says_nothing_of_others(peer: Peer, fleet) -> None:
 
 
 BEHAVIOURS = (
-    fills_lookups, fills_lookups_in_its_own_place, tells_of_orphans, moves_others,
+    fills_lookups,
+    fills_lookups_in_its_own_place,
+    tells_of_orphans,
+    moves_others,
     says_nothing_of_others,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -210,19 +219,19 @@ def test_an_honest_fleet_with_an_authority_hears_of_those_that_are_gone(fleet) -
     """Orphans still count where the authority vouches for their authors."""
     peers = made(fleet, None, 8)
     gone = peers[2]
-    kept = [p for p in peers if gone.node.me in p.node.holding.kept and p is not gone]
+    kept = [p for p in peers if gone.node.me in p.node.replication.kept and p is not gone]
     assert kept
     holder = kept[0].node
-    holder.others.drop(gone.node.me)
-    (orphan,) = holder.holding.orphans(gone.node.table.own, 4)
+    holder.membership.drop(gone.node.me)
+    (orphan,) = holder.replication.orphans(gone.node.table.own, 4)
     newcomer = next(p.node for p in peers if gone.node.me not in p.node.held and p is not gone)
     newcomer.table.remove(gone.node.me)
-    newcomer.holding.offered([orphan], holder.contact())
-    assert newcomer.holding.holder(orphan) is not None
+    newcomer.replication.offered([orphan], holder.contact())
+    assert newcomer.replication.holder(orphan) is not None
     forged = msgspec.structs.replace(orphan, version=orphan.version + 1)
-    newcomer.holding.lost(holder.me)
-    newcomer.holding.offered([forged], holder.contact())
-    assert newcomer.holding.holder(forged) is None
+    newcomer.replication.lost(holder.me)
+    newcomer.replication.offered([forged], holder.contact())
+    assert newcomer.replication.holder(forged) is None
     assert newcomer.counts["unproved_contact"] == 1
 
 
@@ -233,50 +242,57 @@ def test_a_contact_counts_as_whom_it_names_has_said_it_and_for_its_fleet_alone(
     fleet, tmp_path
 ) -> None:
     identity, other = Identity.seeded("a"), Identity.seeded("b")
-    membership, foreign = fleet.membership(identity.id), Fleet(tmp_path).membership(other.id)
+    vouchers, foreign = fleet.vouchers(identity.id), Fleet(tmp_path).vouchers(other.id)
     now_s, scope = time.time(), b"t" * 16
     bare = Contact(identity.id, "memory:1", b"\x01" * 4, 7)
-    own = prove(bare, identity, membership.own, scope, now_s)
+    own = prove(bare, identity, vouchers.own, scope, now_s)
     assert own.stamp == int(1000 * now_s)
-    assert own.proved(membership, scope, now_s)
+    assert own.proved(vouchers, scope, now_s)
     assert not own.proved(foreign, scope, now_s)
-    assert not own.proved(membership, b"u" * 16, now_s)  # of another task
-    assert not own.proved(membership, scope, now_s - 7200)  # signed in the future
-    assert not own.proved(membership, scope, now_s + 2 * 86400)  # the certificate is over
+    assert not own.proved(vouchers, b"u" * 16, now_s)  # of another task
+    assert not own.proved(vouchers, scope, now_s - 7200)  # signed in the future
+    assert not own.proved(vouchers, scope, now_s + 2 * 86400)  # the certificate is over
     for changed in (
-        {"address": "memory:2"}, {"version": 8}, {"fingerprint": b"\x02" * 4},
-        {"finished": True}, {"density": 3}, {"id": other.id}, {"proof": b""},
-        {"proof": own.proof[:-1]}, {"proof": own.proof + b"x"}, {"proof": bytes(196)},
+        {"address": "memory:2"},
+        {"version": 8},
+        {"fingerprint": b"\x02" * 4},
+        {"finished": True},
+        {"density": 3},
+        {"id": other.id},
+        {"proof": b""},
+        {"proof": own.proof[:-1]},
+        {"proof": own.proof + b"x"},
+        {"proof": bytes(196)},
         {"proof": own.proof[:96] + bytes(8) + own.proof[104:]},
-    ):  # fmt: skip
-        assert not msgspec.structs.replace(own, **changed).proved(membership, scope, now_s), changed
+    ):
+        assert not msgspec.structs.replace(own, **changed).proved(vouchers, scope, now_s), changed
     # With another's key, and the voucher that is not its own.
     theirs = Contact(other.id, "memory:1", b"\x01" * 4, 7)
-    stolen = prove(theirs, other, membership.own, scope, now_s)
-    assert not stolen.proved(membership, scope, now_s)
+    stolen = prove(theirs, other, vouchers.own, scope, now_s)
+    assert not stolen.proved(vouchers, scope, now_s)
 
 
 def test_who_is_revoked_is_vouched_for_no_more(tmp_path) -> None:
     fleet = Fleet(tmp_path)
     good, bad = Identity.seeded("good"), Identity.seeded("bad")
-    voucher = fleet.membership(bad.id).own
-    assert fleet.membership(good.id).vouches(bad.id, voucher, time.time())
+    voucher = fleet.vouchers(bad.id).own
+    assert fleet.vouchers(good.id).vouches(bad.id, voucher, time.time())
     fleet.authority.revoke(bad.id)
-    assert not fleet.membership(good.id).vouches(bad.id, voucher, time.time())
+    assert not fleet.vouchers(good.id).vouches(bad.id, voucher, time.time())
 
 
 def test_a_voucher_of_rubbish_convinces_nobody(fleet) -> None:
     identity = Identity.seeded("a")
-    membership = fleet.membership(identity.id)
+    vouchers = fleet.vouchers(identity.id)
     rng, now_s = np.random.default_rng(0), time.time()
-    assert membership.vouches(identity.id, membership.own, now_s)
-    for at in range(len(membership.own)):
-        flipped = bytearray(membership.own)
+    assert vouchers.vouches(identity.id, vouchers.own, now_s)
+    for at in range(len(vouchers.own)):
+        flipped = bytearray(vouchers.own)
         flipped[at] ^= 1 << int(rng.integers(8))
-        assert not membership.vouches(identity.id, bytes(flipped), now_s), at
+        assert not vouchers.vouches(identity.id, bytes(flipped), now_s), at
     for size in (0, 1, 91, 92, 93, 500):
-        assert not membership.vouches(identity.id, rng.bytes(size), now_s)
-    assert not membership.vouches(identity.id, membership.own[:28] + bytes(64), now_s)
+        assert not vouchers.vouches(identity.id, rng.bytes(size), now_s)
+    assert not vouchers.vouches(identity.id, vouchers.own[:28] + bytes(64), now_s)
 
 
 # -- records -------------------------------------------------------------------------------------
@@ -315,7 +331,7 @@ def test_nobody_fills_a_store_over_one_connection() -> None:
 
 def asked(peer: Peer, sender: Identity, kind: str, body, address: str):
     """Return the answer of a node to a request."""
-    payload = wire.pack(body)
+    payload = messages.pack(body)
     answer, _ = serve(peer.node, Request(address, 1, kind, sender.id, payload))
     return msgspec.msgpack.decode(answer.payload, type=Envelope)
 
@@ -326,21 +342,21 @@ def test_with_an_authority_a_record_has_an_author_of_the_fleet(fleet) -> None:
     key, expires = record_key("k"), int(1000 * (node.wall_s() + 100))
     made_up = Identity.seeded("made up")
     for identity, voucher, kept in (
-        (other.identity, other.membership.own, True), (other.identity, b"", False),
-        (made_up, other.membership.own, False), (made_up, b"", False),
-    ):  # fmt: skip
+        (other.identity, other.vouchers.own, True),
+        (other.identity, b"", False),
+        (made_up, other.vouchers.own, False),
+        (made_up, b"", False),
+    ):
         told = sign_record(identity, key, b"v", 1, expires, voucher)
-        body = wire.Store(other.contact(), told)
-        answer = asked(peers[0], other.identity, wire.STORE, body, other.address)
+        body = messages.StoreRequest(other.contact(), told)
+        answer = asked(peers[0], other.identity, messages.STORE, body, other.address)
         assert (answer.type == ANSWER) == kept
-    assert [r.author for r in node.records.kept.get(key, node.wall_s())] == [
+    assert [r.author for r in node.service(Records).kept.get(key, node.wall_s())] == [
         other.identity.public_key
     ]
     # Nor is one believed that somebody answers with.
-    found: list = []
-    node.records.get(0.0, key, Effects(), lambda at, records, *_: found.extend(records))
     job = Job(key, None, 0.0)
-    node.records._read([sign_record(made_up, key, b"v", 1, expires)], job)
+    node.service(Records)._read([sign_record(made_up, key, b"v", 1, expires)], job)
     assert job.found == []
     assert node.counts["bad_record"] == 1
 
@@ -352,18 +368,18 @@ def test_one_connection_gets_few_authors_kept_and_seldom() -> None:
     peers = made(None, None, 4)
     node = peers[0].node
     forger, now = Forger(peers[1], None), peers[0].network.now
-    before, busy = len(node.holding.kept), 0
+    before, busy = len(node.replication.kept), 0
     for number in range(200):
         contact = forger.author(version=int(node.wall_s()) - 10)
-        body = wire.pack(wire.Keep(contact, forger.packets[contact.id]))
+        body = messages.pack(messages.Keep(contact, forger.packets[contact.id]))
         rpc = Rpc(contact.id, Memory(), number)
-        (send,) = rpc.request(now, "x", wire.KEEP, body, None)
+        (send,) = rpc.request(now, "x", messages.KEEP, body, None)
         effects = node.message(now + 0.005 * number, "memory:99", send.payload)
         answers = [msgspec.msgpack.decode(s.payload, type=Envelope) for s in effects.sends]
         busy += sum(a.type == REFUSAL and b"busy" in a.body for a in answers)
         written = sum(len(entry.data) for entry in effects.entries)
         assert written <= 40_000
-    assert len(node.holding.kept) - before <= MOST_OF_A_CONNECTION
+    assert len(node.replication.kept) - before <= MOST_OF_A_CONNECTION
     assert busy >= 180  # ten at once and five a second, whatever it says
 
 
@@ -374,11 +390,11 @@ def test_made_up_leaves_of_a_sum_do_not_pass_an_audit(fleet) -> None:
     for number in range(8):
         peer = Peer(network, number, peers=AUDITED)
         certified(fleet, peer.node)
-        peer.node.tree = SumTree(peer.node, AUDITED, cosine, 16, 0, 8192, number)
+        peer.node.services.append(SumTree(peer.node, AUDITED, cosine, 16, 0, 8192, number))
         peers.append(peer)
     liar = peers[LIAR].node
     forger = Forger(peers[LIAR], fleet)
-    chain, make = liar.tree.chain, liar.tree.chain._make
+    chain, make = liar.service(SumTree).builder, liar.service(SumTree).builder._make
 
     def padded(parts):
         """Add the packet of an author that is made up, of the same prefix as the first part."""
@@ -409,8 +425,11 @@ def test_made_up_leaves_of_a_sum_do_not_pass_an_audit(fleet) -> None:
     assert unproved > 0
     for peer in peers:
         if peer.node is not liar:
-            leaves = {leaf_author(r) for part in peer.node.tree.parts().values()
-                      for r in part.leaves}  # fmt: skip
+            leaves = {
+                leaf_author(r)
+                for part in peer.node.service(SumTree).parts().values()
+                for r in part.leaves
+            }
             assert not leaves & fakes
 
 
@@ -419,7 +438,7 @@ def test_made_up_leaves_of_a_sum_do_not_pass_an_audit(fleet) -> None:
 
 def noticed(node, sender: Identity, contact: Contact, address: str, now: float):
     rpc = Rpc(sender.id, Memory(), None)
-    (send,) = rpc.request(now, "x", wire.NOTICE, wire.pack(wire.Notice(contact)), None)
+    (send,) = rpc.request(now, "x", messages.NOTICE, messages.pack(messages.Notice(contact)), None)
     return node.message(now, address, send.payload)
 
 
@@ -430,8 +449,9 @@ def test_strangers_count_once_they_have_answered_and_few_are_asked_at_once() -> 
     known, asked = set(node.table.contacts), 0
     for number in range(100):
         contact = forger.contact(node.table.own)
-        effects = noticed(node, Identity.seeded("made up", forger.made), contact,
-                          f"memory:{500 + number}", now)  # fmt: skip
+        effects = noticed(
+            node, Identity.seeded("made up", forger.made), contact, f"memory:{500 + number}", now
+        )
         asked += sum(send.address == contact.address for send in effects.sends)
     assert set(node.table.contacts) == known
     assert asked == MOST_CALLED
@@ -447,7 +467,9 @@ def test_strangers_count_once_they_have_answered_and_few_are_asked_at_once() -> 
         "memory:2",
         now + 12,
     )
-    assert any(send.address == "memory:2" and send.kind == wire.NOTICE for send in effects.sends)
+    assert any(
+        send.address == "memory:2" and send.kind == messages.NOTICE for send in effects.sends
+    )
 
 
 def test_gossip_is_taken_as_far_as_an_answer_would_be() -> None:
@@ -455,21 +477,21 @@ def test_gossip_is_taken_as_far_as_an_answer_would_be() -> None:
     node, other = peers[0].node, peers[1].node
     forger = Forger(peers[1], None)
     many = [forger.contact(node.table.own) for _ in range(64)]
-    node.others.learn([other.contact(), *many])
+    node.membership.learn([other.contact(), *many])
     most = 2 * node.dht.reply_contacts
     assert node.counts["untaken_contact"] == 64 - most
     told = {contact.id for contact in many}
     assert len(told & set(node.table.contacts)) == most
     # Two of them do not answer: nothing that their teller has told, and tells, counts.
     for contact in many[:2]:
-        node.others.drop(contact.id)
+        node.membership.drop(contact.id)
     assert not told & set(node.table.contacts)
-    assert node.others.doubted(many[5].id)
-    node.others.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(5)]])
+    assert node.membership.doubted(many[5].id)
+    node.membership.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(5)]])
     assert node.counts["distrusted_teller"] == 5
     # By another's word one of them may still turn out to be there.
-    node.others.learn([peers[2].node.contact(), many[5]])
-    assert not node.others.doubted(many[5].id)
+    node.membership.learn([peers[2].node.contact(), many[5]])
+    assert not node.membership.doubted(many[5].id)
 
 
 def test_with_an_authority_made_up_gossip_is_not_read_to_its_end(fleet) -> None:
@@ -477,7 +499,7 @@ def test_with_an_authority_made_up_gossip_is_not_read_to_its_end(fleet) -> None:
     node, other = peers[0].node, peers[1].node
     forger = Forger(peers[1], fleet)
     known = set(node.table.contacts)
-    node.others.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(64)]])
+    node.membership.learn([other.contact(), *[forger.contact(node.table.own) for _ in range(64)]])
     assert node.counts["unproved_contact"] == MOST_FLAWS
     assert set(node.table.contacts) == known
     # One that is not proved, of a node whose certificate has been revoked, hides nobody else.
@@ -486,11 +508,11 @@ def test_with_an_authority_made_up_gossip_is_not_read_to_its_end(fleet) -> None:
     newcomer = prove(
         Contact(late.id, "memory:3", node.table.own.tobytes(), 1),
         late,
-        fleet.membership(late.id, 36500.0).own,
+        fleet.vouchers(late.id, 36500.0).own,
         node.admission.task_digest,
         node.wall_s(),
     )
-    node.others.learn([other.contact(), forged, newcomer])
+    node.membership.learn([other.contact(), forged, newcomer])
     assert late.id in node.table.contacts
 
 
@@ -519,13 +541,16 @@ def test_a_no_of_strangers_keeps_others_out_for_a_while_only() -> None:
     for who, contact, call in calls:  # each answers its call with a refusal
         no = Rpc(who.id, Memory(), None).answer(
             Request(contact.address, call.number, call.kind, node.me, b""),
-            wire.pack(wire.Refusal("no")), True)  # fmt: skip
+            messages.pack(messages.Refusal("no")),
+            True,
+        )
         node.message(now, contact.address, no.payload)
     late = Contact(Identity.seeded("late").id, "memory:2", node.table.own.tobytes(), 1)
     for after, asked in ((1.0, False), (CALLED_S + 1.0, True)):
         effects = noticed(node, Identity.seeded("late"), late, "memory:2", now + after)
         assert (
-            any(s.kind == wire.NOTICE and s.address == "memory:2" for s in effects.sends) == asked
+            any(s.kind == messages.NOTICE and s.address == "memory:2" for s in effects.sends)
+            == asked
         )
 
 
@@ -537,8 +562,8 @@ def test_the_word_of_who_cannot_be_asked_is_nothing() -> None:
     contact = Contact(who.id, UNREACHABLE, node.table.own.tobytes(), 1)
     made_up = [forger.contact(node.table.own) for _ in range(5)]
     for _ in range(3):
-        body = wire.pack(wire.Gossip(contact, 0, made_up))
-        (send,) = Rpc(who.id, Memory(), None).request(now, "x", wire.GOSSIP, body, None)
+        body = messages.pack(messages.Gossip(contact, 0, made_up))
+        (send,) = Rpc(who.id, Memory(), None).request(now, "x", messages.GOSSIP, body, None)
         node.message(now, "memory:9", send.payload)
     assert set(node.table.contacts) == known
     # Nor is it met by having spoken so, wherever it says to be next.
@@ -556,18 +581,23 @@ def test_an_old_word_of_a_node_does_not_undo_its_newer_one(fleet) -> None:
     node, victim, other = peers[0].node, peers[1].node, peers[2].node
     old = victim.contact()
     assert old.version > 0
-    scope, voucher = victim.admission.task_digest, victim.membership.own
+    scope, voucher = victim.admission.task_digest, victim.vouchers.own
     back = Contact(victim.me, "memory:elsewhere", bytes(node.size), 0)
     new = prove(back, victim.identity, voucher, scope, victim.wall_s() + 1.0)
-    node.others.learn([new])
+    node.membership.learn([new])
     assert node.table.contacts[victim.me] == new
     for _ in range(3):
-        node.others.learn([other.contact(), old])
+        node.membership.learn([other.contact(), old])
         assert node.table.contacts[victim.me] == new
     # Its next word is taken from others as well.
-    later = prove(msgspec.structs.replace(back, address="memory:there"), victim.identity, voucher,
-                  scope, victim.wall_s() + 2.0)  # fmt: skip
-    node.others.learn([other.contact(), later])
+    later = prove(
+        msgspec.structs.replace(back, address="memory:there"),
+        victim.identity,
+        voucher,
+        scope,
+        victim.wall_s() + 2.0,
+    )
+    node.membership.learn([other.contact(), later])
     assert node.table.contacts[victim.me] == later
 
 
@@ -581,12 +611,14 @@ def test_a_node_that_says_different_things_makes_no_liars_of_others(fleet, sure)
             told = msgspec.structs.replace(liar.contact(), version=2**40 + again, proof=b"")
             said = msgspec.structs.replace(liar.contact(), version=1, proof=b"")
             if sure:
-                scope, voucher = liar.admission.task_digest, liar.membership.own
-                told, said = (prove(c, liar.identity, voucher, scope, liar.wall_s() + again)
-                              for c in (told, said))  # fmt: skip
-            node.others.learn([teller.contact(), told])
-            node.others.learn([said])
-    assert not any(node.others._unbelieved(teller.me) for teller in tellers)
+                scope, voucher = liar.admission.task_digest, liar.vouchers.own
+                told, said = (
+                    prove(c, liar.identity, voucher, scope, liar.wall_s() + again)
+                    for c in (told, said)
+                )
+            node.membership.learn([teller.contact(), told])
+            node.membership.learn([said])
+    assert not any(node.membership._unbelieved(teller.me) for teller in tellers)
 
 
 def test_a_holder_that_gives_nothing_is_asked_once(fleet) -> None:
@@ -595,16 +627,19 @@ def test_a_holder_that_gives_nothing_is_asked_once(fleet) -> None:
     node, holder = peers[0].node, peers[1].node
     gone = Identity.seeded("gone")
     contact = prove(
-        Contact(gone.id, "memory:nowhere", node.table.own.tobytes(), 5), gone,
-        fleet.membership(gone.id, 36500.0).own, node.admission.task_digest, node.wall_s(),
-    )  # fmt: skip
-    node.holding.offered([contact], holder.contact())
-    assert node.holding.holder(contact) is not None
-    node.holding.barren(gone.id)
-    node.holding.offered([contact], holder.contact())
-    assert node.holding.holder(contact) is None
-    node.holding.offered([contact], peers[2].node.contact())
-    assert node.holding.holder(contact) is not None
+        Contact(gone.id, "memory:nowhere", node.table.own.tobytes(), 5),
+        gone,
+        fleet.vouchers(gone.id, 36500.0).own,
+        node.admission.task_digest,
+        node.wall_s(),
+    )
+    node.replication.offered([contact], holder.contact())
+    assert node.replication.holder(contact) is not None
+    node.replication.barren(gone.id)
+    node.replication.offered([contact], holder.contact())
+    assert node.replication.holder(contact) is None
+    node.replication.offered([contact], peers[2].node.contact())
+    assert node.replication.holder(contact) is not None
 
 
 def test_one_author_has_one_withdrawal_that_waits_to_be_told() -> None:
@@ -614,8 +649,11 @@ def test_one_author_has_one_withdrawal_that_waits_to_be_told() -> None:
     def withdrawn(peer: Peer, sequence: int) -> None:
         author = peer.node.identity
         said = author.sign(node.withdrawals._said(sequence))
-        node.withdrawals.take(wire.Withdraw(
-            peer.node.contact(), wire.Withdrawal(author.public_key, sequence, said)))  # fmt: skip
+        node.withdrawals.take(
+            messages.Withdraw(
+                peer.node.contact(), messages.Withdrawal(author.public_key, sequence, said)
+            )
+        )
 
     withdrawn(peers[2], peers[2].node.sequence)
     for number in range(200):
@@ -631,12 +669,19 @@ def test_who_asks_for_ever_other_sums_leaves_some_to_others() -> None:
     network, peers = sums_mesh(16)
     turn(network, peers, 12)
     node = peers[0].node
-    node.tree.chain.period()
+    node.service(SumTree).builder.period()
     asker, honest = peers[2].node, peers[6].node
-    greedy = [node.tree.offer(wire.SumQuery(asker.contact(), 0, 1, b"", [bytes([n]) * 16], 0))
-              for n in range(100)]  # fmt: skip
+    greedy = [
+        node.service(SumTree).offer(
+            messages.SumQuery(asker.contact(), 0, 1, b"", [bytes([n]) * 16], 0)
+        )
+        for n in range(100)
+    ]
     assert sum(offer.leaves > 0 for offer in greedy) <= MADE_FOR_ONE
-    assert node.tree.offer(wire.SumQuery(honest.contact(), 0, 1, b"", [], 0)).leaves > 1
+    assert (
+        node.service(SumTree).offer(messages.SumQuery(honest.contact(), 0, 1, b"", [], 0)).leaves
+        > 1
+    )
 
 
 def test_all_that_is_told_of_a_key_is_taken_where_many_keep_a_record() -> None:
@@ -645,7 +690,7 @@ def test_all_that_is_told_of_a_key_is_taken_where_many_keep_a_record() -> None:
     forger = Forger(peers[1], None)
     node.table.config = replace(node.dht, reply_contacts=1, record_replicas=20)
     many = [forger.contact(node.table.own) for _ in range(20)]
-    assert len(node.others.learn([other.contact(), *many])) == 21
+    assert len(node.membership.learn([other.contact(), *many])) == 21
 
 
 @pytest.mark.parametrize(("tls", "fits"), [("", True), ("folder", False)])

@@ -22,8 +22,10 @@ def test_the_requirements_are_the_versions_that_are_tested() -> None:
     shared = {name: (required[name], tested[name]) for name in required.keys() & tested.keys()}
     assert {name: pair for name, pair in shared.items() if pair[0] != pair[1]} == {}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {re.sub(r"[-_.]+", "-", re.split(r"[<>=!\[; ]", line)[0].lower())
-              for line in project["dependencies"]}  # fmt: skip
+    wanted = {
+        re.sub(r"[-_.]+", "-", re.split(r"[<>=!\[; ]", line)[0].lower())
+        for line in project["dependencies"]
+    }
     assert wanted <= required.keys()
 
 
@@ -31,6 +33,7 @@ def test_every_required_version_has_hashes() -> None:
     blocks = re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text())
     parts = [block for block in blocks if NAME.match(block)]
     assert parts
-    bare = [part.splitlines()[0] for part in parts
-            if not re.search(r"--hash=sha256:[0-9a-f]{64}", part)]  # fmt: skip
+    bare = [
+        part.splitlines()[0] for part in parts if not re.search(r"--hash=sha256:[0-9a-f]{64}", part)
+    ]
     assert bare == []

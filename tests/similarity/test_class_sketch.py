@@ -5,13 +5,7 @@ import pytest
 
 from qsynth.errors import ConfigError
 from qsynth.similarity import cosine, fingerprint, fingerprint_size, likeness, split_half
-from qsynth.similarity.config import (
-    ClassSketch,
-    LabelHistogram,
-    OutputProbe,
-    OwnMetric,
-    SketchMean,
-)
+from qsynth.similarity.config import ClassSketch, LabelHistogram, OutputProbe, OwnMetric, SketchMean
 from qsynth.similarity.metric import output_probe
 
 CONFIG = ClassSketch()
@@ -104,8 +98,12 @@ def test_other_metrics_see_what_their_names_say(rng, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "own_metrics", module)
     own = OwnMetric(target="own_metrics.by_class")
     assert fingerprint(own, counts, sums).shape == (fingerprint_size(own, 4),) == (4,)
-    for target, said in (("own_metrics.wrong", "one vector"), ("own_metrics.none", "imported"),
-                         ("own_metrics.number", "a function"), ("", "imported")):  # fmt: skip
+    for target, said in (
+        ("own_metrics.wrong", "one vector"),
+        ("own_metrics.none", "imported"),
+        ("own_metrics.number", "a function"),
+        ("", "imported"),
+    ):
         with pytest.raises(ConfigError, match=said):
             fingerprint_size(OwnMetric(target=target), 4)
 

@@ -54,7 +54,7 @@ def test_nothing_in_common_is_nothing() -> None:
 
 def test_unlike_peers_teach_the_classes_they_share() -> None:
     near = MEANS / 2.0  # close enough that 25 samples leave something to learn
-    own = OwnEvidence.deal(*samples(0, 25, near), 5, 0)
+    own = OwnEvidence.from_samples(*samples(0, 25, near), 5, 0)
     packets = {bytes([s]): statistics(s, 200, SWAPPED / 2.0) for s in (1, 2, 3)}
     unlike = dict.fromkeys(packets, 0.3)
     alone = synthesize(AnalyticHead(), own, 12, {})
@@ -66,7 +66,7 @@ def test_unlike_peers_teach_the_classes_they_share() -> None:
 
 
 def test_who_is_not_alike_has_to_bring_something() -> None:
-    own = OwnEvidence.deal(*samples(0, 200), 5, 0)
+    own = OwnEvidence.from_samples(*samples(0, 200), 5, 0)
     noise = {b"\1": statistics(5, 10, MEANS + 0.2)}
     trusted = synthesize(AnalyticHead(), own, 12, noise, {b"\1": 1.0})
     unlike = synthesize(AnalyticHead(), own, 12, noise, {b"\1": 0.1})
@@ -89,7 +89,7 @@ def test_copies_of_images_are_what_their_names_say() -> None:
 def test_an_invariance_is_kept_only_where_own_samples_agree() -> None:
     near = MEANS / 2.0
     x, y = samples(0, 60, near)
-    own = OwnEvidence.deal(x, y, 5, 0)
+    own = OwnEvidence.from_samples(x, y, 5, 0)
 
     def encoded(kind: str):
         rng = np.random.default_rng(1)

@@ -26,8 +26,9 @@ def test_copies_of_ones_own_and_of_others_count_once(rng) -> None:
 def test_a_copy_that_leaves_rare_classes_out_is_found(rng) -> None:
     own = statistics(rng)
     told = np.array([True, True, False])
-    part = Statistics(np.where(told, own.counts, 0), np.where(told[:, None], own.sums, 0),
-                      own.scatter)  # fmt: skip
+    part = Statistics(
+        np.where(told, own.counts, 0), np.where(told[:, None], own.sums, 0), own.scatter
+    )
     assert distinct({b"a": part}, own) == {}
 
 
@@ -57,8 +58,9 @@ def test_a_packet_counts_as_at_most_so_many_samples(seed, most) -> None:
     packet = statistics(np.random.default_rng(seed))
     got = capped(packet, most)
     assert got.counts.sum() <= most + 1e-6
-    np.testing.assert_allclose(got.means() * (got.counts >= 1)[:, None],
-                               packet.means() * (got.counts >= 1)[:, None])  # fmt: skip
+    np.testing.assert_allclose(
+        got.means() * (got.counts >= 1)[:, None], packet.means() * (got.counts >= 1)[:, None]
+    )
     if packet.counts.sum() <= most:
         assert got is packet
 

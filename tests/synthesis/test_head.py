@@ -33,7 +33,7 @@ def peers(*seeds, means=MEANS, n=80):
 
 def own(n=24) -> OwnEvidence:
     x, y = samples(0, n)
-    return OwnEvidence.deal(x, y, 4, 0)
+    return OwnEvidence.from_samples(x, y, 4, 0)
 
 
 def test_the_head_is_the_linear_discriminant_of_its_definition() -> None:
@@ -177,7 +177,7 @@ def test_the_balanced_gate_keeps_who_knows_the_rare_class() -> None:
     rng = np.random.default_rng(4)
     y = np.array([0] * 190 + [1] * 10)
     x = (MEANS[y] + 2.5 * rng.standard_normal((200, MEANS.shape[1]))).astype(np.float32)
-    mine = OwnEvidence.deal(x, y, 2, 0)
+    mine = OwnEvidence.from_samples(x, y, 2, 0)
     py = np.array([0] * 20 + [1] * 80)
     px = MEANS[py] + 2.5 * rng.standard_normal((100, MEANS.shape[1]))
     packets = {b"p": class_statistics(px.astype(np.float32), py, 2)}
@@ -220,7 +220,7 @@ def without_scatter(seed: int, first: int | None = None) -> Statistics:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_lie_without_a_scatter_is_not_filled_in_by_those_who_judge_it(seed) -> None:
     x, y = sites(100 + seed, 60)
-    evidence = OwnEvidence.deal(x, y, 6, 0)
+    evidence = OwnEvidence.from_samples(x, y, 6, 0)
     lies = {bytes([i]): without_scatter(10 * seed + i, first=10) for i in range(3)}
     honest = {bytes([9 + i]): without_scatter(5000 + 10 * seed + i) for i in range(3)}
     alike = dict.fromkeys([*lies, *honest], 1.0)

@@ -7,10 +7,10 @@ import pytest
 
 from qsynth.distill import Evidence
 from qsynth.distill.reference_logits import ReferenceAnswers, reference_digest
-from qsynth.node.received import answers_of
 from qsynth.packet import Statistics
+from qsynth.pipeline.decode import answers_of
 from qsynth.synthesis import class_kd, reference_kd
-from qsynth.synthesis.config import Lesson
+from qsynth.synthesis.config import LessonOptions
 from qsynth.types import Task
 
 TASK = Task("t", 1, ("a", "b", "c", "d"), "vector", (3,), "1", -4.0, 4.0)
@@ -43,7 +43,7 @@ def test_a_class_lesson_gives_each_input_the_target_of_its_class(rng) -> None:
     x = np.repeat(np.arange(4.0), 5)[:, None].repeat(3, axis=1).astype(np.float32)
     y = np.repeat(np.arange(4), 5)
     targets = rng.dirichlet(np.ones(4), 4)
-    made = class_kd.class_lesson(Lesson(pool_size=40), targets, x, y, TASK, rng)
+    made = class_kd.class_lesson(LessonOptions(pool_size=40), targets, x, y, TASK, rng)
     assert made.inputs.shape == (40, 3)
     nearest = np.array([np.abs(targets - row).sum(axis=1).argmin() for row in made.targets.numpy()])
     np.testing.assert_allclose(made.targets.numpy(), targets[nearest], atol=1e-6)
@@ -63,8 +63,7 @@ def test_answers_to_another_set_do_not_teach(rng) -> None:
 
     def said(inputs, probabilities=same):
         return Evidence(
-            support([9, 9, 9, 9]),
-            answers=ReferenceAnswers(probabilities, reference_digest(inputs)),
+            support([9, 9, 9, 9]), answers=ReferenceAnswers(probabilities, reference_digest(inputs))
         )
 
     packets = {b"a": said(mine), b"b": said(other), b"c": said(mine, same[:2])}
@@ -75,14 +74,14 @@ def test_a_reference_lesson_is_the_mean_answer_and_nothing_without_authors() -> 
     one, two = np.eye(4)[[0, 1]], np.full((2, 4), 0.25)
     inputs = np.ones((2, 3), np.float32)
     answers = {b"a": one, b"b": two}
-    made = reference_kd.reference_lesson(Lesson(), (b"a", b"b"), answers, inputs)
+    made = reference_kd.reference_lesson(LessonOptions(), (b"a", b"b"), answers, inputs)
     assert made is not None
     np.testing.assert_allclose(made.targets.numpy(), (one + two) / 2)
-    assert reference_kd.reference_lesson(Lesson(), (), answers, inputs) is None
+    assert reference_kd.reference_lesson(LessonOptions(), (), answers, inputs) is None
 
 
 @pytest.mark.parametrize("weight", [0.0, 3.0])
 def test_the_weight_travels_with_the_lesson(rng, weight) -> None:
     x, y = np.zeros((4, 3), np.float32), np.arange(4)
-    made = class_kd.class_lesson(Lesson(weight=weight), np.eye(4), x, y, TASK, rng)
+    made = class_kd.class_lesson(LessonOptions(weight=weight), np.eye(4), x, y, TASK, rng)
     assert made.weight == weight

@@ -12,8 +12,6 @@ from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.config import MLP
 from qsynth.model.outputs import network_outputs
-from qsynth.node.learner import TrainerLearner
-from qsynth.placement.train import quietly
 from qsynth.synthesis import Predictor, synthesize, teach
 from qsynth.synthesis.analytic_head import OwnEvidence
 from qsynth.synthesis.config import AnalyticHead, Teach
@@ -21,6 +19,8 @@ from qsynth.synthesis.head import log_softmax, solve
 from qsynth.synthesis.offset import Offset, nearest, rows_by_input
 from qsynth.synthesis.predictor import fit_product
 from qsynth.synthesis.teach import Teaching, make_pool, offset_alone
+from qsynth.training.fit import quietly
+from qsynth.training.learner import TrainerLearner
 from qsynth.types import Task
 
 TASK = Task("t", 1, ("a", "b", "c"), "vector", (6,), "", 0.0, 1.0)
@@ -32,7 +32,7 @@ def place():
     encoder = make_encoder(SeededFourier(dimensions=24), TASK)
     y = np.arange(60) % 3
     x = (rng.standard_normal((60, 6)) * 0.4 + np.eye(6)[y]).astype(np.float32)
-    own = OwnEvidence.deal(encoder.encode(x), y, 3, 0)
+    own = OwnEvidence.from_samples(encoder.encode(x), y, 3, 0)
     return encoder, x, y, own, synthesize(AnalyticHead(), own, 24, {})
 
 
@@ -87,9 +87,14 @@ def fitted(place, teaching, steps=150):
     network = make_network(MLP(width=16, learning_rate=1e-2), TASK)
     learner = TrainerLearner(50, lambda *_: teaching, 0)
     trainer = pl.Trainer(
-        max_steps=steps, callbacks=[learner], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
-    )  # fmt: skip
+        max_steps=steps,
+        callbacks=[learner],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
     data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
     quietly(lambda: trainer.fit(network, DataLoader(data, batch_size=20, shuffle=True)))
     return network.eval()
@@ -154,9 +159,14 @@ def test_a_module_that_goes_past_the_offset_is_told_so(place) -> None:
     def fit(module, steps) -> None:
         learner = TrainerLearner(4, lambda *_: offset_alone(offset_of(place)), 0)
         trainer = pl.Trainer(
-            max_steps=steps, callbacks=[learner], logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
-        )  # fmt: skip
+            max_steps=steps,
+            callbacks=[learner],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            accelerator="cpu",
+        )
         quietly(lambda: trainer.fit(module, loader))
 
     for steps in (9, 2):  # in the middle, and where there is no whole period
@@ -172,7 +182,7 @@ def test_a_hybrids_pool_carries_the_heads_scores(place) -> None:
     lesson = make_pool(
         Teach(pool_size=32), made.head, made.log_prior, encoder, TASK, x, None, rng, offset
     )
-    (pool,) = teach.made([lesson])
+    (pool,) = teach.build_teachings([lesson])
     assert isinstance(pool, Teaching)
     assert pool.offset is offset
     assert pool.offsets is not None

@@ -11,7 +11,7 @@ from qsynth.packet import class_statistics
 from qsynth.synthesis import Head, Predictor
 from qsynth.synthesis.config import Teach
 from qsynth.synthesis.predictor import MAX_ODDS, MIN_VALIDATION, fit_product, harmed, head_odds
-from qsynth.synthesis.teach import generated, made, make_pool, own_mix
+from qsynth.synthesis.teach import build_teachings, generated, make_pool, own_mix
 from qsynth.types import Task
 
 SMALL = SeededConv(dimensions=32, fit_images=300, filters=8)
@@ -80,7 +80,7 @@ def test_teaching_inputs_are_in_range_and_labelled_by_the_head(task, rng) -> Non
     encoder = make_encoder(SMALL, task)
     head = Head(rng.standard_normal((32, 3)), np.zeros(3))
     teach = Teach(pool_size=50, batch_size=16)
-    (pool,) = made([make_pool(teach, head, np.zeros(3), encoder, task, own, None, rng)])
+    (pool,) = build_teachings([make_pool(teach, head, np.zeros(3), encoder, task, own, None, rng)])
     assert pool.inputs.shape == (50, 1, 8, 8)
     assert pool.inputs.min() >= 0
     assert pool.inputs.max() <= 1

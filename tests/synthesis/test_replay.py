@@ -9,10 +9,10 @@ from qsynth.distill import Evidence
 from qsynth.distill.mosaic import Mosaic
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededConv
-from qsynth.node.received import image_statistics_of, images_of
 from qsynth.packet import class_statistics
+from qsynth.pipeline.decode import image_statistics_of, images_of
 from qsynth.recipe.compose import compose
-from qsynth.synthesis.config import ReplayLesson
+from qsynth.synthesis.config import ReplayLessonOptions
 from qsynth.synthesis.head import Head, log_softmax
 from qsynth.synthesis.replay import image_statistics, replay_lesson
 from qsynth.types import Task
@@ -34,7 +34,7 @@ def test_labels_follow_ones_own_shares(rng, encoder, kind) -> None:
     images = [received(rng, [0] * 40 + [1] * 4), received(rng, [1] * 5 + [2] * 30)]
     head = Head(rng.standard_normal((12, 3)), np.zeros(3))
     prior = np.log(np.array([0.2, 0.7, 0.1]))
-    config = ReplayLesson(pool_size=3000, labels=kind)
+    config = ReplayLessonOptions(pool_size=3000, labels=kind)
     lesson = replay_lesson(config, images, head, prior, encoder, TASK, rng)
     assert lesson is not None
     assert lesson.inputs.shape == (3000, 1, 8, 8)
@@ -52,9 +52,12 @@ def test_labels_follow_ones_own_shares(rng, encoder, kind) -> None:
 
 def test_nobody_or_no_weight_is_no_lesson(rng, encoder) -> None:
     head, prior = Head(np.zeros((12, 3)), np.zeros(3)), np.zeros(3)
-    assert replay_lesson(ReplayLesson(), [], head, prior, encoder, TASK, rng) is None
+    assert replay_lesson(ReplayLessonOptions(), [], head, prior, encoder, TASK, rng) is None
     images = [received(rng, [0, 1])]
-    assert replay_lesson(ReplayLesson(weight=0.0), images, head, prior, encoder, TASK, rng) is None
+    assert (
+        replay_lesson(ReplayLessonOptions(weight=0.0), images, head, prior, encoder, TASK, rng)
+        is None
+    )
 
 
 def test_statistics_of_images_are_their_class_sums(rng) -> None:

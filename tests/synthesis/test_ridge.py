@@ -43,7 +43,7 @@ def explained(head, x, y):
 
 
 def test_like_peers_help_and_unlike_ones_stay_outside() -> None:
-    own = TargetEvidence.deal(*node(0), seed=0)
+    own = TargetEvidence.from_samples(*node(0), seed=0)
     packets = {bytes([s]): joint_statistics(*node(s)) for s in (1, 2, 3)}
     packets |= {bytes([s]): joint_statistics(*node(s, flipped=True)) for s in (4, 5)}
     test = node(99, 2000)
@@ -56,7 +56,7 @@ def test_like_peers_help_and_unlike_ones_stay_outside() -> None:
 
 
 def test_the_order_of_packets_changes_no_bit_and_removal_is_exact() -> None:
-    own = TargetEvidence.deal(*node(0), seed=0)
+    own = TargetEvidence.from_samples(*node(0), seed=0)
     packets = {bytes([s]): joint_statistics(*node(s)) for s in (1, 2, 3)}
     one = synthesize_targets(Ridge(), own, 12, packets)
     other = synthesize_targets(Ridge(), own, 12, dict(reversed(packets.items())))
@@ -68,7 +68,7 @@ def test_the_order_of_packets_changes_no_bit_and_removal_is_exact() -> None:
 
 
 def test_fewer_features_are_filled_in() -> None:
-    own = TargetEvidence.deal(*node(0), seed=0)
+    own = TargetEvidence.from_samples(*node(0), seed=0)
     x, y = node(1, 400)
     made = synthesize_targets(Ridge(gate="none"), own, 12, {b"\x01": joint_statistics(x[:, :8], y)})
     assert made.head.dimensions == 12
@@ -76,7 +76,7 @@ def test_fewer_features_are_filled_in() -> None:
 
 
 def test_folds_hold_every_sample_once() -> None:
-    own = TargetEvidence.deal(*node(0, 25), seed=3)
+    own = TargetEvidence.from_samples(*node(0, 25), seed=3)
     assert sorted(np.concatenate(own.folds)) == list(range(25))
     assert abs(own.targets[own.folds[0], 0].mean() - own.targets[own.folds[1], 0].mean()) < 0.5
 
@@ -87,9 +87,19 @@ class Fixed(nn.Module):
 
 
 def task(kind):
-    return Task("t", 1, ("a", "b"), "vector", (3,), "", -1.0, 1.0, kind=kind,
-                target_location=(10.0, 20.0) if kind == VALUES else (),
-                target_scale=(2.0, 4.0) if kind == VALUES else ())  # fmt: skip
+    return Task(
+        "t",
+        1,
+        ("a", "b"),
+        "vector",
+        (3,),
+        "",
+        -1.0,
+        1.0,
+        kind=kind,
+        target_location=(10.0, 20.0) if kind == VALUES else (),
+        target_scale=(2.0, 4.0) if kind == VALUES else (),
+    )
 
 
 def test_values_come_in_the_units_of_the_task() -> None:

@@ -22,9 +22,13 @@ NOW = 1_700_000_000.0
 AUTHOR = Identity.seeded("author")
 TASK = Task("t", 1, ("a", "b", "c"), "vector", (12,), "", 0.0, 1.0)
 ADMISSION = Admission(
-    Checks(), TASK, TASK.digest(), b"e" * 16, read_evidence,
+    Checks(),
+    TASK,
+    TASK.digest(),
+    b"e" * 16,
+    read_evidence,
     lambda counts, sums: fingerprint(ClassSketch(), counts, sums),
-)  # fmt: skip
+)
 
 
 def test_images_of_another_shape_are_refused_before_they_are_unpacked() -> None:
@@ -48,8 +52,11 @@ def packet(**changes) -> OutcomePacket:
 
 def narrow(d: int) -> dict:
     made = distil(Analytic(), 4, np.zeros((60, 4), np.float32), None, np.arange(60) % 3, 3)
-    return made | {"means": made["means"][:, :d], "factors": made["factors"][:d],
-                   "diagonal": made["diagonal"][:d]}  # fmt: skip
+    return made | {
+        "means": made["means"][:, :d],
+        "factors": made["factors"][:d],
+        "diagonal": made["diagonal"][:d],
+    }
 
 
 def inputs(size: int) -> dict:
@@ -126,8 +133,10 @@ def test_a_packet_holds_for_no_longer_than_packets_may() -> None:
     admitted = ADMISSION.admit(data, AUTHOR.id, 0, None, 2, NOW + 1)
     assert admitted.packet.ttl_s == MOST_TTL_S == ALLOWED_S
     late = NOW + MOST_TTL_S + 1
-    for again in (lambda: ADMISSION.admit(data, AUTHOR.id, 0, None, 2, late),
-                  lambda: ADMISSION.opened(data, late)):  # fmt: skip
+    for again in (
+        lambda: ADMISSION.admit(data, AUTHOR.id, 0, None, 2, late),
+        lambda: ADMISSION.opened(data, late),
+    ):
         with pytest.raises(PacketError) as caught:
             again()
         assert caught.value.reason == "expired"

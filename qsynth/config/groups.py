@@ -1,0 +1,148 @@
+"""The schema of a run: check a composed mapping strictly and make it typed.
+
+Standard library only: a mistake is found before torch is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from qsynth.attack.config import OPTIONS as ATTACK
+from qsynth.config.run import BASELINES, NodeGroup, RunConfig
+from qsynth.data.config import OPTIONS as DATA
+from qsynth.data.config import TASK_OPTIONS as TASK
+from qsynth.dht.config import OPTIONS as DHT
+from qsynth.distill.config import OPTIONS as DISTILL
+from qsynth.encoder.config import OPTIONS as ENCODER
+from qsynth.errors import ConfigError
+from qsynth.mesh.config import OPTIONS as MESH
+from qsynth.model.config import OPTIONS as MODEL
+from qsynth.partition.config import OPTIONS as PARTITION
+from qsynth.peers.config import OPTIONS as PEERS
+from qsynth.placement.config import OPTIONS as PLACEMENT
+from qsynth.schema import build, choose, unknown
+from qsynth.similarity.config import OPTIONS as SIMILARITY
+from qsynth.synthesis.config import OPTIONS as SYNTHESIS
+from qsynth.training.config import OPTIONS as TRAINER
+from qsynth.training.config import check_node, without_inputs
+from qsynth.trust.config import OPTIONS as TRUST
+
+GROUPS: dict[str, dict[str, type]] = {
+    "task": TASK,
+    "data": DATA,
+    "partition": PARTITION,
+    "encoder": ENCODER,
+    "model": MODEL,
+    "trainer": TRAINER,
+    "distill": DISTILL,
+    "similarity": SIMILARITY,
+    "peers": PEERS,
+    "synthesis": SYNTHESIS,
+    "trust": TRUST,
+    "attack": ATTACK,
+    "dht": DHT,
+    "mesh": MESH,
+    "placement": PLACEMENT,
+}
+
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig:
+    """Return the typed config.  Raises ConfigError: key, value, rule, nearest right spelling."""
+    config = build(RunConfig, values, "")
+    groups: dict[str, Any] = {
+        group: choose(options, values.get(group), group) for group, options in GROUPS.items()
+    }
+    if not NAME.match(config.name):
+        raise ConfigError(
+            f"name={config.name}: must be letters, digits, . _ and -: it names a folder"
+        )
+    config = replace(config, **groups, fleet=_fleet(values.get("fleet"), groups["model"]))
+    for baseline in config.baselines:
+        if baseline not in BASELINES:
+            raise unknown("baselines", baseline, "no such arm", baseline, BASELINES)
+    _check_together(config)
+    return replace(config, distill=without_inputs(config.distill, config.synthesis))
+
+
+def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
+    if not isinstance(values, Mapping) or not values:
+        raise ConfigError("fleet={}: needs a node group, e.g. +fleet.small.count=8")
+    fleet = {}
+    for name, entry in values.items():
+        path = f"fleet.{name}"
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f"{path}={entry}: must be a mapping with count and model")
+        if not str(name).isidentifier():
+            raise ConfigError(f"{path}: a group's name must be a word")
+        group = build(NodeGroup, entry, path)
+        model = default_model
+        if group.model is not None:
+            model = choose(MODEL, entry["model"], f"{path}.model")
+        fleet[str(name)] = replace(group, model=model)
+    if sum(group.count for group in fleet.values()) < 1:
+        raise ConfigError("fleet: needs at least one node in all")
+    return fleet
+
+
+def _check_together(config: RunConfig) -> None:
+    """Check what no single key can tell."""
+    further = getattr(config.data, "unlabelled", None)
+    check_node(
+        config.distill,
+        config.similarity,
+        config.synthesis,
+        config.peers,
+        config.dht,
+        config.mesh,
+        bool(further or config.partition.unlabelled_per_node),
+    )
+    if further and config.partition.unlabelled_per_node:
+        raise ConfigError(
+            f"partition.unlabelled_per_node={config.partition.unlabelled_per_node}: "
+            "must be 0 beside data.unlabelled"
+        )
+    _check_sizes(config)
+    if config.placement.name != "simulate" and config.mesh.name == "memory":
+        raise ConfigError(
+            "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
+        )
+    if config.placement.name in ("slurm", "ray") and config.mesh.name != "tcp":
+        raise ConfigError(
+            f"mesh.name={config.mesh.name}: placement={config.placement.name} may put nodes on "
+            "several machines; use mesh=tcp"
+        )
+    drift, steps = getattr(config.partition, "drift_period", None), config.trainer
+    periods = steps.periods
+    if drift is not None and drift >= periods:
+        raise ConfigError(
+            f"partition.drift_period={drift}: must be < {periods}, the periods of the run"
+        )
+    if config.peers.name in ("oracle", "central") and config.placement.name != "simulate":
+        raise ConfigError(
+            f"peers.name={config.peers.name}: an experiment that knows more than a node can; "
+            "needs placement=simulate"
+        )
+    if config.model.name == "module" and not config.model.target:
+        raise ConfigError("model.target=: needs package.Class of a LightningModule")
+    for name, group in config.fleet.items():
+        if group.model.name == "module" and not group.model.target:
+            raise ConfigError(f"fleet.{name}.model.target=: needs package.Class")
+
+
+def _check_sizes(config: RunConfig) -> None:
+    side = getattr(config.data, "side", None)
+    whole = {"fmnist": 28, "cifar10": 32}.get(config.data.name)
+    if side is not None and whole is not None and whole % side:
+        raise ConfigError(f"data.side={side}: must divide {whole}")
+    for name, group in config.fleet.items():
+        model = group.model
+        if model.name == "resnet" and model.width % model.groups:
+            raise ConfigError(
+                f"fleet.{name}.model.groups={model.groups}: must divide width {model.width}"
+            )

@@ -1,0 +1,1 @@
+"""Measure predictors: how good they are, how much better than without a mesh, and how surely."""

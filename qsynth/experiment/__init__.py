@@ -1,0 +1,1 @@
+"""Build a plan from a config, run it, and compare it with its rivals."""

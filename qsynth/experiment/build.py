@@ -1,0 +1,316 @@
+"""Build: a typed config becomes nodes with their data, models and seeds."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAccelerator
+
+from qsynth.config.run import RunConfig
+from qsynth.data import DataSet, load_data
+from qsynth.data.samples import check_range, check_shape, inputs_of
+from qsynth.distill import check_layout, check_size, check_target_size, dimensions, most_classes
+from qsynth.distill.config import ReferenceLogits
+from qsynth.encoder import make_encoder
+from qsynth.errors import ConfigError, DataError, nearest_spelling
+from qsynth.mesh.address import is_loopback
+from qsynth.mesh.config import Memory, Shared
+from qsynth.model import check_network, make_network
+from qsynth.partition import Share, assign_samples, assign_unlabelled, held_by_nobody, newcomers
+from qsynth.pipeline.publication import MIN_TRAINING, Rules
+from qsynth.pipeline.target_pipeline import check_rules_of_targets, target_dimensions
+from qsynth.placement.config import Processes, Simulate
+from qsynth.simulation.batched import learner_notes
+from qsynth.synthesis.teach import check_teaching
+from qsynth.training.fit import check_arguments
+from qsynth.training.loggers import check_logger
+from qsynth.training.plan import NodePlan, RunPlan
+from qsynth.types import Floats32
+
+# Arguments of Lightning's Trainer that other settings or qsynth itself decide.
+OURS = {
+    "self",
+    "args",
+    "kwargs",
+    "max_steps",
+    "max_epochs",
+    "gradient_clip_val",
+    "callbacks",
+    "accelerator",
+    "devices",
+    "logger",
+    "enable_checkpointing",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "num_nodes",
+    "strategy",
+    "fast_dev_run",
+    "barebones",
+    "overfit_batches",
+    "use_distributed_sampler",
+    "sync_batchnorm",
+}
+ACCELERATORS: dict[str, tuple[type[Accelerator], ...]] = {
+    "gpu": (CUDAAccelerator, MPSAccelerator),
+    "cuda": (CUDAAccelerator,),
+    "mps": (MPSAccelerator,),
+}
+INSTEAD = {
+    "max_steps": "max_steps",
+    "gradient_clip_val": "gradient_clip_norm",
+    "logger": "logger",
+    "accelerator": "accelerator",
+}
+LEAST_AUDITED = 200  # samples of a do-no-harm certificate
+
+
+def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPlan:
+    """Return the plan of a run.  Raises ConfigError or DataError where it cannot be.
+
+    data: of `config.data`, where it has been loaded before.
+    """
+    _check_trainer(config)
+    if data is None:
+        data = load_data(config.data, config.task)
+    encoder = make_encoder(config.encoder, data.task)
+    frozen = _checked_networks(config, data)
+    nodes = _nodes(config, data)
+    reference = None
+    if isinstance(config.distill, ReferenceLogits):
+        reference = public_set(config.distill, data, nodes, config.seed)
+    notes = _check_packets(config, data, encoder.dimensions, nodes, reference)
+    plan = RunPlan(
+        name=config.name,
+        seed=config.seed,
+        folder=folder,
+        data=data,
+        batch_size=config.data.batch_size,
+        encoder=encoder,
+        encoder_config=config.encoder,
+        rules=Rules(config.distill, config.similarity, config.synthesis),
+        trainer=config.trainer,
+        peers=config.peers,
+        trust=config.trust,
+        dht=config.dht,
+        mesh=_mesh(config),
+        placement=config.placement,
+        nodes=nodes,
+        drift_period=getattr(config.partition, "drift_period", None),
+        reference=reference,
+        notes=(*notes, *frozen, *_audit_notes(config, nodes)),
+        publish=config.publish,
+    )
+    return replace(plan, notes=(*plan.notes, *learner_notes(plan), *_host_notes(config)))
+
+
+def _host_notes(config: RunConfig) -> list[str]:
+    host = getattr(config.mesh, "host", "")
+    if config.placement.name not in ("slurm", "ray") or not is_loopback(host):
+        return []
+    return [
+        f"mesh.host={host}: reached from the same machine alone; where there are several, set "
+        "mesh.host=auto mesh.insecure=true"
+    ]
+
+
+def _audit_notes(config: RunConfig, nodes: Sequence[NodePlan]) -> list[str]:
+    most = max((len(node.share.audit) for node in nodes), default=0)
+    if not config.partition.audit_share or most >= LEAST_AUDITED:
+        return []
+    return [
+        f"audit samples: {most} a node at most; below {LEAST_AUDITED} a certificate cannot "
+        "exclude harm"
+    ]
+
+
+def _check_trainer(config: RunConfig) -> None:
+    check_logger(config.trainer.logger)
+    _check_accelerator(config.trainer.accelerator, config.placement)
+    known = set(inspect.signature(pl.Trainer.__init__).parameters) - OURS
+    for name, value in config.trainer.arguments.items():
+        if name in INSTEAD:
+            raise ConfigError(f"trainer.arguments.{name}={value}: use trainer.{INSTEAD[name]}")
+        if name in OURS:
+            raise ConfigError(f"trainer.arguments.{name}={value}: qsynth sets it itself")
+        if name not in known:
+            raise ConfigError(
+                f"trainer.arguments.{name}={value}: not an argument of Lightning's Trainer"
+                f"{nearest_spelling(name, known)}"
+            )
+    if config.trainer.arguments:
+        check_arguments(config.trainer.arguments)
+
+
+def _check_accelerator(name: str, placement: Any) -> None:
+    if name == "cpu":
+        return
+    if isinstance(placement, Simulate):
+        raise ConfigError(
+            f"trainer.accelerator={name}: placement=simulate promises the same bits, and needs cpu "
+            "for them; use placement=processes"
+        )
+    if getattr(placement, "start", "") == "fork":
+        raise ConfigError(
+            f"placement.start=fork: what trainer.accelerator={name} uses may not survive a fork; "
+            "use auto or spawn"
+        )
+    # Where a cluster runs its tasks is not known here.
+    here = isinstance(placement, Processes) and name != "auto"
+    if here and not any(kind.is_available() for kind in ACCELERATORS[name]):
+        raise ConfigError(f"trainer.accelerator={name}: this machine has none; use cpu or auto")
+
+
+def _mesh(config: RunConfig) -> Any:
+    if config.placement.name != "simulate" or isinstance(config.mesh, Memory):
+        return config.mesh
+    # Simulated nodes have no sockets: keep what all transports share.
+    return Memory(**{f.name: getattr(config.mesh, f.name) for f in fields(Shared)})
+
+
+def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
+    named = [
+        (f"{group}-{number}", entry.model)
+        for group, entry in config.fleet.items()
+        for number in range(entry.count)
+    ]
+    task, strata, classes = data.task, data.train_y, data.task.classes
+    if not task.classified:
+        _check_partition(config.partition, task.kind)
+        strata, classes = np.zeros(len(data.train_y), np.int64), 1
+    shares = assign_samples(
+        config.partition, strata, classes, len(named), config.seed, data.train_node, data.task.shape
+    )
+    if data.further_x is not None:
+        shares = assign_unlabelled(shares, len(data.further_x), data.further_node, config.seed)
+    late = newcomers(config.partition, len(named))
+    if late and not isinstance(config.placement, Simulate):
+        raise ConfigError(
+            f"partition.newcomer_share={config.partition.newcomer_share}: needs "
+            "placement=simulate, which alone can let nodes begin late"
+        )
+    if config.attack.share and not task.classified:
+        raise ConfigError(f"attack.name={config.attack.name}: forges classes, not {task.kind}")
+    if config.attack.name == "adaptive" and config.synthesis.name != "analytic_head":
+        raise ConfigError(
+            f"attack.name=adaptive: rehearses synthesis=analytic_head, not {config.synthesis.name}"
+        )
+    attackers, nodes = _attackers(config.attack, shares, config.seed), []
+    for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
+        if len(share.train) < MIN_TRAINING:
+            raise ConfigError(
+                f"partition: {name} gets {len(share.train)} training samples, "
+                f"needs {MIN_TRAINING}; fewer nodes, or more partition.samples_per_node"
+            )
+        sites = data.test_node if share.site is not None else None
+        if sites is not None and share.site not in sites:
+            raise ConfigError(
+                f"data.test_share: site {share.site} has no test sample; raise test_share, "
+                "or give x_test, y_test and node_test"
+            )
+        seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
+        attack = config.attack if index in attackers else None
+        share = share if attack is None else replace(share, honest=False)
+        silent = not (share.honest or config.partition.liars_publish)
+        begins = config.partition.newcomer_period if index in late else None
+        nodes.append(NodePlan(name, index, model, share, seed, silent, begins, attack))
+    return tuple(nodes)
+
+
+def _attackers(attack: Any, shares: Sequence[Share], seed: int) -> set[int]:
+    """Return which nodes attack: drawn among the honest, of whom at least one is left."""
+    honest = [index for index, share in enumerate(shares) if share.honest]
+    count = min(round(attack.share * len(shares)), len(honest) - 1)
+    drawn = np.random.default_rng([seed, 21]).permutation(honest)
+    return set(drawn[: max(count, 0)].tolist())
+
+
+def _check_partition(partition: Any, kind: str) -> None:
+    """Raise ConfigError where a partition deals by classes, and the task has none."""
+    by_classes = ("liar_share", "label_shares")
+    asked = [key for key in by_classes if getattr(partition, key, None)]
+    if partition.name not in ("iid", "rotations", "natural") or asked:
+        raise ConfigError(
+            f"partition.name={partition.name}{', ' + asked[0] if asked else ''}: deals by classes; "
+            f"a task of {kind} has iid, rotations and natural"
+        )
+
+
+def _checked_networks(config: RunConfig, data: DataSet) -> list[str]:
+    """Raise ConfigError where a group's network cannot be; return what is to be known of them."""
+    notes = []
+    for group, entry in config.fleet.items():
+        if entry.count:
+            network = make_network(entry.model, data.task, f"fleet.{group}.model")
+            check_network(network, data.task, f"fleet.{group}.model")
+            if not any(p.requires_grad for p in network.parameters()):
+                notes.append(
+                    f"fleet.{group}.model: nothing in this network is trained: no "
+                    "parameter requires a gradient"
+                )
+    return notes
+
+
+def _check_packets(
+    config: RunConfig,
+    data: DataSet,
+    encoder_dimensions: int,
+    nodes: tuple[NodePlan, ...],
+    reference: Floats32 | None,
+) -> tuple[str, ...]:
+    """Raise ConfigError where packets cannot be had; return what is to be known of them."""
+    check_layout(config.distill, data.task)
+    check_teaching(config.synthesis, data.task)
+    largest = max(len(node.share.train) for node in nodes)
+    size, classes = math.prod(data.task.shape), data.task.classes
+    rules = Rules(config.distill, config.similarity, config.synthesis)
+    check_rules_of_targets(data.task, rules)
+    if not data.task.classified:
+        d = target_dimensions(rules, largest, encoder_dimensions, classes)
+        check_target_size(config.distill, d, classes)
+        return ()
+    d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
+    public = None if reference is None else len(reference)
+    check_size(config.distill, d, classes, size, public, largest)
+    most = most_classes(config.distill, d, classes, size)
+    if most < min(classes, largest // config.distill.min_support):
+        return (
+            f"distill.max_bytes={config.distill.max_bytes}: a packet tells of {most} of {classes} "
+            "classes at most, those with most samples",
+        )
+    return ()
+
+
+def public_set(
+    config: ReferenceLogits, data: DataSet, nodes: tuple[NodePlan, ...], seed: int
+) -> Floats32:
+    """Return the inputs that everybody has: the user's file, or training data nobody holds.
+
+    Raises ConfigError or DataError.
+    """
+    if config.file is not None:
+        source = f"distill.file={config.file}"
+        try:
+            given = np.load(config.file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{source}: must be a .npy of numbers ({error})") from None
+        if not isinstance(given, np.ndarray):
+            raise DataError(f"{source}: holds several arrays; save one: np.save('public.npy', x)")
+        inputs = inputs_of(given, source)
+        check_shape(inputs, data.task, source)
+        check_range(inputs, data.task, source)
+        return inputs
+    shares = [node.share for node in nodes]
+    chosen = held_by_nobody(shares, len(data.train_y), config.samples, seed)
+    if len(chosen) < config.samples:
+        raise ConfigError(
+            f"distill.samples={config.samples}: {len(chosen)} training samples are held by no node"
+        )
+    public: Floats32 = data.train_x[chosen]
+    return public

@@ -1,0 +1,87 @@
+"""Put a node together from its configs: for every driver the same node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from qsynth.dht.config import Rings
+from qsynth.distill import read_evidence
+from qsynth.identity import Identity
+from qsynth.identity.vouchers import Vouchers
+from qsynth.mesh.config import Shared
+from qsynth.peers import make_peers
+from qsynth.peers.config import Sums
+from qsynth.pipeline.publication import Rules
+from qsynth.protocol.node import Node
+from qsynth.protocol.service import Service
+from qsynth.records.service import Records
+from qsynth.similarity import fingerprint, fingerprint_size, likeness
+from qsynth.sums.tree import SumTree
+from qsynth.synthesis.config import Replay
+from qsynth.trust import Admission
+from qsynth.trust.config import Checks
+from qsynth.types import NodeId, Task
+
+
+def assemble(
+    task: Task,
+    encoder_digest: bytes,
+    rules: Rules,
+    *,
+    trust: Checks,
+    peers: Any,
+    dht: Rings,
+    mesh: Shared,
+    identity: Identity,
+    address: str,
+    epoch_s: float,
+    seed: int,
+    rpc_seed: int | None = None,
+    wanted: Sequence[NodeId] | None = None,
+    vouchers: Vouchers | None = None,
+) -> Node:
+    """Return a node's state machine.
+
+    address: where others reach it.  epoch_s: seconds since the epoch at 0 of the driver's clock.
+    rpc_seed: of request numbers, in simulations.  wanted: the authors that `peers` oracle and
+    central name, in simulations.  vouchers: of a fleet with an authority.
+    """
+    admission = Admission(
+        config=trust,
+        task=task,
+        task_digest=task.digest(),
+        encoder_digest=encoder_digest,
+        read=partial(read_evidence, images=isinstance(rules.synthesis, Replay)),
+        sketch=partial(fingerprint, rules.similarity),
+    )
+    services: list[Callable[[Node], Service]] = [Records]
+    if isinstance(peers, Sums):
+        rank = rules.distill.rank if peers.rank is None else peers.rank
+        services.append(
+            partial(
+                SumTree,
+                config=peers,
+                alike=partial(likeness, rules.similarity),
+                rank=rank,
+                input_rank=rules.distill.input_rank or 0,
+                piece_bytes=rules.distill.max_bytes,
+                seed=seed,
+            )
+        )
+    return Node(
+        identity,
+        address,
+        fingerprint_size(rules.similarity, task.sketched),
+        admission,
+        make_peers(peers, seed, wanted, partial(likeness, rules.similarity)),
+        dht,
+        mesh,
+        rules.distill.ttl_s,
+        epoch_s,
+        seed,
+        rpc_seed,
+        vouchers,
+        services,
+    )

@@ -1,0 +1,135 @@
+"""Put a node of a plan together: its pipeline, its learning, its state machine, its attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from qsynth.attack.adaptive import Rehearsal
+from qsynth.attack.forge import AttackingPort, Forger
+from qsynth.attack.peer import misbehave
+from qsynth.distill import distil, payload_statistics, statistics_rule
+from qsynth.distill.config import Analytic
+from qsynth.host.assemble import assemble
+from qsynth.host.consent import Consent
+from qsynth.identity import Identity
+from qsynth.packet import Payload
+from qsynth.pipeline import target_pipeline
+from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.participant import Participant, Port
+from qsynth.pipeline.target_pipeline import TargetPipeline
+from qsynth.protocol.node import Node
+from qsynth.similarity import fingerprint
+from qsynth.synthesis.config import AnalyticHead
+from qsynth.training.plan import NodePlan, RunPlan
+from qsynth.types import Fingerprint, Floats32, Ints, NodeId
+
+
+def make_pipeline(plan: RunPlan, node: NodePlan) -> ClassPipeline | TargetPipeline:
+    """Return what a node does with its own data."""
+    return target_pipeline.make_pipeline(
+        plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed
+    )
+
+
+def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
+    """Return a node's learning, which drifts when the plan says so."""
+    pipeline = make_pipeline(plan, node)
+    if node.attack is not None and isinstance(pipeline, ClassPipeline):
+        port = AttackingPort(port, _forger(plan, node))
+    # `node up` has a home of its own, and that is its plan's folder.
+    consent = Consent(plan.publish, plan.folder)
+    return Participant(pipeline, port, partial(_drifted, plan, node), node.silent, consent.permits)
+
+
+def _drifted(plan: RunPlan, node: NodePlan, period: int) -> ClassPipeline | TargetPipeline | None:
+    """Return the study of what a node has after it has drifted, from the period of its drift on.
+
+    A node that goes on from a checkpoint may begin with a later one.
+    """
+    later, since = node.later, plan.drift_period
+    return make_pipeline(plan, later) if later and since is not None and period >= since else None
+
+
+def _forger(plan: RunPlan, node: NodePlan) -> Forger:
+    """Return what forges a node's outcomes: it knows what a victim publishes, as all may."""
+    honest = next(other for other in plan.nodes if other.share.honest)
+    first = next(other for other in plan.nodes if other.attack is not None)
+    metric, told = plan.rules.similarity, make_pipeline(plan, honest).distil()
+    sketched = getattr(metric, "sketch_d", 0)
+    return Forger(
+        node.attack,
+        partial(_sketch, metric),
+        told,
+        make_pipeline(plan, first).distil(),
+        sketched,
+        node.seed,
+        partial(_rehearsal, plan, node, sketched),
+    )
+
+
+def _rehearsal(plan: RunPlan, node: NodePlan, sketched: int) -> Rehearsal:
+    """Return what an attacker tries lies on: itself, and the honest packets that are most alike."""
+    pipeline = make_pipeline(plan, node)
+    assert isinstance(pipeline, ClassPipeline)
+    assert isinstance(plan.rules.synthesis, AnalyticHead)
+    own = pipeline.distil().fingerprint
+    published = [make_pipeline(plan, each).distil() for each in plan.nodes if each.share.honest]
+    published.sort(key=lambda publication: -pipeline.alike(own, publication.fingerprint))
+    victim, *others = (payload_statistics(publication.payload) for publication in published[:3])
+    bare = replace(statistics_rule(plan.rules.distill), input_rank=0)
+    code = partial(_coded, bare, victim.dimensions, plan.data.task.classes)
+    return Rehearsal(
+        plan.rules.synthesis,
+        victim,
+        others,
+        pipeline.own.features,
+        pipeline.own.labels,
+        code,
+        payload_statistics,
+        sketched,
+    )
+
+
+def _coded(rule: Analytic, d: int, classes: int, features: Floats32, labels: Ints) -> Payload:
+    return distil(rule, d, features, None, labels, classes)
+
+
+def _sketch(metric: Any, payload: Payload) -> tuple[Fingerprint, int]:
+    said = payload_statistics(payload)
+    return fingerprint(metric, said.counts, said.sums), int(said.counts.sum())
+
+
+def make_node(
+    plan: RunPlan,
+    node: NodePlan,
+    identity: Identity,
+    address: str,
+    epoch_s: float,
+    rpc_seed: int | None = None,
+    wanted: Sequence[NodeId] | None = None,
+) -> Node:
+    """Return a node's state machine.
+
+    wanted: the authors that `peers` oracle and central name, in simulations.
+    """
+    made = assemble(
+        plan.data.task,
+        plan.encoder.digest,
+        plan.rules,
+        trust=plan.trust,
+        peers=plan.peers,
+        dht=plan.dht,
+        mesh=plan.mesh,
+        identity=identity,
+        address=address,
+        epoch_s=epoch_s,
+        seed=node.seed,
+        rpc_seed=rpc_seed,
+        wanted=wanted,
+    )
+    if node.attack is not None and not node.silent:
+        misbehave(made, node.attack, partial(_forger, plan, node), node.seed)
+    return made

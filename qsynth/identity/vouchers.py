@@ -1,0 +1,101 @@
+"""Vouchers: an authority's word that an id is of its fleet, small enough to travel with the id.
+
+A TLS connection proves who speaks; a voucher proves it of whom others speak: of a contact in an
+answer, of an author who is gone, of whoever wrote a record.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+
+from qsynth.types import NodeId
+
+VOUCHER = "voucher.txt"
+SERIAL_BYTES, TIME_BYTES, HALF = 20, 8, 32
+VOUCHER_BYTES = SERIAL_BYTES + TIME_BYTES + 2 * HALF
+SEAL = b"qsynth voucher 1"
+MOST_SEEN = 8192
+
+
+def make_voucher(
+    key: ec.EllipticCurvePrivateKey, node: NodeId, serial: int, until_s: float
+) -> bytes:
+    """Return an authority's voucher for an id: of a certificate, and no longer than it."""
+    said = serial.to_bytes(SERIAL_BYTES, "big") + int(max(until_s, 0.0)).to_bytes(TIME_BYTES, "big")
+    r, s = decode_dss_signature(key.sign(SEAL + node + said, ec.ECDSA(hashes.SHA256())))
+    return said + r.to_bytes(HALF, "big") + s.to_bytes(HALF, "big")
+
+
+class Vouchers:
+    """Tell who is of a fleet, by its authority's key and revocations.
+
+    node, own: a node's id, and the voucher for it.  Raises ValueError where the authority's
+    certificate or revocations cannot be read.
+    """
+
+    def __init__(self, authority: bytes, revoked: bytes, node: NodeId, own: bytes) -> None:
+        key = x509.load_pem_x509_certificate(authority).public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise ValueError("the authority's key is no P-256 key")
+        self._key = key
+        self._revoked = {entry.serial_number for entry in x509.load_pem_x509_crl(revoked)}
+        self._seen: OrderedDict[tuple[NodeId, bytes], bool] = OrderedDict()
+        self.node, self.own = node, own
+
+    @classmethod
+    def read(cls, folder: Path) -> Vouchers:
+        """Return what the folder of a node's certificate holds.  Raises OSError, ValueError."""
+        made = x509.load_pem_x509_certificate((folder / "certificate.pem").read_bytes())
+        common = made.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+        return cls(
+            (folder / "authority.pem").read_bytes(),
+            (folder / "revoked.pem").read_bytes(),
+            bytes.fromhex(str(common)),
+            bytes.fromhex((folder / VOUCHER).read_text(encoding="ascii")),
+        )
+
+    def check(self) -> None:
+        """Raise ValueError where one's own voucher would convince nobody."""
+        if not self._signed(self.node, self.own):
+            raise ValueError("is not of this authority, or for another node")
+
+    def vouches(self, node: NodeId, voucher: bytes, now_s: float) -> bool:
+        """Return whether a voucher says that an id is of the fleet, today.
+
+        now_s: seconds since the epoch.
+        """
+        if len(voucher) != VOUCHER_BYTES:
+            return False
+        serial = int.from_bytes(voucher[:SERIAL_BYTES], "big")
+        until = int.from_bytes(voucher[SERIAL_BYTES : SERIAL_BYTES + TIME_BYTES], "big")
+        if now_s > until or serial in self._revoked:
+            return False
+        seen = self._seen.get((node, voucher))
+        if seen is None:
+            seen = self._seen[node, voucher] = self._signed(node, voucher)
+            while len(self._seen) > MOST_SEEN:
+                self._seen.popitem(last=False)
+        return seen
+
+    def _signed(self, node: NodeId, voucher: bytes) -> bool:
+        if len(voucher) != VOUCHER_BYTES:
+            return False
+        said, signature = voucher[: -2 * HALF], voucher[-2 * HALF :]
+        r, s = (int.from_bytes(half, "big") for half in (signature[:HALF], signature[HALF:]))
+        try:
+            self._key.verify(
+                encode_dss_signature(r, s), SEAL + node + said, ec.ECDSA(hashes.SHA256())
+            )
+        except InvalidSignature:
+            return False
+        return True

@@ -1,0 +1,63 @@
+"""What a node brings in and publishes.  Without torch: a node serves before that is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qsynth.packet import OutcomePacket, Payload
+from qsynth.types import Fingerprint, Floats32, Ints
+
+MIN_TRAINING = 4  # samples of a node: two folds of two
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Hold a node's own training and validation samples, without augmentation.
+
+    x: (n, *task.shape) float32.  y: (n,) class indices.  unlabelled_x: further inputs of one's
+    own, for teaching alone.  reference_x: the public set that everybody has.
+    """
+
+    train_x: Floats32
+    train_y: Ints
+    validation_x: Floats32
+    validation_y: Ints
+    unlabelled_x: Floats32 | None = None
+    reference_x: Floats32 | None = None
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Hold what a node publishes: payload, fingerprint, own samples behind it.
+
+    query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
+    shared: whether it may leave; else it only says whom to look for.
+    """
+
+    payload: Payload
+    fingerprint: Fingerprint
+    support: int
+    query: Fingerprint
+    shared: bool = True
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Hold the configs of the groups distill, similarity and synthesis."""
+
+    distill: Any
+    similarity: Any
+    synthesis: Any
+
+
+def is_new(publication: Publication, packet: OutcomePacket | None, wall_s: float) -> bool:
+    """Return whether an outcome says more than the packet out there, or that is half expired."""
+    if packet is None:
+        return publication.support > 0
+    payload = publication.payload
+    if wall_s > packet.created_s + packet.ttl_s / 2 or packet.payload.keys() != payload.keys():
+        return True
+    return any(not np.array_equal(packet.payload[key], payload[key]) for key in payload)

@@ -1,0 +1,194 @@
+"""The study of tasks of labels and values: joint statistics, ridge regression, and its teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from qsynth.distill import Evidence, check_layout, distil_targets, read_evidence
+from qsynth.distill.analytic import MIN_AUTO
+from qsynth.distill.targets import target_packet_size
+from qsynth.encoder import Encoder
+from qsynth.errors import ConfigError
+from qsynth.model.outputs import is_lost, network_outputs
+from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.publication import Publication, Rules, Samples
+from qsynth.similarity import fingerprint, likeness, whole_from_half
+from qsynth.synthesis import Predictor, Synthesis
+from qsynth.synthesis.config import Ridge
+from qsynth.synthesis.ridge import TargetEvidence, synthesize_targets
+from qsynth.synthesis.target_predictor import fit_mean, make_predictor
+from qsynth.synthesis.teach import Lesson, target_pool
+from qsynth.types import LABELS, Fingerprint, Floats, NodeId, Task
+
+
+class TargetPipeline:
+    """Turn own samples and admitted packets into outcomes, heads and teachings.
+
+    The same as `ClassPipeline`, for tasks whose samples have K labels or values.
+    """
+
+    summed = False
+    follows_network = False
+
+    def __init__(
+        self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+    ) -> None:
+        check_rules_of_targets(task, rules)
+        check_layout(rules.distill, task)
+        self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
+        self.seed = seed
+        self.d = target_dimensions(rules, len(samples.train_y), encoder.dimensions, task.classes)
+        self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
+        features = encoder.encode(samples.train_x)
+        self.own = TargetEvidence.from_samples(features, samples.train_y.astype(np.float32), seed)
+        self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
+
+    def distil(self, network: nn.Module | None = None) -> Publication:
+        """Return the node's own outcome; the network has no part in it."""
+        own = self.own
+        payload = distil_targets(
+            self.rules.distill, self.d, own.features, own.targets, self.task.kind
+        )
+        evidence = read_evidence(payload)
+        print_ = fingerprint(self.rules.similarity, *evidence.sketched())
+        return Publication(payload, print_, int(evidence.features.counts.sum()), print_)
+
+    def self_similarity(self) -> float:
+        """Return how alike another node of the same data would look, in [-1, 1].
+
+        From the likeness of the two folds, by the Spearman-Brown formula.
+        """
+        halves = [
+            read_evidence(
+                distil_targets(
+                    self.rules.distill,
+                    self.d,
+                    self.own.features[fold],
+                    self.own.targets[fold],
+                    self.task.kind,
+                )
+            )
+            for fold in self.own.folds
+        ]
+        one, other = (fingerprint(self.rules.similarity, *h.sketched()) for h in halves)
+        return whole_from_half(self.alike(one, other))
+
+    def alike(self, one: Fingerprint, other: Fingerprint) -> float:
+        """Return how alike two nodes are, in [-1, 1]."""
+        return likeness(self.rules.similarity, one, other)
+
+    def synthesize(
+        self,
+        packets: Mapping[NodeId, Evidence],
+        versions: Mapping[NodeId, int],
+        alike: Mapping[NodeId, float] | None = None,
+    ) -> tuple[Synthesis, bool]:
+        """Return the synthesis of these packets, and whether it is a new one."""
+        key = tuple(sorted(versions.items()))
+        if self._solved is not None and self._solved[0] == key:
+            return self._solved[1], False
+        joint = {author: e.joint for author, e in packets.items() if e.joint is not None}
+        made = synthesize_targets(self.rules.synthesis, self.own, self.head_d, joint, alike)
+        self._solved = (key, made)
+        return made, True
+
+    def teaching(
+        self,
+        synthesis: Synthesis,
+        packets: Mapping[NodeId, Evidence],
+        period: int,
+        network: nn.Module | None = None,
+    ) -> Lesson | None:
+        """Return inputs with the head's targets for one period, or None."""
+        teach = self.rules.synthesis.teach
+        rng = np.random.default_rng([self.seed, 6, period])
+        own = self.samples.train_x
+        if teach.inputs == "unlabelled" and self.samples.unlabelled_x is not None:
+            own = np.concatenate([own, self.samples.unlabelled_x])
+        return target_pool(teach, synthesis.head, self.encoder, self.task, own, rng)
+
+    def predictor(
+        self, network: nn.Module, synthesis: Synthesis, head_weight: float | None = None
+    ) -> Predictor:
+        """Return the predictor: the network and the head, weighed on validation samples."""
+        if head_weight is None:
+            head_weight = self.rules.synthesis.head_weight
+        predictor = make_predictor(network, self.encoder, self.task)
+        inputs = self.samples.validation_x
+        answers = network_outputs(network, torch.from_numpy(inputs))
+        predictor.lost, outputs = is_lost(network, answers), answers.double().numpy()
+        scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
+        targets: Floats = self.samples.validation_y.astype(np.float64)
+        weight = 1.0
+        if not predictor.lost:
+            weight = fit_mean(outputs, scores, targets, self.task.kind == LABELS, head_weight)
+        predictor.set_head(synthesis.head, synthesis.log_prior, weight, 1.0)
+        return predictor
+
+    def alone(self) -> Synthesis:
+        """Return the synthesis of own evidence alone."""
+        return synthesize_targets(self.rules.synthesis, self.own, self.head_d, {}, None)
+
+    def losses(self, predictor: Predictor) -> Floats:
+        """Return (n,) mean squared errors of a predictor on each validation sample."""
+        targets: Floats = self.samples.validation_y.astype(np.float64)
+        if not len(targets):
+            return np.zeros(0)
+        inputs = self.samples.validation_x
+        logits = network_outputs(predictor.network, torch.from_numpy(inputs))
+        with torch.no_grad():
+            scores = predictor.head_scores(torch.from_numpy(inputs))
+            answers = predictor.combine(logits, scores, "own").double().numpy()
+        lost: Floats = np.square(answers - targets).mean(axis=1)
+        return lost
+
+    def validation_score(self, network: nn.Module, synthesis: Synthesis) -> float | None:
+        """Return the network's share of right labels, or of variance explained; None if lost."""
+        targets = self.samples.validation_y
+        answers = network_outputs(network, torch.from_numpy(self.samples.validation_x))
+        if not len(targets) or is_lost(network, answers):
+            return None
+        outputs = answers.numpy()
+        if self.task.kind == LABELS:
+            return float(np.mean((outputs > 0.0) == (targets > 0.5)))
+        spread = max(float(targets.var(axis=0).sum()), 1e-9)
+        return 1.0 - float(np.square(outputs - targets).mean(axis=0).sum()) / spread
+
+
+def make_pipeline(
+    task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+) -> ClassPipeline | TargetPipeline:
+    """Return the study of a task's kind."""
+    kind = ClassPipeline if task.classified else TargetPipeline
+    return kind(task, encoder, rules, samples, seed)
+
+
+def target_dimensions(rules: Rules, samples: int, encoder_dimensions: int, targets: int) -> int:
+    """Return d: the setting; `auto`: half the samples, `fit`: all features; less by max_bytes."""
+    config = rules.distill
+    if config.d not in ("auto", "fit"):
+        return min(int(config.d), encoder_dimensions)
+    d = encoder_dimensions if config.d == "fit" else min(max(samples // 2, MIN_AUTO), 256)
+    d = min(d, encoder_dimensions)
+    while d > MIN_AUTO and target_packet_size(config, d, targets) > config.max_bytes:
+        d -= 1
+    return d
+
+
+def check_rules_of_targets(task: Task, rules: Rules) -> None:
+    """Raise ConfigError where a rule is not for the task's kind."""
+    if isinstance(rules.synthesis, Ridge) == task.classified:
+        fitting = "analytic_head" if task.classified else "ridge"
+        raise ConfigError(
+            f"synthesis.name={rules.synthesis.name}: not for a task of {task.kind}; "
+            f"use synthesis={fitting}"
+        )
+    if not task.classified and rules.similarity.name not in ("class_sketch", "sketch_mean"):
+        raise ConfigError(
+            f"similarity.name={rules.similarity.name}: for classes; a task of {task.kind} has "
+            "class_sketch and sketch_mean"
+        )

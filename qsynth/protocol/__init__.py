@@ -1,0 +1,1 @@
+"""The node as its peers see it, sans-I/O: messages in, messages out."""

@@ -1,0 +1,111 @@
+"""Give Hydra the folder `recipes/` as the config group `recipe`, each file linted first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from qsynth.recipe.catalog import recipe_files
+from qsynth.recipe.entry_points import installed_options
+from qsynth.recipe.lint import lint
+
+_own: dict[str, Path] = {}
+_trusted: set[str] = set()
+
+
+def add_recipe(name: str, path: Path) -> None:
+    """Make a file available as `recipe=NAME`."""
+    _own[name] = path
+
+
+def file_of(name: str) -> Path | None:
+    """Return the file that `add_recipe` has made available under a name."""
+    return _own.get(name)
+
+
+def trust(names: list[str]) -> None:
+    """Let recipes name these classes (package.Class), and no others, until the next call."""
+    _trusted.clear()
+    _trusted.update(names)
+
+
+def _files() -> dict[str, Path]:
+    return recipe_files() | _own
+
+
+class RecipeSource(ConfigSource):
+    """Serve recipes under the scheme `recipes://`."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return the scheme."""
+        return "recipes"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return a recipe, after the lint."""
+        name = self._normalize_file_name(config_path).removesuffix(".yaml")
+        group, _, option = name.partition("/")
+        target = installed_options(group).get(option)
+        if target is not None:
+            return ConfigResult(
+                config=OmegaConf.create({"name": "module", "target": target}),
+                path=f"recipes://{name}",
+                provider=self.provider,
+                header={"package": group},
+            )
+        path = _files().get(name.removeprefix("recipe/"))
+        if path is None:
+            raise ConfigLoadError(f"no such recipe: {config_path}")
+        values = lint(path, frozenset(_trusted))
+        return ConfigResult(
+            config=OmegaConf.create(values),
+            path=f"recipes://{path}",
+            provider=self.provider,
+            header={"package": "_global_"},
+        )
+
+    def available(self) -> bool:
+        """Return True: an empty folder is a source as well."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Return whether this is the group `recipe`, or one that installed packages add to."""
+        return config_path in ("", "recipe") or bool(installed_options(config_path))
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether this is one of the recipes, or an option of an installed package."""
+        name = config_path.removesuffix(".yaml")
+        group, _, option = name.partition("/")
+        if option in installed_options(group):
+            return True
+        return name.startswith("recipe/") and name.removeprefix("recipe/") in _files()
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names below a path."""
+        if config_path == "recipe" and results_filter != ObjectType.GROUP:
+            return sorted(_files())
+        if config_path == "" and results_filter != ObjectType.CONFIG:
+            return ["recipe"]
+        return []
+
+
+class RecipeSearchPath(SearchPathPlugin):
+    """Add recipes to every search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the recipes."""
+        search_path.append(provider="qsynth", path="recipes://")
+
+
+def register() -> None:
+    """Register both plugins; twice does no harm."""
+    plugins: Any = Plugins.instance()
+    plugins.register(RecipeSource)
+    plugins.register(RecipeSearchPath)

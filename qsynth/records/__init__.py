@@ -1,0 +1,1 @@
+"""Records under a key: an optional service of a node."""

@@ -1,0 +1,1 @@
+"""All nodes of a fleet in one process, on a virtual clock."""

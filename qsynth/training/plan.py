@@ -1,0 +1,100 @@
+"""A plan: all that nodes need to run, typed, with nothing left to look up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qsynth.data import DataSet
+from qsynth.encoder import Encoder
+from qsynth.model.config import Module
+from qsynth.partition import Share
+from qsynth.pipeline.publication import Rules, Samples
+from qsynth.training.config import Trainer
+from qsynth.types import Floats32
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node: its name, its place in the fleet, its model, its data, its seed.
+
+    silent: whether it publishes nothing (a liar that is held back, for comparison).
+    begins: the period of the others in which a newcomer begins; None: it is there from the start.
+    attack: what it does to the others; None: it is honest.
+    """
+
+    name: str
+    index: int
+    model: Any
+    share: Share
+    seed: int
+    silent: bool = False
+    begins: int | None = None
+    attack: Any = None
+
+    @property
+    def later(self) -> NodePlan | None:
+        """Return the node as it is after it has drifted, or None where it does not."""
+        if self.share.later is None:
+            return None
+        return replace(self, share=self.share.later)
+
+    @property
+    def final(self) -> NodePlan:
+        """Return the node as it is in the end."""
+        return self.later or self
+
+    @property
+    def architecture(self) -> str:
+        """Return a name that tells this architecture from others in the fleet."""
+        values = asdict(self.model)
+        shape = [f"{key}{values[key]}" for key in ("width", "depth") if key in values]
+        kind = self.model.target if isinstance(self.model, Module) else self.model.name
+        return "-".join([kind, *shape])
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A whole run.
+
+    folder: of the run; each node writes below `nodes/<name>`.  reference: the public set.
+    notes: what its user should know before it starts.  publish: whether packets leave.
+    """
+
+    name: str
+    seed: int
+    folder: Path
+    data: DataSet
+    batch_size: int
+    encoder: Encoder
+    encoder_config: Any
+    rules: Rules
+    trainer: Trainer
+    peers: Any
+    trust: Any
+    dht: Any
+    mesh: Any
+    placement: Any
+    nodes: tuple[NodePlan, ...]
+    drift_period: int | None = None
+    reference: Floats32 | None = None
+    notes: tuple[str, ...] = ()
+    publish: str = "auto"
+
+    def node_folder(self, node: NodePlan) -> Path:
+        """Return where a node writes."""
+        return self.folder / "nodes" / node.name
+
+    def samples(self, node: NodePlan) -> Samples:
+        """Return a node's own samples, as it sees them."""
+        share, data = node.share, self.data
+        further = data.train_x if data.further_x is None else data.further_x
+        return Samples(
+            share.inputs(data.train_x[share.train]),
+            share.labels(data.train_y[share.train]),
+            share.inputs(data.train_x[share.validation]),
+            share.labels(data.train_y[share.validation]),
+            share.inputs(further[share.unlabelled]) if len(share.unlabelled) else None,
+            self.reference,
+        )

@@ -1,0 +1,77 @@
+"""Every shipped recipe, run small: fewer steps, a smaller encoder, the same fleet and rules."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qsynth.cli.main import main
+from qsynth.recipe.catalog import listed
+from qsynth.recipe.compose import compose
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+MADE = {
+    "natural": "digit_writers.py",
+    "text": "scipy_sentences.py",
+    "attributes": "digit_attributes.py",
+    "progression": "diabetes.py",
+    "series": "fmnist_series.py",
+}
+TRUSTED = ("WordNetwork", "sentence_encoder")
+SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]", "trainer.curve_points=1"]
+IMAGES = ["encoder.fit_images=300", "encoder.filters=8"]
+
+
+def small(name: str) -> list[str]:
+    """Return overrides that leave what a recipe shows, and little of its work."""
+    trusted = [f"scipy_sentences.{part}" for part in TRUSTED]
+    config = compose([f"+recipe={name}"], trusted).config
+    steps = 8 if name == "drift" else 6
+    words = [f"+recipe={name}", *SMALL, f"trainer.max_steps={steps}", "trainer.period_steps=1"]
+    if config.encoder.name == "seeded_conv":
+        words += IMAGES
+    if config.synthesis.d is not None:
+        words.append("synthesis.d=48")
+    sizes = getattr(config.partition, "group_sizes", ())
+    some = name.startswith("fmnist") and not sizes
+    if some or name.endswith("crowd") or name == "cifar_mesh":
+        words += [f"fleet.{group}.count=2" for group in config.fleet]  # still two of a group
+    if name.endswith("native"):  # full-size images: half of the nodes, a part of their samples
+        words += [f"fleet.{group}.count=2" for group in config.fleet]
+        words.append("partition.samples_per_node=200")
+    if name == "scaling_law":
+        words.append("fleet.mlp.count=16")  # the first point of its curve
+    if config.partition.unlabelled_per_node:
+        words.append("partition.unlabelled_per_node=20")
+    return words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(listed()))
+def test_a_recipe_runs_small(name: str, request, tmp_path, capsys, monkeypatch) -> None:
+    words = [*small(name), f"folder={tmp_path}"]
+    if name in MADE:
+        if name == "text":
+            pytest.importorskip("wordllama", reason="needs the extra `text`")
+            monkeypatch.syspath_prepend(str(EXAMPLES))
+            words += [f"--trust=scipy_sentences.{part}" for part in TRUSTED]
+        file = tmp_path / "made.npz"
+        script = EXAMPLES / MADE[name]
+        made = [sys.executable, str(script), str(file)]
+        if name == "series":
+            made.append(str(request.getfixturevalue("small_data")))
+        subprocess.run(made, check=True, timeout=300)
+        words.append(f"data.path={file}")
+    elif not name.startswith("digits"):
+        words.append(f"data.root={request.getfixturevalue('small_data')}")
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert summary["failures"] == []
+    assert summary["packets"]["rejected"] == {}
+    assert summary["packets"]["admitted"] > 0
+    if name != "progression":  # eight steps explain nothing of a number
+        assert 0.1 < summary["accuracy"]["own"]["mean"] <= 1.0
