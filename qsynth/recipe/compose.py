@@ -6,6 +6,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -65,8 +66,7 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     _check_fleet(base, assignments)
     if any("@" in choice for choice in chosen):
         _check_models(_compose([f"+recipe={name}"]), chosen, assignments)
-    forced = [f"++{key}={value}" for _, key, value in assignments]
-    values = _compose([f"+recipe={name}", *chosen, *forced]) if forced else base
+    values = _assign(base, [f"++{key}={value}" for _, key, value in assignments])
     values["recipe"] = recipe
     assigned = {name for _, key, value in assignments for name in _assigned(key, value)}
     family = lineage(read_yaml(path.read_text(encoding="utf-8")), str(path))
@@ -277,14 +277,48 @@ def _compose(overrides: list[str]) -> dict[str, Any]:
             raise _explained(again, overrides) from None
 
 
+def _assign(values: dict[str, Any], forced: list[str]) -> dict[str, Any]:
+    """Return values with assignments `++key=value`, as Hydra sets them after all options."""
+    if not forced:
+        return values
+    config, parser = OmegaConf.create(values), OverridesParser.create()
+    try:
+        for word in forced:
+            parsed = parser.parse_override(word)
+            key = parsed.key_or_group
+            OmegaConf.update(config, key, parsed.value(), merge=True, force_add=True)
+        return _plain(config)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise _explained(error, forced) from None
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    made: Any = OmegaConf.to_container(config, resolve=True)
+    return {str(key): value for key, value in made.items()}
+
+
+_known: dict[Any, dict[str, Any]] = {}  # what was composed in this process, the newest last
+MOST_KNOWN = 64
+
+
 def _hydra(overrides: list[str]) -> dict[str, Any]:
+    """Return what Hydra composes; the same words and files are composed once in a process."""
+    key = (tuple(overrides), str(shipped("conf")), hydra_plugin.state())
+    if key not in _known:
+        made = _composed_anew(overrides)
+        while len(_known) >= MOST_KNOWN:
+            del _known[next(iter(_known))]
+        _known[key] = made
+    return deepcopy(_known[key])
+
+
+def _composed_anew(overrides: list[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
             composed = hydra_compose("config", overrides=overrides)
-            values = OmegaConf.to_container(composed, resolve=True)
+            return _plain(composed)
     except OmegaConfBaseException as error:
         raise _explained(error, overrides) from None
-    return {str(key): value for key, value in dict(values).items()}  # type: ignore[arg-type]
 
 
 def _explained(error: BaseException, overrides: list[str]) -> QsynthError:

@@ -12,6 +12,7 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from qsynth.config.groups import GROUPS
 from qsynth.recipe.catalog import recipe_files
 from qsynth.recipe.entry_points import installed_options
 from qsynth.recipe.lint import lint
@@ -34,6 +35,19 @@ def trust(names: list[str]) -> None:
     """Let recipes name these classes (package.Class), and no others, until the next call."""
     _trusted.clear()
     _trusted.update(names)
+
+
+def state() -> object:
+    """Return what a composition rests on beside its words: recipes, what is trusted, packages."""
+    files = []
+    for name, path in sorted(_files().items()):
+        try:
+            told = path.stat()
+        except OSError:
+            continue
+        files.append((name, str(path), told.st_size, told.st_mtime_ns, told.st_ino))
+    packages = tuple((group, tuple(installed_options(group).items())) for group in GROUPS)
+    return tuple(files), frozenset(_trusted), packages
 
 
 def _files() -> dict[str, Path]:
