@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from qsynth.host.mesh_host import MeshHost
     from qsynth.mesh.config import Tcp
     from qsynth.peers.config import AllPeers, Dissimilar, NoPeers, RandomPeers, Semantic, Sums
-    from qsynth.similarity.config import (
-        ClassSketch,
-        LabelHistogram,
-        OutputProbe,
-        OwnMetric,
-        SketchMean,
-    )
+    from qsynth.similarity.class_sketch import ClassSketch
+    from qsynth.similarity.label_histogram import LabelHistogram
+    from qsynth.similarity.module import OwnMetric
+    from qsynth.similarity.output_probe import OutputProbe
+    from qsynth.similarity.sketch_mean import SketchMean
     from qsynth.synthesis.config import (
         AnalyticHead,
         ClassKd,
@@ -73,13 +71,11 @@ _HOMES = {
     "host.mesh_host": ("MeshHost",),
     "host.join": ("JoinMesh",),
     "peers.config": ("AllPeers", "Dissimilar", "NoPeers", "RandomPeers", "Semantic", "Sums"),
-    "similarity.config": (
-        "ClassSketch",
-        "LabelHistogram",
-        "OutputProbe",
-        "OwnMetric",
-        "SketchMean",
-    ),
+    "similarity.class_sketch": ("ClassSketch",),
+    "similarity.sketch_mean": ("SketchMean",),
+    "similarity.label_histogram": ("LabelHistogram",),
+    "similarity.output_probe": ("OutputProbe",),
+    "similarity.module": ("OwnMetric",),
     "synthesis.config": (
         "AnalyticHead",
         "ClassKd",

@@ -74,6 +74,11 @@ def option(path: str) -> Callable[[type[T]], type[T]]:
     return decorated
 
 
+def name_of(made: Any) -> str:
+    """Return the name of an option, as a config gives it."""
+    return str(made.name)
+
+
 _known: dict[Any, dict[str, Any]] = {}  # the hints of each class: they are resolved once
 
 

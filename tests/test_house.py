@@ -18,7 +18,7 @@ LAYER = {
     name: layer
     for layer, names in enumerate(
         (
-            "errors files schema types",
+            "errors files registry schema types",
             "identity kernels packet",
             "dht encoder similarity",
             "data distill mesh model partition peers synthesis trust",
@@ -43,6 +43,7 @@ LAYER = {
 SIDEWAYS = {
     ("schema", "errors"),
     ("types", "errors"),
+    ("registry", "errors"),
     ("packet", "identity"),
     ("synthesis", "model"),
 }
@@ -89,7 +90,7 @@ def imported_by(path: Path) -> Iterator[str]:
         if parts[0] != "qsynth" or len(parts) < 2 or parts[1] in (package, "__version__"):
             continue
         # A config.py is standard library only: the schema gathers them all.
-        gathers = package in ("config", "recipe") and parts[-1] == "config"
+        gathers = package in ("config", "recipe") and parts[-1] in ("config", "options")
         allowed = LAYER[parts[1]] < LAYER[package] or (package, parts[1]) in SIDEWAYS or gathers
         if not allowed:
             yield f"{name(path)} imports {imported}"

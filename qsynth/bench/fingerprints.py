@@ -16,7 +16,7 @@ from qsynth.encoder.projection import cache_folder
 from qsynth.errors import ConfigError, DataError
 from qsynth.partition import assign_samples
 from qsynth.similarity import fingerprint
-from qsynth.similarity.class_sketch import SCALE
+from qsynth.similarity.base import SCALE
 from qsynth.types import Floats32
 
 Prints = npt.NDArray[np.int8]

@@ -23,14 +23,15 @@ from qsynth.model.config import OPTIONS as MODEL
 from qsynth.partition.config import OPTIONS as PARTITION
 from qsynth.peers.config import OPTIONS as PEERS
 from qsynth.placement.config import OPTIONS as PLACEMENT
+from qsynth.registry import Options
 from qsynth.schema import build, choose, unknown
-from qsynth.similarity.config import OPTIONS as SIMILARITY
+from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
 from qsynth.training.config import OPTIONS as TRAINER
 from qsynth.training.config import check_node, without_inputs
 from qsynth.trust.config import OPTIONS as TRUST
 
-GROUPS: dict[str, dict[str, type]] = {
+OURS: dict[str, Mapping[str, type]] = {
     "task": TASK,
     "data": DATA,
     "partition": PARTITION,
@@ -46,6 +47,11 @@ GROUPS: dict[str, dict[str, type]] = {
     "dht": DHT,
     "mesh": MESH,
     "placement": PLACEMENT,
+}
+# With those of installed packages.
+GROUPS: dict[str, Options] = {
+    group: options if isinstance(options, Options) else Options(group, options)
+    for group, options in OURS.items()
 }
 
 

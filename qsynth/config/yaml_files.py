@@ -57,7 +57,7 @@ def files() -> dict[str, str]:
     """
     made = {}
     for group, options in GROUPS.items():
-        for name, schema in options.items():
+        for name, schema in options.own.items():
             title = (schema.__doc__ or "").strip().splitlines()[0]
             body = written(schema)
             line = f"name: {name}\n"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
-from qsynth.data.dataset import DataSet
+from qsynth.data.dataset import DataOption, DataSet
 from qsynth.data.load import load_data
 
 DIGITS, FMNIST, CIFAR10 = 1797, 60_000, 50_000  # samples that training has at most
@@ -42,7 +42,7 @@ def layout_of(config: Any, task: FromData | Declared) -> Layout | None:
         return Layout("image", (1, config.side, config.side), classes, FMNIST)
     if isinstance(config, Cifar10):
         return Layout("image", (3, config.side, config.side), classes, CIFAR10)
-    if not isinstance(config, Arrays):
+    if not isinstance(config, (Arrays, DataOption)):
         return None
     return layout_of_data(load_data(config, task))
 

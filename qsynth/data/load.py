@@ -11,7 +11,7 @@ import numpy as np
 from qsynth.data import arrays, cifar10, digits, fmnist, module
 from qsynth.data.arrays import check_inputs, in_units, units
 from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
-from qsynth.data.dataset import DataSet
+from qsynth.data.dataset import DataOption, DataSet
 from qsynth.data.samples import check_axes, check_shape
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.types import VALUES, Task
@@ -51,6 +51,8 @@ def _loaded(config: Any, task: FromData | Declared) -> DataSet:
     if type(config) in bundled:
         made: DataSet = bundled[type(config)](config)
         return made
+    if isinstance(config, DataOption):
+        return config.load()
     # A site that maps its own labels has other names than the task's.
     mapped = bool(getattr(config, "label_map", {}))
     told = task if isinstance(task, Declared) else None

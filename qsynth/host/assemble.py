@@ -17,7 +17,7 @@ from qsynth.pipeline.publication import Rules
 from qsynth.protocol.node import Node
 from qsynth.protocol.service import Service
 from qsynth.records.service import Records
-from qsynth.similarity import fingerprint, fingerprint_size, likeness
+from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.sums.tree import SumTree
 from qsynth.synthesis.config import Replay
 from qsynth.trust import Admission
@@ -63,7 +63,7 @@ def assemble(
             partial(
                 SumTree,
                 config=peers,
-                alike=partial(likeness, rules.similarity),
+                alike=rules.similarity.likeness,
                 rank=rank,
                 input_rank=rules.distill.input_rank or 0,
                 piece_bytes=rules.distill.max_bytes,
@@ -75,7 +75,7 @@ def assemble(
         address,
         fingerprint_size(rules.similarity, task.sketched),
         admission,
-        make_peers(peers, seed, wanted, partial(likeness, rules.similarity)),
+        make_peers(peers, seed, wanted, rules.similarity.likeness),
         dht,
         mesh,
         rules.distill.ttl_s,

@@ -42,7 +42,7 @@ from qsynth.pipeline.target_pipeline import TargetPipeline, make_pipeline
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.sums.tree import SumTree
 from qsynth.synthesis import Predictor
 from qsynth.training.best_weights import BestWeights, copied

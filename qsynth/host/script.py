@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from qsynth.peers.config import OPTIONS as PEERS
 from qsynth.peers.config import check_live_peers
 from qsynth.pipeline.publication import MIN_TRAINING, Rules, Samples
 from qsynth.pipeline.target_pipeline import check_rules_of_targets
-from qsynth.similarity.config import OPTIONS as SIMILARITY
+from qsynth.registry import Options
+from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
 from qsynth.synthesis.teach import check_teaching
 from qsynth.training.config import MOST_SEED, Trainer, check_node, without_inputs
@@ -38,7 +40,7 @@ from qsynth.trust.config import OPTIONS as TRUST
 from qsynth.types import Floats32, Task
 
 BEST, LAST = "best", "last"
-GROUPS: dict[str, dict[str, type]] = {
+OURS: dict[str, Mapping[str, type]] = {
     "encoder": ENCODER,
     "distill": DISTILL,
     "similarity": SIMILARITY,
@@ -47,6 +49,10 @@ GROUPS: dict[str, dict[str, type]] = {
     "trust": TRUST,
     "dht": DHT,
     "mesh": MESH,
+}
+GROUPS = {
+    group: options if isinstance(options, Options) else Options(group, options)
+    for group, options in OURS.items()
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import printable
 from qsynth.host.mesh_host import MeshHost
-from qsynth.similarity.permuted import permuted
+from qsynth.host.permuted import permuted
 
 Tell = Callable[[str], None]
 ALONE_S = 5.0  # without an answer: say so

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -74,6 +74,14 @@ class Peers(Protocol):
 
     def arrived(self, author: NodeId, version: int) -> None:
         """Note that a packet of an author has been admitted."""
+
+
+@runtime_checkable
+class PeersOption(Protocol):
+    """What an option of the group `peers` is that a package brings."""
+
+    def choosing(self, seed: int, alike: Alike) -> Peers:
+        """Return one node's way of choosing.  alike: how alike two fingerprints are."""
 
 
 class Fixed:
@@ -334,6 +342,8 @@ def make_peers(
     alike: how alike two fingerprints are.
     wanted: ids of the authors to learn from, for `oracle` and `central` (experiments).
     """
+    if isinstance(config, PeersOption):
+        return config.choosing(seed, alike)
     rng = np.random.default_rng([seed, 8])
     if isinstance(config, (Oracle, Central)):
         return DrawnPeers(config.k, rng, wanted or ())

@@ -31,7 +31,7 @@ from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.packet import Statistics, class_statistics, merge
 from qsynth.pipeline.decode import answers_of, image_statistics_of, images_of, logits_of
 from qsynth.pipeline.publication import Publication, Rules, Samples
-from qsynth.similarity import fingerprint, likeness, split_half, whole_from_half
+from qsynth.similarity import fingerprint, split_half, whole_from_half
 from qsynth.synthesis import (
     Predictor,
     Synthesis,
@@ -152,7 +152,7 @@ class ClassPipeline:
 
     def alike(self, one: Fingerprint, other: Fingerprint) -> float:
         """Return how alike two nodes are, in [-1, 1]."""
-        return likeness(self.rules.similarity, one, other)
+        return self.rules.similarity.likeness(one, other)
 
     def synthesize(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.packet import OutcomePacket, Payload
+from qsynth.similarity import Metric
 from qsynth.types import Fingerprint, Floats32, Ints
 
 MIN_TRAINING = 4  # samples of a node: two folds of two
@@ -49,7 +50,7 @@ class Rules:
     """Hold the configs of the groups distill, similarity and synthesis."""
 
     distill: Any
-    similarity: Any
+    similarity: Metric
     synthesis: Any
 
 

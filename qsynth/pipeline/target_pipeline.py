@@ -16,7 +16,8 @@ from qsynth.errors import ConfigError
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.publication import Publication, Rules, Samples
-from qsynth.similarity import fingerprint, likeness, whole_from_half
+from qsynth.schema import name_of
+from qsynth.similarity import fingerprint, whole_from_half
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.config import Ridge
 from qsynth.synthesis.ridge import TargetEvidence, synthesize_targets
@@ -79,7 +80,7 @@ class TargetPipeline:
 
     def alike(self, one: Fingerprint, other: Fingerprint) -> float:
         """Return how alike two nodes are, in [-1, 1]."""
-        return likeness(self.rules.similarity, one, other)
+        return self.rules.similarity.likeness(one, other)
 
     def synthesize(
         self,
@@ -187,8 +188,8 @@ def check_rules_of_targets(task: Task, rules: Rules) -> None:
             f"synthesis.name={rules.synthesis.name}: not for a task of {task.kind}; "
             f"use synthesis={fitting}"
         )
-    if not task.classified and rules.similarity.name not in ("class_sketch", "sketch_mean"):
+    if not task.classified and not rules.similarity.of_targets:
         raise ConfigError(
-            f"similarity.name={rules.similarity.name}: for classes; a task of {task.kind} has "
+            f"similarity.name={name_of(rules.similarity)}: for classes; a task of {task.kind} has "
             "class_sketch and sketch_mean"
         )

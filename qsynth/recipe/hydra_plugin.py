@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,15 @@ def state() -> object:
         except OSError:
             continue
         files.append((name, str(path), told.st_size, told.st_mtime_ns, told.st_ino))
-    packages = tuple((group, tuple(installed_options(group).items())) for group in GROUPS)
+    packages = tuple(
+        (group, *installed_options(group).items(), *brought(group)) for group in GROUPS
+    )
     return tuple(files), frozenset(_trusted), packages
+
+
+def brought(group: str) -> list[str]:
+    """Return the options that installed packages bring to a group whole."""
+    return GROUPS[group].brought if group in GROUPS else []
 
 
 def _files() -> dict[str, Path]:
@@ -74,6 +82,13 @@ class RecipeSource(ConfigSource):
                 provider=self.provider,
                 header={"package": group},
             )
+        if option in brought(group):
+            return ConfigResult(
+                config=OmegaConf.create(dataclasses.asdict(GROUPS[group][option]())),
+                path=f"recipes://{name}",
+                provider=self.provider,
+                header={"package": group},
+            )
         path = _files().get(name.removeprefix("recipe/"))
         if path is None:
             raise ConfigLoadError(f"no such recipe: {config_path}")
@@ -91,13 +106,14 @@ class RecipeSource(ConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Return whether this is the group `recipe`, or one that installed packages add to."""
-        return config_path in ("", "recipe") or bool(installed_options(config_path))
+        there = installed_options(config_path) or brought(config_path)
+        return config_path in ("", "recipe") or bool(there)
 
     def is_config(self, config_path: str) -> bool:
         """Return whether this is one of the recipes, or an option of an installed package."""
         name = config_path.removesuffix(".yaml")
         group, _, option = name.partition("/")
-        if option in installed_options(group):
+        if option in installed_options(group) or option in brought(group):
             return True
         return name.startswith("recipe/") and name.removeprefix("recipe/") in _files()
 

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
-from qsynth.similarity.config import ClassSketch
+from qsynth.schema import option, setting
+from qsynth.similarity.base import Metric, cosine
 from qsynth.types import Fingerprint, Floats
 
-SCALE = 127.0  # a fingerprint is a unit vector in 8-bit numbers: near 1.0 a step is .008
 
+@option("similarity")
+@dataclass(frozen=True)
+class ClassSketch(Metric):
+    """Compare nodes by their class means in the encoder's first features."""
 
-def quantise(vector: Floats) -> Fingerprint:
-    """Return a vector, scaled to unit length, in 8-bit numbers."""
-    length = float(np.linalg.norm(vector))
-    if length < 1e-12:
-        return np.zeros(len(vector), np.int8)
-    return np.clip(np.rint(vector / length * SCALE), -127, 127).astype(np.int8)
+    name: str = setting("class_sketch", "the option's name", choices=("class_sketch",))
+    sketch_d: int = setting(32, "features of each class mean", low=4, high=256)
 
+    of_targets: ClassVar[bool] = True
 
-def cosine(one: Fingerprint, other: Fingerprint) -> float:
-    """Return how alike two fingerprints are, in [-1, 1]; 0 where one is empty or sizes differ."""
-    if one.shape != other.shape:
-        return 0.0
-    a, b = one.astype(np.float64), other.astype(np.float64)
-    length = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / length if length > 0.0 else 0.0
+    def size(self, classes: int) -> int:
+        """Return C * sketch_d."""
+        return classes * self.sketch_d
 
+    def vector(self, counts: Floats, sums: Floats) -> Floats:
+        """Return the class means, centred on their mean, of unit length, as one vector.
 
-def class_sketch(config: ClassSketch, counts: Floats, sums: Floats) -> Floats:
-    """Return the class means, centred on their mean, of unit length, as one vector.
+        Each class is weighted by the root of its share; zeros where a class has no support.
+        """
+        # Packets of fewer features are padded: all fingerprints of a task have one length.
+        means = np.zeros((len(counts), self.sketch_d))
+        d = min(self.sketch_d, sums.shape[1])
+        means[:, :d] = sums[:, :d] / np.maximum(counts, 1.0)[:, None]
+        present = counts > 0
+        if not present.any():
+            return np.zeros(means.size)
+        centred = np.where(present[:, None], means - means[present].mean(axis=0), 0.0)
+        lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        share = np.sqrt(counts / counts.sum())[:, None]
+        flat: Floats = (centred / lengths * share).ravel()
+        return flat
 
-    Each class is weighted by the root of its share; zeros where a class has no support.
-    """
-    # Packets of fewer features are padded: all fingerprints of a task have one length.
-    means = np.zeros((len(counts), config.sketch_d))
-    d = min(config.sketch_d, sums.shape[1])
-    means[:, :d] = sums[:, :d] / np.maximum(counts, 1.0)[:, None]
-    present = counts > 0
-    if not present.any():
-        return np.zeros(means.size)
-    centred = np.where(present[:, None], means - means[present].mean(axis=0), 0.0)
-    lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    share = np.sqrt(counts / counts.sum())[:, None]
-    flat: Floats = (centred / lengths * share).ravel()
-    return flat
+    def likeness(self, one: Fingerprint, other: Fingerprint) -> float:
+        """Return the cosine of the class blocks that neither leaves empty.
+
+        Label skew lowers the cosine of whole fingerprints of one situation, and this not.  Of
+        projected fingerprints, which have no blocks, the cosine of the whole.
+        """
+        if one.shape != other.shape or len(one) % self.sketch_d:
+            return cosine(one, other)
+        a, b = one.reshape(-1, self.sketch_d), other.reshape(-1, self.sketch_d)
+        common = a.any(axis=1) & b.any(axis=1)
+        return cosine(a[common].ravel(), b[common].ravel())

@@ -37,7 +37,7 @@ from qsynth.identity.vouchers import Vouchers
 from qsynth.model import make_network
 from qsynth.model.config import MLP
 from qsynth.similarity import fingerprint_size
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.training.fit import ALONE, quietly, single_threaded
 from qsynth.training.loader import ResumableLoader
 from qsynth.training.loop import Loop

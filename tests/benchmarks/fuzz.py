@@ -44,7 +44,7 @@ from qsynth.protocol import messages
 from qsynth.protocol.handlers import BODIES
 from qsynth.protocol.journal import FRAME, Entry, State, entries_in
 from qsynth.similarity import fingerprint
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task

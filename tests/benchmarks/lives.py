@@ -38,7 +38,7 @@ from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
 from qsynth.similarity import fingerprint, fingerprint_size
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task

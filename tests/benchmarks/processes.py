@@ -36,7 +36,7 @@ from qsynth.peers.config import Semantic
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.node import Node
 from qsynth.similarity import fingerprint, fingerprint_size
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task

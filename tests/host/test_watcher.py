@@ -10,7 +10,7 @@ from qsynth.host.mesh_host import MeshHost
 from qsynth.host.recorder import Recorder
 from qsynth.host.watcher import CUT, Watcher, labels_beside
 from qsynth.similarity import fingerprint
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from tests.host.test_daemon import Silent
 from tests.protocol.test_node import GROUP_MEANS, Peer, mesh
 

@@ -15,7 +15,7 @@ from qsynth.packet import Statistics
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Participant
 from qsynth.pipeline.publication import Rules, Samples
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.synthesis.config import AnalyticHead, Teach
 from tests.synthesis.test_predictor import SMALL
 

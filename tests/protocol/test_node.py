@@ -23,7 +23,7 @@ from qsynth.protocol.effects import Effects
 from qsynth.protocol.node import Node
 from qsynth.records.service import Records
 from qsynth.similarity import cosine, fingerprint, fingerprint_size
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task

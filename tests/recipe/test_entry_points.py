@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from qsynth.cli.main import main
+from qsynth.errors import ConfigError
 from tests.commands import answered
 
 MODULE = '''
@@ -104,6 +108,99 @@ def test_an_installed_package_brings_options_and_recipes(tmp_path) -> None:
     assert qsynth("recipe", "validate", "sent.yaml").returncode == 0
     del environment["PYTHONPATH"]
     assert qsynth("recipe", "validate", "sent.yaml").returncode == 3
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "contributing" / "add-an-option.md"
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def package(folder: Path) -> Path:
+    """Write the package that the page shows, as pip would install it."""
+    site = folder / "site"
+    (site / "nearby").mkdir(parents=True)
+    (site / "nearby" / "__init__.py").touch()
+    for code in blocks("python"):
+        name = code.splitlines()[0].removeprefix("# ")
+        (site / name).write_text(code, encoding="utf-8")
+    declared = tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
+    told = site / "nearby-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: nearby\nVersion: 1.0\n")
+    lines = []
+    for group, points in declared.items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (told / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    (folder / "nearby.yaml").write_text(blocks("yaml")[0])
+    return site
+
+
+@pytest.mark.slow
+def test_the_package_of_the_page_brings_whole_options(tmp_path) -> None:
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, 400)
+    x = rng.standard_normal((400, 6)) + 2.0 * np.eye(3, 6)[y]
+    np.savetxt(tmp_path / "table.csv", np.column_stack([x, y]), delimiter=",", fmt="%.5f")
+    environment = {"PYTHONPATH": str(package(tmp_path))}
+    qsynth = partial(answered, folder=tmp_path, environment=environment)
+    words = ["recipe=nearby.yaml", "placement=simulate", "baselines=[]", "--json", "--quiet"]
+    done = qsynth("run", *words)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["nodes"] == 5
+    assert summary["accuracy"]["own"]["mean"] > 0.6
+    (folder,) = (tmp_path / "runs").iterdir()
+    events = [
+        json.loads(line)
+        for path in folder.glob("nodes/*/events.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    published = [e for e in events if e["event"] == "publish"]
+    assert {len(bytes.fromhex(e["fingerprint"])) for e in published} == {9}  # of three classes
+    assert any(e["event"] == "synthesis" and e["used"] for e in events)
+    # In processes of their own, too; and with the words of any option.
+    assert qsynth("run", *words, "placement=processes", "mesh=ipc").returncode == 0
+    refused = qsynth("config", "recipe=nearby.yaml", "similarity.features=2")
+    assert refused.returncode == 2
+    assert "similarity.features=2: must be >= 4" in refused.stderr
+    assert "did you mean spread" in qsynth("config", "similarity=sprea").stderr
+    assert "first features" in qsynth("explain", "similarity=spread").stdout
+    del environment["PYTHONPATH"]
+    assert "no such option of" in qsynth("config", "similarity=spread").stderr
+
+
+def test_an_option_of_a_package_that_is_none_is_one_line(monkeypatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from qsynth import registry
+
+    for value, said in (
+        ("nowhere.at:All", "cannot be imported"),
+        ("json:dumps", "must be an options class whose name is mine"),
+        ("qsynth.dht.config:Rings", "must be an options class whose name is mine"),
+    ):
+        point = EntryPoint("mine", value, "qsynth.dht")
+        monkeypatch.setattr(registry, "_points", lambda group, point=point: {"mine": point})
+        options = registry.Options("dht", {})
+        assert "mine" in options
+        with pytest.raises(ConfigError, match=said):
+            options["mine"]
+
+
+def test_no_package_replaces_an_option_of_ours(monkeypatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from qsynth import registry
+    from qsynth.dht.config import Rings
+
+    point = EntryPoint("rings", "json:dumps", "qsynth.dht")
+    monkeypatch.setattr(registry, "_points", lambda group: {"rings": point})
+    options = registry.Options("dht", {"rings": Rings})
+    assert options["rings"] is Rings
+    assert list(options) == ["rings"]
+    assert options.brought == []
 
 
 SMALL = [

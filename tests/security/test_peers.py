@@ -33,7 +33,7 @@ from qsynth.protocol.membership import CALLED_S, MOST_CALLED, MOST_FLAWS
 from qsynth.protocol.replication import MOST_OF_A_CONNECTION
 from qsynth.records.service import Job, Records
 from qsynth.similarity import cosine
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.sums.builder import MADE_FOR_ONE, Held
 from qsynth.sums.depth import common_bits
 from qsynth.sums.tree import SumTree

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from qsynth.errors import ConfigError
-from qsynth.similarity import cosine, fingerprint, fingerprint_size, likeness, split_half
-from qsynth.similarity.config import ClassSketch, LabelHistogram, OutputProbe, OwnMetric, SketchMean
-from qsynth.similarity.metric import output_probe
+from qsynth.similarity import cosine, fingerprint, fingerprint_size, split_half
+from qsynth.similarity.class_sketch import ClassSketch
+from qsynth.similarity.label_histogram import LabelHistogram
+from qsynth.similarity.module import OwnMetric
+from qsynth.similarity.output_probe import OutputProbe
+from qsynth.similarity.sketch_mean import SketchMean
 
 CONFIG = ClassSketch()
 
@@ -67,12 +70,12 @@ def test_likeness_looks_at_the_classes_that_both_have(rng) -> None:
         return fingerprint(config, counts, means * counts[:, None])
 
     one, other, apart = having(0, 1, 2, 3), having(2, 3, 4, 5), having(4, 5)
-    assert likeness(config, one, one) == pytest.approx(1.0)
-    assert likeness(config, one, other) > cosine(one, other) + 0.05
-    assert likeness(config, one, apart) == 0.0
+    assert config.likeness(one, one) == pytest.approx(1.0)
+    assert config.likeness(one, other) > cosine(one, other) + 0.05
+    assert config.likeness(one, apart) == 0.0
     projected = ClassSketch(sketch_d=8, fingerprint_dim=16)
     a, b = (fingerprint(projected, np.full(6, 9.0), means * s) for s in (9, -9))
-    assert likeness(projected, a, b) == cosine(a, b)
+    assert projected.likeness(a, b) == cosine(a, b)
 
 
 def own_metric(counts, sums):
@@ -111,7 +114,7 @@ def test_other_metrics_see_what_their_names_say(rng, monkeypatch) -> None:
 def test_output_probes_are_answered_by_the_nearest_mean(rng) -> None:
     config = OutputProbe(sketch_d=8, probes=16, fingerprint_dim=64)
     counts, sums = statistics(rng)
-    got = output_probe(config, counts, sums).reshape(16, 4)
+    got = config.vector(counts, sums).reshape(16, 4)
     assert fingerprint(config, counts, sums).shape == (fingerprint_size(config, 4),) == (64,)
     # The slow twin: each probe by itself.
     means = sums[:, :8] / np.maximum(counts, 1.0)[:, None]
@@ -131,4 +134,4 @@ def test_output_probes_are_answered_by_the_nearest_mean(rng) -> None:
 @pytest.mark.parametrize("config", [ClassSketch(), SketchMean(), LabelHistogram(), OutputProbe()])
 def test_no_support_is_no_fingerprint(config) -> None:
     assert not fingerprint(config, np.zeros(4), np.zeros((4, 16))).any()
-    assert likeness(config, *[fingerprint(config, np.zeros(4), np.zeros((4, 16)))] * 2) == 0.0
+    assert config.likeness(*[fingerprint(config, np.zeros(4), np.zeros((4, 16)))] * 2) == 0.0

@@ -12,7 +12,7 @@ from qsynth.errors import PacketError
 from qsynth.identity import Identity
 from qsynth.packet import OutcomePacket, encode_packet
 from qsynth.similarity import fingerprint
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
 from qsynth.trust.admission import MOST_TTL_S
 from qsynth.trust.config import Checks

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from qsynth.similarity.class_sketch import cosine
-from qsynth.similarity.config import ClassSketch
+from qsynth.similarity import cosine
+from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.types import Fingerprint
 
 LEAST_OTHERS = 2

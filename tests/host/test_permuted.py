@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qsynth.host.permuted import permuted
 from qsynth.similarity import fingerprint
-from qsynth.similarity.config import ClassSketch, LabelHistogram
-from qsynth.similarity.permuted import permuted
+from qsynth.similarity.class_sketch import ClassSketch
+from qsynth.similarity.label_histogram import LabelHistogram
 
 CONFIG = ClassSketch(sketch_d=8)
 CLASSES, D = 5, 12
