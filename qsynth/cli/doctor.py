@@ -34,7 +34,12 @@ class UnfitError(Exception):
 
 def main(words: list[str]) -> int:
     """Print a line for each check; return 0 where all is well, else 1."""
-    options = parse(words, ("--home",))
+    options = parse(words, ("--home",), ("--warm",))
+    if "--warm" in options.own:
+        from qsynth.kernels.warm import warm_up, warm_up_batch
+
+        warm_up()
+        warm_up_batch()
     home = Path(options.own.get("--home", DEFAULT_HOME))
     from qsynth.recipe.compose import compose
 

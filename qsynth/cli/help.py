@@ -13,7 +13,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list, check and share recipes     qsynth recipe list
   doctor   check what a node needs here      qsynth doctor mesh=tcp
 
-More: runs watch part packet explain config bench warmup completion; qsynth VERB --help tells more.
+More: watch part packet explain config bench completion; qsynth VERB --help tells more.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
 recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
@@ -77,16 +77,11 @@ qsynth recipe VERB: recipes are data, and can be sent, checked and trusted
   diff A B             what two recipes set differently
   add --help           more of one of these
 """,
-    "runs": """\
-qsynth runs [FOLDER]: the runs that are there, and what has become of them
-
-  qsynth runs
-  --json
-""",
     "watch": """\
-qsynth watch RUN: attach to a run from another terminal; to leave does not end it
+qsynth watch [RUN]: attach to a run from another terminal; leaving does not end it
 
-  qsynth watch runs/NAME
+  qsynth watch             the runs below runs/, and what has become of them
+  qsynth watch runs/NAME   one of them
   --json   a line of JSON for every change
 """,
     "explain": """\
@@ -128,15 +123,13 @@ must be at the same path on every machine; nodes that were killed go on from it.
 qsynth doctor [key=value ...]: check ports, clock, files, certificates and data on this host
 
   qsynth doctor --home DIR mesh=tcp mesh.listen=tcp://0.0.0.0:7700
+  --warm   compile the kernels first, so that nothing waits for it later
 """,
     "bench": """\
 qsynth bench route|kernels|lookup|mesh|learner: measure routing, kernels, mesh and learners
 
   qsynth bench route --nodes 1000,10000 --strategy rings,exact --dead 0,0.3
   qsynth bench learner --nodes 128 --steps 200 --model mlp
-""",
-    "warmup": """\
-qsynth warmup: compile the routing kernels beforehand
 """,
 }
 # Verbs of verbs, by both their names.

@@ -45,7 +45,7 @@ from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
 from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd, Replay
 from qsynth.synthesis.invariance import copies
 from qsynth.synthesis.offset import Offset, rows_by_input
-from qsynth.synthesis.predictor import fit_product, head_odds
+from qsynth.synthesis.predictor import fit_product
 from qsynth.synthesis.teach import Lesson, check_teaching, offset_alone
 from qsynth.types import Fingerprint, Floats, Floats32, NodeId, Task
 
@@ -205,16 +205,9 @@ class ClassPipeline:
         return reference_kd.agreeing(answers_of(packets, reference), own)
 
     def teaching(
-        self,
-        synthesis: Synthesis,
-        packets: Mapping[NodeId, Evidence],
-        period: int,
-        network: nn.Module | None = None,
+        self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int
     ) -> Lesson | None:
-        """Return inputs labelled by the head for one period, or None where nothing is taught.
-
-        network: the student, whose answers the weight follows if the schedule says so.
-        """
+        """Return inputs labelled by the head for one period, or None where nothing is taught."""
         teach = self.rules.synthesis.teach
         rng = np.random.default_rng([self.seed, 6, period])
         if isinstance(self.rules.synthesis, Replay):
@@ -248,19 +241,7 @@ class ClassPipeline:
             rng,
             offset,
         )
-        if pool is not None and teach.schedule == "validation" and network is not None:
-            return replace(pool, weight=pool.weight * self._odds(network, synthesis))
         return offset_alone(offset) if pool is None and offset is not None else pool
-
-    def _odds(self, network: nn.Module, synthesis: Synthesis) -> float:
-        """Return the odds, on validation samples, that the head knows better than the network."""
-        inputs, labels = self.samples.validation_x, self.samples.validation_y
-        logits = network_outputs(network, torch.from_numpy(inputs)).double().numpy()
-        scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
-        learned = self.network_log_prior(synthesis)
-        if self.summed:
-            logits, learned = logits + scores, np.zeros_like(learned)
-        return head_odds(logits, scores, labels, synthesis.log_prior, learned)
 
     def _lesson(
         self,

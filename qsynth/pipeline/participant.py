@@ -149,7 +149,7 @@ class Participant:
                 | ({"unasked": self.synthesis.unasked} if self.synthesis.unasked else {})
             )
         self.port.note(records)
-        teaching = self.pipeline.teaching(self.synthesis, self.packets, period, network)
+        teaching = self.pipeline.teaching(self.synthesis, self.packets, period)
         release_now_and_then()
         return teaching
 

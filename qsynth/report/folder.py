@@ -15,6 +15,16 @@ MINE = "--mine"
 OURS = f"give {MINE} if the run is your own, from another machine or account"
 
 
+# Settings that are no more; what they had to be for a run to be what it would be today.
+GONE: dict[tuple[str, ...], Any] = {
+    ("synthesis", "combine"): "sum",
+    ("synthesis", "teach", "schedule"): "fixed",
+    ("dht", "simhash_tables"): 8,
+    ("dht", "simhash_bits"): 4,
+    ("dht", "simhash_probes"): 4,
+}
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the resolved config values of a run folder."""
     try:
@@ -26,7 +36,18 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder}: no run folder (config.yaml: {first})") from None
     if not isinstance(values, dict):
         raise DataError(f"{folder}: config.yaml holds no config")
+    _drop_gone(values)
     return values
+
+
+def _drop_gone(values: dict[str, Any]) -> None:
+    """Read the config of an older version: leave out what is no longer a setting."""
+    for path, value in GONE.items():
+        place: Any = values
+        for part in path[:-1]:
+            place = place.get(part) if isinstance(place, dict) else None
+        if isinstance(place, dict) and place.get(path[-1]) == value:
+            del place[path[-1]]
 
 
 def read_own(folder: Path, mine: bool) -> dict[str, Any]:

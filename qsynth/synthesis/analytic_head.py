@@ -15,7 +15,7 @@ import numpy as np
 from qsynth.packet import Statistics, class_statistics, merge, spread_of_means
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.config import AnalyticHead
-from qsynth.synthesis.defence import capped, combined, distinct
+from qsynth.synthesis.defence import capped, distinct
 from qsynth.synthesis.gate import ALIKE, RANKING, Deadline, first_asked, greedy, posterior_shares
 from qsynth.synthesis.head import SHRINKAGES, TEMPERATURES, Head, log_prior, sample_weights, solve
 from qsynth.synthesis.lift import FOLD_SHRINKAGE, SHRINKAGE, lifted, with_scatter
@@ -102,7 +102,7 @@ def synthesize(
     how many are behind each packet, where it is a sum.
     """
     balanced = config.objective == "balanced"
-    view = replace(_View.of(own, d, balanced), combine=config.combine)
+    view = _View.of(own, d, balanced)
     packets = distinct(packets, view.mine)
     if config.support_cap is not None:
         most = config.support_cap * max(float(view.mine.counts.sum()), 1.0)
@@ -151,8 +151,8 @@ class _View:
 
     prior: (C,) log label shares that likelihoods are meant under.  weights: (n,) of own samples in
     them, adding up to 1.  features: (n_fold, d) of each fold.  neutral: how packets of fewer
-    features are filled in (see `lifted`).  combine: how class means of several authors are (see
-    `combined`).  known, spreads: what has been made of each packet, which the gate asks for often.
+    features are filled in (see `lifted`).  known, spreads: what has been made of each packet, which
+    the gate asks for often.
     """
 
     own: OwnEvidence
@@ -162,7 +162,6 @@ class _View:
     weights: Floats
     features: tuple[Floats, Floats]
     neutral: bool = False
-    combine: str = "sum"
     known: dict[tuple[int, int, bool], tuple[Statistics, Statistics]] = field(default_factory=dict)
     spreads: dict[int, tuple[Statistics, Floats]] = field(default_factory=dict)
 
@@ -180,7 +179,7 @@ class _View:
     def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
         """Return own statistics with these packets: in author order, for the same bits."""
         parts = [self._lifted(chosen[author], mine) for author in sorted(chosen)]
-        return merge([mine, *combined(self.combine, mine, parts)], self._spread)
+        return merge([mine, *parts], self._spread)
 
     def _lifted(self, packet: Statistics, mine: Statistics) -> Statistics:
         key = id(packet), id(mine), self.neutral

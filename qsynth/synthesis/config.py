@@ -30,12 +30,6 @@ class Teach(LessonOptions):
         "which inputs the head labels",
         choices=("own_mix", "unlabelled", "generated", "none"),
     )
-    schedule: str = setting(
-        "fixed",
-        "of the weight: as it is, or times the odds, on validation samples, that the head "
-        "knows better than the network",
-        choices=("fixed", "validation"),
-    )
     prior: str = setting(
         "own",
         "label shares that the head's answers follow, and so the network's",
@@ -105,9 +99,6 @@ class AnalyticHead(Gated):
         "whose likelihood the gate, the head and its weight are chosen by: samples as they "
         "come, or every class alike, where some are rare",
         choices=("own", "balanced"),
-    )
-    combine: str = setting(
-        "sum", "class means over the authors that count", choices=("sum", "median", "trimmed")
     )
     support_cap: float | None = setting(
         16.0, "times one's own samples that a packet counts as at most; null: as it claims", low=0.1

@@ -1,17 +1,16 @@
 """What keeps single packets from counting for more than they should.
 
-Copies count once, claims of many samples are bounded by one's own, and class means may be combined
-by medians instead of sums (Yin 2018, section 4).
+Copies count once, and claims of many samples are bounded by one's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from qsynth.packet import Statistics
-from qsynth.types import Floats, NodeId
+from qsynth.types import NodeId
 
 # Of the squared distance of class sums that two independent samples of the same data would have:
 # below it two packets are copies.  8-bit rounding is far below.
@@ -78,33 +77,3 @@ def capped(packet: Statistics, most: float) -> Statistics:
         return packet
     share = most / total
     return Statistics(packet.counts * share, packet.sums * share, packet.scatter * share)
-
-
-def combined(rule: str, mine: Statistics, parts: Sequence[Statistics]) -> list[Statistics]:
-    """Return what is merged with one's own evidence: the parts, or one robust part for all.
-
-    rule: `sum`; `median` or `trimmed`, of class means over own evidence and all parts that have
-    the class, coordinate by coordinate.  With fewer than three voices a class stays a sum.
-    """
-    if rule == "sum" or len(parts) < 2:
-        return list(parts)
-    d = min(part.dimensions for part in (mine, *parts))
-    cut = [part.prefix(d) for part in parts]
-    counts = np.sum([part.counts for part in cut], axis=0)
-    sums = np.sum([part.sums for part in cut], axis=0)
-    voices = [mine.prefix(d), *cut]
-    for c in np.flatnonzero(counts):
-        heard = np.array([v.sums[c] / v.counts[c] for v in voices if v.counts[c] > 0])
-        if len(heard) >= 3:
-            sums[c] = counts[c] * _middle(rule, heard)
-    # Of every entry of the scatter the median over voices, for as many samples as there are.
-    scatters = np.array([v.scatter / max(float(v.counts.sum()), 1.0) for v in voices])
-    return [Statistics(counts, sums, _middle(rule, scatters) * float(counts.sum()))]
-
-
-def _middle(rule: str, heard: Floats) -> Floats:
-    if rule == "median":
-        middle: Floats = np.median(heard, axis=0)
-        return middle
-    inner: Floats = np.sort(heard, axis=0)[1:-1].mean(axis=0)
-    return inner

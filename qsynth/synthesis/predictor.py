@@ -12,7 +12,6 @@ from qsynth.synthesis.head import Head, log_softmax, sample_weights
 from qsynth.types import Floats, Ints, Task
 
 MIN_VALIDATION = 50  # below it, a weight fitted to validation samples is noise
-MAX_ODDS = 4.0  # of the head against the network: a teaching weighs no more than that many times
 MIN_EACH = 10  # the same of each class, where all classes weigh alike
 WEIGHTS = tuple(i / 20 for i in range(21))
 NETWORK_TEMPERATURES = tuple(float(t) for t in np.geomspace(0.1, 1.0, 10))
@@ -142,37 +141,6 @@ def harmed(losses: Floats, alone: Floats) -> bool:
         return False
     more = losses - alone
     return bool(more.mean() > SURE * more.std(ddof=1) / np.sqrt(len(more)))
-
-
-def head_odds(
-    network_logits: Floats,
-    head_scores: Floats,
-    labels: Ints,
-    log_prior: Floats,
-    network_log_prior: Floats,
-) -> float:
-    """Return the odds that the head is to be followed rather than the network, at most MAX_ODDS.
-
-    From the mean, over its posterior given the validation samples and a flat prior, of the head's
-    weight in the product of both: few samples say little, and leave it near 1.
-    """
-    if len(labels) == 0:
-        return 1.0
-    if not np.isfinite(network_logits).all():
-        return MAX_ODDS
-    rows = np.arange(len(labels))
-    heads = log_softmax(head_scores + log_prior)
-    shift = log_prior - network_log_prior
-    networks = [log_softmax(log_softmax(network_logits * t) + shift) for t in NETWORK_TEMPERATURES]
-    totals = np.array(
-        [
-            max(log_softmax((1.0 - w) * logs + w * heads)[rows, labels].sum() for logs in networks)
-            for w in WEIGHTS
-        ]
-    )
-    shares = np.exp(totals - totals.max())
-    mean = float(shares @ np.array(WEIGHTS) / shares.sum())
-    return min(mean / max(1.0 - mean, 1e-9), MAX_ODDS)
 
 
 def fit_product(

@@ -111,15 +111,15 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_runs_are_listed_with_what_became_of_them(run, capsys) -> None:
-    assert main(["runs", str(run.parent)]) == 0
+    assert main(["watch", str(run.parent)]) == 0
     assert "ended" in capsys.readouterr().out
     (run.parent / "dead").mkdir()
     (run.parent / "dead" / "config.yaml").write_text("{}")
-    assert main(["runs", str(run.parent), "--json"]) == 0
+    assert main(["watch", str(run.parent), "--json"]) == 0
     rows = {Path(row["folder"]).name: row for row in json.loads(capsys.readouterr().out)}
     assert rows["dead"]["state"] == "not ended"
     assert rows[run.name]["own"] > 0.2
-    assert main(["runs", str(run / "nodes")]) == 0
+    assert main(["watch", str(run / "nodes")]) == 0
     assert "no runs in" in capsys.readouterr().out
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from qsynth.cli.main import main
 from qsynth.errors import DataError
@@ -165,6 +166,27 @@ def test_a_report_from_the_folder_is_the_summary_again(run, capsys) -> None:
     summary["time"].pop("baseline_s")
     again["time"].pop("baseline_s")
     assert again == summary
+
+
+def test_a_run_of_an_older_version_is_read(run, capsys, tmp_path) -> None:
+    summary, folder = run
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    values = yaml.safe_load((old / "config.yaml").read_text())
+    values["synthesis"] |= {"combine": "sum"}
+    values["synthesis"]["teach"] |= {"schedule": "fixed"}
+    values["dht"] |= {"simhash_tables": 8, "simhash_bits": 4, "simhash_probes": 4}
+    (old / "config.yaml").write_text(yaml.safe_dump(values))
+    assert main(["report", str(old), "--json", "--quiet", "--mine"]) == 0
+    again = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert again["accuracy"] == summary["accuracy"]
+    # What would be another run today is refused in one line.
+    values["synthesis"]["combine"] = "median"
+    (old / "config.yaml").write_text(yaml.safe_dump(values))
+    assert main(["report", str(old), "--quiet", "--mine"]) == 2
+    told = capsys.readouterr().err
+    assert "synthesis.combine=median: no such key" in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.slow

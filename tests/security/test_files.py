@@ -352,7 +352,6 @@ VERBS = (
     "plan --measure",
     "explain distill",
     "doctor",
-    "runs",
     "watch NOWHERE",
     "report NOWHERE",
     "run --resume NOWHERE",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsynth.packet import Statistics, class_statistics, merge
-from qsynth.synthesis.defence import capped, combined, distinct
+from qsynth.synthesis.defence import capped, distinct
 
 
 def statistics(rng, n: int = 40, d: int = 5, classes: int = 3) -> Statistics:
@@ -63,32 +63,3 @@ def test_a_packet_counts_as_at_most_so_many_samples(seed, most) -> None:
     )
     if packet.counts.sum() <= most:
         assert got is packet
-
-
-def test_the_sum_is_left_alone_and_so_are_two_voices(rng) -> None:
-    mine, parts = statistics(rng), [statistics(rng) for _ in range(3)]
-    assert combined("sum", mine, parts) == parts
-    assert combined("median", mine, parts[:1]) == parts[:1]
-
-
-@pytest.mark.parametrize("rule", ["median", "trimmed"])
-def test_class_means_of_many_are_their_middle(rule, rng) -> None:
-    mine, parts = statistics(rng), [statistics(rng) for _ in range(4)]
-    (made,) = combined(rule, mine, parts)
-    assert made.counts.sum() == sum(part.counts.sum() for part in parts)
-    for c in range(3):
-        for feature in range(5):
-            voices = sorted(v.sums[c, feature] / v.counts[c] for v in (mine, *parts))
-            middle = voices[2] if rule == "median" else sum(voices[1:-1]) / 3
-            assert made.means()[c, feature] == pytest.approx(middle)
-
-
-@pytest.mark.parametrize("rule", ["median", "trimmed"])
-def test_one_liar_moves_the_middle_little_and_the_sum_a_lot(rule, rng) -> None:
-    mine, honest = statistics(rng, 400), [statistics(rng, 400) for _ in range(4)]
-    liar = Statistics(honest[0].counts, honest[0].sums + 1e5, honest[0].scatter)
-    true = merge([mine, *honest]).means()
-    robust = merge([mine, *combined(rule, mine, [*honest, liar])]).means()
-    summed = merge([mine, *honest, liar]).means()
-    assert np.abs(robust - true).max() < 0.3
-    assert np.abs(summed - true).max() > 10

@@ -10,7 +10,7 @@ from qsynth.encoder.config import SeededConv
 from qsynth.packet import class_statistics
 from qsynth.synthesis import Head, Predictor
 from qsynth.synthesis.config import Teach
-from qsynth.synthesis.predictor import MAX_ODDS, MIN_VALIDATION, fit_product, harmed, head_odds
+from qsynth.synthesis.predictor import MIN_VALIDATION, fit_product, harmed
 from qsynth.synthesis.teach import build_teachings, generated, make_pool, own_mix
 from qsynth.types import Task
 
@@ -125,18 +125,6 @@ def test_own_mix_serves_every_layout(rng, layout) -> None:
     assert made.shape == (40, *shape)
     assert made.dtype == np.float32
     assert 0 <= made.min() <= made.max() <= 1
-
-
-def test_the_odds_follow_who_knows_better_and_few_samples_say_little(rng) -> None:
-    labels = np.arange(300) % 3
-    sharp = 4.0 * np.eye(3)[labels] + rng.standard_normal((300, 3))
-    noise, prior = rng.standard_normal((300, 3)), np.zeros(3)
-    assert head_odds(noise, sharp, labels, prior, prior) == MAX_ODDS
-    assert head_odds(sharp, noise, labels, prior, prior) < 0.2
-    few = slice(0, 3)
-    assert 0.5 < head_odds(noise[few], sharp[few], labels[few], prior, prior) < MAX_ODDS
-    assert head_odds(sharp, sharp, labels, prior, prior) == pytest.approx(1.0, abs=0.5)
-    assert head_odds(noise[:0], sharp[:0], labels[:0], prior, prior) == 1.0
 
 
 def test_a_node_falls_back_only_where_samples_are_sure() -> None:
