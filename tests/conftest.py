@@ -18,7 +18,7 @@ LEFT_OUT = "left_out"  # by file, of the tests that a marker expression leaves o
 
 
 # Where tests wait for processes of their own: begun first, none is left alone at the end.
-LONG = ("placement", "recipe", "cli", "node")
+LONG = ("placement", "recipe", "cli", "host", "simulation", "experiment", "records")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ LAYER = {
     name: layer
     for layer, names in enumerate(
         (
-            "errors files registry schema types",
+            "errors files process_memory registry schema types",
             "identity kernels packet",
             "dht encoder similarity",
             "data distill mesh model partition peers synthesis trust",

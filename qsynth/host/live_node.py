@@ -23,7 +23,7 @@ from qsynth.identity.file import identity_of
 from qsynth.mesh.address import own_host
 from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import transport_of
-from qsynth.pipeline.process_memory import private_mib, release
+from qsynth.process_memory import private_mib, release
 from qsynth.protocol.journal import State
 from qsynth.protocol.restore import entries_of, restore
 from qsynth.training.checkpoint import NEVER, Checkpoints

@@ -12,17 +12,21 @@ import resource
 import socket
 import stat
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pynng
 
+from qsynth.process_memory import release_now_and_then
+
 DESCRIPTORS = 65536  # as many as a process raises its own limit to, where it may
 SPARE = 256  # descriptors that connections leave to files, libraries and training
 MOST_BARE = 32  # connections that have not finished their handshake
 MOST_OF_PEER = 8  # connections of one certificate
-LOOK_S = (0.05, 1.0)  # between two looks: in a flood, and in quiet times
+LOOK_S = (0.02, 1.0)  # between two looks: in a flood, and in quiet times
+LOOK_SHARE = 0.2  # of the time that looks may take, in a flood
 FOLDERS = ("/proc/self/fd", "/dev/fd")
 
 Place = tuple[str, int]  # host and port of the other side
@@ -94,18 +98,22 @@ class Connections:
         """
         if now < self._again:
             return
+        began = time.perf_counter()
         places = _look(now).get(self.port, {})
+        took = time.perf_counter() - began
         known = {place_of(address) for address in finished}
         bare = [place for place in places if place not in known]
         self._since = {place: self._since.get(place, now) for place in bare}
         self.flooded = len(bare) > MOST_BARE // 2
-        self._again = now + LOOK_S[not self.flooded]
+        self._again = now + max(LOOK_S[not self.flooded], took / LOOK_SHARE)
         many = Counter(host for host, _ in bare)
         # Of whoever has the most first: an honest newcomer is one of few.
         bare.sort(key=lambda p: (-min(many[p[0]], MOST_BARE // 2), self._since[p]))
         for place in bare[: max(0, len(bare) - MOST_BARE)]:
             if _shut(places[place], self.port, place):
                 self.shed["bare_connection"] += 1
+        if self.flooded:
+            release_now_and_then()  # what thousands of handshakes have begun with
 
 
 def remote_of(pipe: pynng.Pipe) -> str:
@@ -144,13 +152,20 @@ def _accepted() -> Iterator[tuple[int, int, Place]]:
 def _ends(descriptor: int) -> tuple[int, Place] | None:
     """Return the own port and the other side of a descriptor; None where it is no connection."""
     try:
-        with _copied(descriptor) as copy:
-            if copy.family not in (socket.AF_INET, socket.AF_INET6):
-                return None
-            host, port = copy.getpeername()[:2]
-            return int(copy.getsockname()[1]), (str(host).removeprefix("::ffff:"), int(port))
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
+        borrowed = socket.socket(fileno=descriptor)  # no copy: there may be thousands
     except OSError:
-        return None  # a file, a listener, or closed by now
+        return None  # closed by now
+    try:
+        if borrowed.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        host, port = borrowed.getpeername()[:2]
+        return int(borrowed.getsockname()[1]), (str(host).removeprefix("::ffff:"), int(port))
+    except OSError:
+        return None  # a listener, or closed by now
+    finally:
+        borrowed.detach()
 
 
 def _shut(descriptor: int, port: int, place: Place) -> bool:

@@ -11,9 +11,9 @@ from torch import nn
 
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.pipeline.class_pipeline import ClassPipeline
-from qsynth.pipeline.process_memory import release_now_and_then
 from qsynth.pipeline.publication import Publication
 from qsynth.pipeline.target_pipeline import TargetPipeline
+from qsynth.process_memory import release_now_and_then
 from qsynth.synthesis import Predictor, Synthesis
 from qsynth.synthesis.predictor import harmed
 from qsynth.synthesis.teach import Lesson

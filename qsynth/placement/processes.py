@@ -24,11 +24,11 @@ from pathlib import Path
 from qsynth.errors import MeshError
 from qsynth.host.plan_node import make_pipeline
 from qsynth.kernels import warm_up
-from qsynth.pipeline.process_memory import lean
 from qsynth.placement import SOCKETS
 from qsynth.placement.base import Spec, named
 from qsynth.placement.shared_process import run_nodes
 from qsynth.placement.supervisor import QSYNTH
+from qsynth.process_memory import lean
 from qsynth.synthesis.teach import build_teachings
 from qsynth.training.checkpoint import NEVER, Checkpoints
 from qsynth.training.fit import die_with_parent, fit, no_exchange, quietly, single_threaded

@@ -28,6 +28,7 @@ from qsynth.peers import make_peers
 from qsynth.peers.config import Sums
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.node import Node
+from qsynth.records.service import Records
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task
@@ -58,6 +59,7 @@ class Member:
             1_700_000_000.0,
             number,
             rpc_seed=number,
+            services=[Records],
         )
         self.print = fleet.prints[number]
         self.alive, self.born = True, fleet.network.now

@@ -37,6 +37,7 @@ from qsynth.pipeline.publication import Publication
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
+from qsynth.records.service import Records
 from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
@@ -94,6 +95,7 @@ def live(home: Path, join: str, seed: int, listen: str, every_s: float) -> None:
         seed,
         None,
         tls.vouchers if tls else None,
+        services=[Records],
     )
     node.clock(time.monotonic())
     restore(node, state.load())

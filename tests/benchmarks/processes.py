@@ -35,6 +35,7 @@ from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.node import Node
+from qsynth.records.service import Records
 from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.trust import Admission
@@ -78,6 +79,7 @@ def serve(pipe: Any, number: int, folder: str, known: list[str], strategy: str) 
         3600.0,
         time.time() - time.monotonic(),
         number,
+        services=[Records],
     )
     recorder = Recorder(str(number), Path(folder) / f"{number}.jsonl")
     host = MeshHost(node, transport, recorder, lambda: known)

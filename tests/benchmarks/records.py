@@ -110,6 +110,7 @@ def serve(pipe: Any, known: list[str]) -> None:
     from qsynth.peers import make_peers
     from qsynth.peers.config import NoPeers
     from qsynth.protocol.node import Node
+    from qsynth.records.service import Records
     from qsynth.trust import Admission
     from qsynth.trust.config import Checks
     from qsynth.types import Task
@@ -129,6 +130,7 @@ def serve(pipe: Any, known: list[str]) -> None:
         3600.0,
         time.time() - time.monotonic(),
         0,
+        services=[Records],
     )
     host = MeshHost(node, transport, Recorder(identity.id.hex()[:8], None), lambda: known)
     host.start()

@@ -7,16 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from qsynth.cli.main import main
-from qsynth.config.groups import GROUPS
 from qsynth.errors import ConfigError, RecipeError
 from qsynth.recipe.catalog import listed as listed_recipes
 from qsynth.recipe.catalog import recipe_files, shipped, title
 from qsynth.recipe.compose import compose
 from qsynth.recipe.lint import lint
-from qsynth.schema import build
 
 MISTAKES = [
     (["+recipe=cifar_mash"], "did you mean cifar_mesh"),
@@ -118,17 +115,6 @@ def test_every_recipe_composes_and_begins_with_its_title(capsys) -> None:
         assert f"{name} " in listed
         for part in ("What it shows", "What to expect"):
             assert part in text, (name, part)
-
-
-def test_conf_says_what_the_schema_says() -> None:
-    """A YAML key is a constructor parameter, letter for letter, with the same default."""
-    for group, options in GROUPS.items():
-        files = {path.stem for path in (shipped("conf") / group).glob("*.yaml")}
-        assert files == set(options), group
-        for name, schema in options.items():
-            values = yaml.safe_load((shipped("conf") / group / f"{name}.yaml").read_text())
-            assert build(schema, values, group) == schema(), f"{group}/{name}"
-            assert set(values) == set(schema.__dataclass_fields__), f"{group}/{name}"
 
 
 def test_overrides_reach_everything() -> None:

@@ -176,13 +176,13 @@ def test_a_run_of_an_older_version_is_read(run, capsys, tmp_path) -> None:
     values["synthesis"] |= {"combine": "sum"}
     values["synthesis"]["teach"] |= {"schedule": "fixed"}
     values["dht"] |= {"simhash_tables": 8, "simhash_bits": 4, "simhash_probes": 4}
-    (old / "config.yaml").write_text(yaml.safe_dump(values))
+    (old / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     assert main(["report", str(old), "--json", "--quiet", "--mine"]) == 0
     again = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert again["accuracy"] == summary["accuracy"]
     # What would be another run today is refused in one line.
     values["synthesis"]["combine"] = "median"
-    (old / "config.yaml").write_text(yaml.safe_dump(values))
+    (old / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     assert main(["report", str(old), "--quiet", "--mine"]) == 2
     told = capsys.readouterr().err
     assert "synthesis.combine=median: no such key" in told
