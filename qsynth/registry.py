@@ -22,9 +22,17 @@ from qsynth.errors import ConfigError
 
 
 @cache
+def declared(prefix: str = "qsynth.") -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Return what installed packages declare, by group: their metadata are read once."""
+    found = importlib.metadata.entry_points()
+    return {
+        group: list(found.select(group=group)) for group in found.groups if group.startswith(prefix)
+    }
+
+
 def _points(group: str) -> dict[str, importlib.metadata.EntryPoint]:
-    found = importlib.metadata.entry_points(group=f"qsynth.{group}")
-    return {point.name: point for point in found if point.name.isidentifier()}
+    points = declared().get(f"qsynth.{group}", [])
+    return {point.name: point for point in points if point.name.isidentifier()}
 
 
 class Options(Mapping[str, type]):

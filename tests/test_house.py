@@ -18,7 +18,7 @@ LAYER = {
     name: layer
     for layer, names in enumerate(
         (
-            "errors files process_memory registry schema types",
+            "errors files lazy process_memory registry schema types",
             "identity kernels packet",
             "dht encoder similarity",
             "data distill mesh model partition peers synthesis trust",
@@ -50,10 +50,7 @@ SIDEWAYS = {
 # Where an import may stand inside a function: help and config never load torch.
 LAZY = {
     "qsynth/__init__.py",
-    *(
-        f"qsynth/{package}/__init__.py"
-        for package in ("model", "data", "encoder", "distill", "synthesis", "placement")
-    ),
+    "qsynth/placement/__init__.py",
     *(
         f"qsynth/cli/{verb}.py"
         for verb in "bench compare doctor main node packet part plan recipe report run show watch".split()  # noqa: E501, SIM905

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qsynth.lazy import exports
 
 if TYPE_CHECKING:
     from qsynth.data.dataset import DataSet
     from qsynth.data.load import load_data
 
 __all__ = ["DataSet", "load_data"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "DataSet":
-        from qsynth.data.dataset import DataSet
-
-        return DataSet
-    if name == "load_data":
-        from qsynth.data.load import load_data
-
-        return load_data
-    raise AttributeError(name)
+__getattr__ = exports(__name__, {"DataSet": "dataset", "load_data": "load"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qsynth.lazy import exports
 
 if TYPE_CHECKING:
     from qsynth.distill.analytic import distil, payload_statistics
@@ -29,32 +31,37 @@ __all__ = [
     "agrees",
     "check_layout",
     "check_size",
-    "most_classes",
     "check_target_size",
-    "distil_targets",
     "dimensions",
     "distil",
+    "distil_targets",
     "leaves_of",
     "model_arrays",
     "mosaic_arrays",
+    "most_classes",
     "payload_statistics",
     "read_evidence",
     "statistics_rule",
 ]
-
-_HOMES = {
-    "distil": "analytic",
-    "payload_statistics": "analytic",
-    "Part": "sums",
-    "add": "sums",
-    "agrees": "sums",
-    "distil_targets": "targets",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from importlib import import_module
-
-        return getattr(import_module(f"qsynth.distill.{_HOMES.get(name, 'rules')}"), name)
-    raise AttributeError(name)
+__getattr__ = exports(
+    __name__,
+    {
+        "distil": "analytic",
+        "payload_statistics": "analytic",
+        "Evidence": "rules",
+        "check_layout": "rules",
+        "check_size": "rules",
+        "check_target_size": "rules",
+        "dimensions": "rules",
+        "leaves_of": "rules",
+        "model_arrays": "rules",
+        "mosaic_arrays": "rules",
+        "most_classes": "rules",
+        "read_evidence": "rules",
+        "statistics_rule": "rules",
+        "Part": "sums",
+        "add": "sums",
+        "agrees": "sums",
+        "distil_targets": "targets",
+    },
+)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qsynth.lazy import exports
 
 if TYPE_CHECKING:
     from qsynth.encoder.base import Encoder
     from qsynth.encoder.encode import make_encoder
 
 __all__ = ["Encoder", "make_encoder"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from qsynth.encoder import base, encode
-
-        return getattr(base if name == "Encoder" else encode, name)
-    raise AttributeError(name)
+__getattr__ = exports(__name__, {"Encoder": "base", "make_encoder": "encode"})

@@ -1,5 +1,13 @@
 """Which peers a node learns from."""
 
-from qsynth.peers.choose import Peers, make_peers
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qsynth.lazy import exports
+
+if TYPE_CHECKING:
+    from qsynth.peers.choose import Peers, make_peers
 
 __all__ = ["Peers", "make_peers"]
+__getattr__ = exports(__name__, {"Peers": "choose", "make_peers": "choose"})

@@ -12,10 +12,11 @@ To install a package is to trust it: the classes it names need no `--trust`.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from functools import cache
 from pathlib import Path
+
+from qsynth.registry import declared
 
 OPTIONS, RECIPES = "qsynth.options", "qsynth.recipes"
 OPEN_GROUPS = ("model", "data", "encoder", "similarity")  # those with an option `module`
@@ -24,7 +25,7 @@ OPEN_GROUPS = ("model", "data", "encoder", "similarity")  # those with an option
 @cache
 def _declared() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {group: {} for group in OPEN_GROUPS}
-    for point in importlib.metadata.entry_points(group=OPTIONS):
+    for point in declared().get(OPTIONS, []):
         group, _, name = point.name.partition(".")
         if group in found and name.isidentifier():
             found[group][name] = point.value.replace(":", ".")
@@ -45,7 +46,7 @@ def installed_targets() -> frozenset[str]:
 def installed_recipes() -> dict[str, Path]:
     """Return the recipes that packages bring, by name."""
     found: dict[str, Path] = {}
-    for point in importlib.metadata.entry_points(group=RECIPES):
+    for point in declared().get(RECIPES, []):
         try:
             spec = importlib.util.find_spec(point.value)
         except (ImportError, ValueError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from qsynth.lazy import exports
 
 if TYPE_CHECKING:
     from qsynth.synthesis.analytic_head import Synthesis, synthesize
@@ -11,19 +13,13 @@ if TYPE_CHECKING:
     from qsynth.synthesis.teach import make_pool
 
 __all__ = ["Head", "Predictor", "Synthesis", "make_pool", "synthesize"]
-
-_HOMES = {
-    "Head": "head",
-    "Predictor": "predictor",
-    "Synthesis": "analytic_head",
-    "make_pool": "teach",
-    "synthesize": "analytic_head",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(f"qsynth.synthesis.{_HOMES[name]}"), name)
-    raise AttributeError(name)
+__getattr__ = exports(
+    __name__,
+    {
+        "Synthesis": "analytic_head",
+        "synthesize": "analytic_head",
+        "Head": "head",
+        "Predictor": "predictor",
+        "make_pool": "teach",
+    },
+)
