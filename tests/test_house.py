@@ -157,6 +157,32 @@ def test_no_import_cycle_between_packages() -> None:
     assert not {(a, b) for a, b in edges if (b, a) in edges}
 
 
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name; a package by its own."""
+    dotted = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    return {name.removesuffix(".__init__"): path for name, path in dotted.items()}
+
+
+def needed(path: Path, known: set[str]) -> set[str]:
+    """The modules that one imports, wherever in it: what only types need, too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            # What is no module is a name in the one that it is imported from.
+            found |= {name if name in known else node.module for name in inner}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known
+
+
+def test_no_circle_of_modules() -> None:
+    left = {name: needed(path, set(modules())) - {name} for name, path in modules().items()}
+    while free := {name for name, wanted in left.items() if not wanted & set(left)}:
+        left = {name: wanted for name, wanted in left.items() if name not in free}
+    assert sorted(left) == []
+
+
 @pytest.mark.parametrize("words", [["--help"], ["recipe", "list"], ["run", "--help"], []])
 def test_help_and_lists_import_the_standard_library_only(words: list[str]) -> None:
     code = (

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from qsynth.errors import ConfigError
 from qsynth.mesh.address import check_ipc
+from qsynth.placement.config import DRAWN, SOCKETS
 
 if TYPE_CHECKING:
     from qsynth.placement.base import Placement
     from qsynth.training.plan import RunPlan
 
-SOCKETS, DRAWN = "qs-", 8  # a folder of sockets: how it begins, and letters that are drawn for it
 __all__ = ["check_placement", "make_placement"]
 
 

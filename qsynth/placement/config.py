@@ -12,6 +12,8 @@ LEARNER = (
     "computation, those that cannot one by one"
 )
 
+SOCKETS, DRAWN = "qs-", 8  # a folder of sockets: how it begins, and letters that are drawn for it
+
 
 @option("placement")
 @dataclass(frozen=True)

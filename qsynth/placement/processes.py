@@ -24,8 +24,8 @@ from pathlib import Path
 from qsynth.errors import MeshError
 from qsynth.host.plan_node import make_pipeline
 from qsynth.kernels import warm_up
-from qsynth.placement import SOCKETS
 from qsynth.placement.base import Spec, named
+from qsynth.placement.config import SOCKETS
 from qsynth.placement.shared_process import run_nodes
 from qsynth.placement.supervisor import QSYNTH
 from qsynth.process_memory import lean

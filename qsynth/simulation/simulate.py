@@ -119,7 +119,7 @@ def simulate(
 
     def run() -> None:
         nonlocal simulation
-        simulation = snapshots.load(plan) if snapshots else None
+        simulation = snapshots.load(plan, Simulation) if snapshots else None
         anew = simulation is None
         simulation = simulation or Simulation(plan)
         before = simulation.wall_s, simulation.cpu_s

@@ -12,20 +12,29 @@ import shutil
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from qsynth.errors import StateError, UntrustedError
 from qsynth.identity.seal import seal, sealed
+from qsynth.simulation.node import SimulatedNode
 from qsynth.training.plan import RunPlan
-
-if TYPE_CHECKING:
-    from qsynth.simulation.simulate import Simulation
 
 # Made again from the config, so not kept: what is shared, and what is large.
 SHARED = ("data", "encoder", "rules", "trainer", "peers", "trust", "dht", "mesh", "reference")
 # Of the time that goes into snapshots: those of large fleets come more seldom.
 MOST_SHARE = 0.05
+LAYOUT = 2  # raised whenever classes in a snapshot move or change
 MADE_WITH = ("qsynth", "torch", "pytorch-lightning", "numpy")
+
+
+class Simulated(Protocol):
+    """What a snapshot needs of a simulation."""
+
+    plan: RunPlan
+    nodes: list[SimulatedNode]
+
+
+Kind = TypeVar("Kind", bound=Simulated)
 
 
 class Snapshots:
@@ -37,7 +46,8 @@ class Snapshots:
 
     def __init__(self, folder: Path, every_s: float, digest: bytes) -> None:
         self.folder, self.every_s = folder, every_s
-        self._made = {"config": digest.hex(), "python": platform.python_version()}
+        self._made = {"layout": str(LAYOUT), "config": digest.hex()}
+        self._made["python"] = platform.python_version()
         self._made |= {package: version(package) for package in MADE_WITH}
         self._next = time.monotonic() + every_s
 
@@ -46,7 +56,7 @@ class Snapshots:
         """Return whether it is time for a snapshot."""
         return time.monotonic() >= self._next
 
-    def save(self, simulation: Simulation) -> None:
+    def save(self, simulation: Simulated) -> None:
         """Write a snapshot.  Raises StateError; the one before stays then."""
         began = time.monotonic()
         part = self.folder.with_name(self.folder.name + ".part")
@@ -75,8 +85,10 @@ class Snapshots:
         took = time.monotonic() - began
         self._next = time.monotonic() + max(self.every_s, took / MOST_SHARE)
 
-    def load(self, plan: RunPlan) -> Simulation | None:
+    def load(self, plan: RunPlan, kind: type[Kind]) -> Kind | None:
         """Return the newest snapshot, its fits under way again; None where there is none.
+
+        kind: the class of a simulation.
 
         Raises UntrustedError where it has no seal of this user's, StateError where it is another
         config's, or another version's.
@@ -104,9 +116,11 @@ class Snapshots:
                         "bits cannot be promised"
                     )
             try:
-                simulation: Simulation = _Unpickler(file, plan).load()
+                simulation = _Unpickler(file, plan).load()
             except Exception as error:
                 raise StateError(f"{path}: cannot be read ({error})") from None
+        if not isinstance(simulation, kind):
+            raise StateError(f"{path}: holds no simulation")
         for node in simulation.nodes:
             node.go_on(self.folder / f"{node.node.index}.ckpt")
             if node.error is not None:
