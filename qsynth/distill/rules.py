@@ -61,7 +61,7 @@ class Evidence:
     receipts: Receipts | None = None
     joint: Statistics | None = None
 
-    def sketched(self) -> tuple[Any, Floats]:
+    def sketched(self) -> tuple[Floats | Ints, Floats]:
         """Return the counts and feature sums that a fingerprint is made of."""
         if self.joint is None:
             return self.features.counts, self.features.sums

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from qsynth.distill import Evidence
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.publication import Publication
@@ -92,7 +93,7 @@ class Participant:
         self.pipeline, self.port, self.later, self.silent = pipeline, port, later, silent
         self.permits = permits
         self.synthesis: Synthesis | None = None
-        self.packets: Mapping[NodeId, Any] = {}
+        self.packets: Mapping[NodeId, Evidence] = {}
         self.used: set[NodeId] = set()
         self.usefulness: dict[NodeId, Usefulness] = {}
         self.fell_back = False  # the newest predictor is that of own evidence alone

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from qsynth.dht import Contact
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh import Answer, Send
@@ -97,7 +99,7 @@ class Asker(Protocol):
         now: float,
         contact: Contact,
         kind: str,
-        body: Any,
+        body: msgspec.Struct,
         effects: Effects,
         context: RequestContext | None = None,
     ) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
@@ -65,7 +66,7 @@ def serve(node: Server, request: Request, within: bool = True) -> tuple[Send, li
     kind = BODIES.get(request.kind) if service is None else service.bodies[request.kind]
     body: Any = messages.unpack(request.body, kind) if kind else None
     if body is None or body.contact.id != request.sender:
-        answer: Any = messages.Refusal("malformed" if kind else "unknown_kind")
+        answer: Struct = messages.Refusal("malformed" if kind else "unknown_kind")
     elif request.kind != messages.HELLO and not node.membership.valid(body.contact):
         answer = messages.Refusal("contact: out of range, or not proved")
     else:
@@ -79,7 +80,7 @@ def serve(node: Server, request: Request, within: bool = True) -> tuple[Send, li
     return node.rpc.answer(request, messages.pack(answer)), [body.contact, *told]
 
 
-def _answer(node: Server, request: Request, body: Any) -> Any:
+def _answer(node: Server, request: Request, body: Struct) -> Struct:
     if isinstance(body, messages.Hello):
         return _hello(node, body)
     if isinstance(body, messages.Search):
@@ -97,7 +98,7 @@ def _answer(node: Server, request: Request, body: Any) -> Any:
     return messages.Notice(node.contact())
 
 
-def _hello(node: Server, body: messages.Hello) -> Any:
+def _hello(node: Server, body: messages.Hello) -> Struct:
     differing = differing_fields(node.admission.task.field_digests(), body.task)
     if differing:
         return messages.Refusal(f"task: {', '.join(differing)} differ")
@@ -112,11 +113,11 @@ def _hello(node: Server, body: messages.Hello) -> Any:
     return messages.Contacts(node.contact(), list(known.values()))
 
 
-def _gossip(node: Server, body: messages.Gossip) -> Any:
+def _gossip(node: Server, body: messages.Gossip) -> Struct:
     return messages.Contacts(node.contact(), node.maintenance.told(body.contact, body.level))
 
 
-def _search(node: Server, request: Request, body: messages.Search) -> Any:
+def _search(node: Server, request: Request, body: messages.Search) -> Struct:
     count = max(0, min(body.count, messages.MAX_CONTACTS))
     exclude = [request.sender]
     if request.kind == messages.NEAREST and len(body.target) == len(node.me):

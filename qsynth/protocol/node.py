@@ -319,7 +319,7 @@ class Node:
         now: float,
         contact: Contact,
         kind: str,
-        body: Any,
+        body: msgspec.Struct,
         effects: Effects,
         context: RequestContext | None = None,
     ) -> bool:

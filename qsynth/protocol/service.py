@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
+
 from qsynth.dht import Contact
 from qsynth.mesh import Request
 from qsynth.protocol.effects import Effects
@@ -24,7 +26,7 @@ class Service:
 
     bodies: ClassVar[Mapping[str, type]] = {}
 
-    def answer(self, request: Request, body: Any) -> Any:
+    def answer(self, request: Request, body: Any) -> msgspec.Struct:
         """Return the body of the answer to a request of one of its kinds, or a `Refusal`."""
         raise NotImplementedError
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from qsynth.dht import Contact, Lookup, Table, exact_limits
 from qsynth.dht.config import Rings
@@ -162,7 +163,7 @@ class Records(Service):
 
     # -- for peers -------------------------------------------------------------------------
 
-    def answer(self, request: Request, body: messages.StoreRequest | messages.Find) -> Any:
+    def answer(self, request: Request, body: messages.StoreRequest | messages.Find) -> Struct:
         """Keep a record of another, or tell what is kept."""
         if isinstance(body, messages.Find):
             return self.tell(body)
@@ -301,7 +302,7 @@ class Records(Service):
             find = messages.Find(mine, job.key, job.author)
             return self.node.ask(now, contact, messages.FIND, find, effects, context)
         if job.placing:
-            body: Any = messages.StoreRequest(mine, job.record)
+            body: Struct = messages.StoreRequest(mine, job.record)
             return self.node.ask(now, contact, messages.STORE, body, effects, context)
         body = messages.Search(mine, job.key, self.node.dht.record_replicas)
         return self.node.ask(now, contact, messages.NEAREST, body, effects, context)

@@ -13,13 +13,13 @@ def fingerprint_size(metric: Metric, classes: int) -> int:
     return min(metric.size(classes), metric.fingerprint_dim)
 
 
-def fingerprint(metric: Metric, counts: Floats, sums: Floats) -> Fingerprint:
+def fingerprint(metric: Metric, counts: Floats | Ints, sums: Floats) -> Fingerprint:
     """Return the fingerprint of class counts (C,) and class sums (C, d).
 
     More numbers than `fingerprint_dim` are projected by a seeded matrix.
     Returns (fingerprint_size,) int8, zeros where no class has support.
     """
-    flat = metric.vector(counts, sums)
+    flat = metric.vector(np.asarray(counts, np.float64), sums)
     if len(flat) <= metric.fingerprint_dim:
         return quantise(flat)
     rng = np.random.default_rng([len(flat), metric.fingerprint_dim])

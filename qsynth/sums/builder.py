@@ -142,6 +142,7 @@ class SumBuilder:
             return self._make(parts[:-1])
         for entry in parts:
             self.store.put(entry.data, entry.voucher)
+        assert evidence.receipts is not None  # it is a sum
         part = Part(packet_digest(data), evidence.receipts.leaves, evidence)
         return Held(part, packet, data, self._voucher)
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -183,7 +183,9 @@ class SumTree(Service):
 
     # -- serving ---------------------------------------------------------------------------
 
-    def answer(self, request: Request, body: messages.SumQuery | messages.PieceQuery) -> Any:
+    def answer(
+        self, request: Request, body: messages.SumQuery | messages.PieceQuery
+    ) -> msgspec.Struct:
         """Return an offer, or a piece of a packet."""
         if isinstance(body, messages.SumQuery):
             return self.offer(body)

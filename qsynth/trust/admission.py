@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from qsynth.distill import Evidence
 from qsynth.errors import ConfigError, PacketError
 from qsynth.identity import node_id
 from qsynth.packet import KIND_AUTHOR, OutcomePacket, Payload, decode_packet
 from qsynth.trust.config import Checks
-from qsynth.types import Fingerprint, NodeId, Task
+from qsynth.types import Fingerprint, Floats, Ints, NodeId, Task
 
 MIN_DIMENSIONS = 4  # the least that `distill.d` allows
 DAY_S = 86400.0
@@ -27,7 +27,7 @@ class Admitted:
     """Hold an admitted packet, what it says, and its recomputed fingerprint."""
 
     packet: OutcomePacket
-    evidence: Any
+    evidence: Evidence
     fingerprint: Fingerprint
 
 
@@ -44,8 +44,8 @@ class Admission:
     task: Task
     task_digest: bytes
     encoder_digest: bytes
-    read: Callable[[Payload], Any]
-    sketch: Callable[[Any, Any], Fingerprint]
+    read: Callable[[Payload], Evidence]
+    sketch: Callable[[Floats | Ints, Floats], Fingerprint]
 
     def welcomes(self, node: NodeId) -> bool:
         """Return whether a node is one to deal with."""
