@@ -6,8 +6,8 @@ A package declares in its metadata
     spread = "package.module:Spread"
 
 and `similarity=spread` is an option like any other: `Spread` is an options class (`schema.option`)
-with the methods that its group asks of options.  To install a package is to trust it.  Standard
-library only; a package is imported when one of its options is asked for.
+with the attributes that its group needs (`OPEN`).  To install a package is to trust it.  Standard
+library only; a package is imported when one of its options is chosen.
 """
 
 from __future__ import annotations
@@ -20,17 +20,25 @@ from functools import cache
 
 from qsynth.errors import ConfigError
 
+# The groups that take options of packages, and what the class of such an option must have.
+OPEN = {
+    "data": ("load", "batch_size"),
+    "peers": ("choosing",),
+    "similarity": ("size", "vector", "likeness", "fingerprint_dim"),
+}
+
 
 @cache
-def declared(prefix: str = "qsynth.") -> dict[str, list[importlib.metadata.EntryPoint]]:
-    """Return what installed packages declare, by group: their metadata are read once."""
+def declared() -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """Return what installed packages declare for us, by group: their metadata are read once."""
     found = importlib.metadata.entry_points()
-    return {
-        group: list(found.select(group=group)) for group in found.groups if group.startswith(prefix)
-    }
+    ours = [group for group in found.groups if group.startswith("qsynth.")]
+    return {group: list(found.select(group=group)) for group in ours}
 
 
 def _points(group: str) -> dict[str, importlib.metadata.EntryPoint]:
+    if group not in OPEN:
+        return {}
     points = declared().get(f"qsynth.{group}", [])
     return {point.name: point for point in points if point.name.isidentifier()}
 
@@ -81,7 +89,18 @@ class Options(Mapping[str, type]):
             raise ConfigError(
                 f"{key}: {point.value} must be an options class whose name is {point.name}"
             )
+        missing = [name for name in OPEN[self.group] if not hasattr(made, name)]
+        if missing:
+            raise ConfigError(f"{key}: {point.value} needs {', '.join(missing)}")
         return made
+
+
+def with_packages(groups: Mapping[str, Mapping[str, type]]) -> dict[str, Options]:
+    """Return groups of our options with those that installed packages bring."""
+    return {
+        group: options if isinstance(options, Options) else Options(group, options)
+        for group, options in groups.items()
+    }
 
 
 def options_in(group: str, package: str) -> Options:

@@ -149,6 +149,13 @@ def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
     return build(options[name], values, path)
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Return what a setting is where nothing is said."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
 def changes(config: Any) -> Any:
     """Return what of a config differs from its defaults, and every `name`, as plain values.
 
@@ -157,10 +164,8 @@ def changes(config: Any) -> Any:
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         made = {}
         for field in dataclasses.fields(config):
-            value, default = getattr(config, field.name), field.default
-            if field.default_factory is not dataclasses.MISSING:
-                default = field.default_factory()
-            if field.name == "name" or value != default:
+            value = getattr(config, field.name)
+            if field.name == "name" or value != default_of(field):
                 made[field.name] = changes(value)
         return made
     if isinstance(config, Mapping):

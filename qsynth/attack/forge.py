@@ -1,4 +1,4 @@
-"""Forge outcomes: a node that attacks trains and joins as all do, and lies in what it publishes."""
+"""Forge publications: a node that attacks trains and joins as all do, and then it lies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Forger:
     rehearsal: Callable[[], Rehearsal] | None = None
 
     def forged(self, publication: Publication, period: int) -> Publication | None:
-        """Return what is published instead of an honest outcome; None for nothing."""
+        """Return what is published instead of an honest publication; None for nothing."""
         name = self.attack.name
         if name == "free_rider":
             return None
@@ -166,7 +166,7 @@ def rescattered(payload: Payload, victim: Payload) -> Payload:
 
 
 class AttackingPort:
-    """A learner's port that hands forged outcomes on.
+    """A learner's port that hands forged publications on.
 
     port: the honest one.
     """
@@ -177,7 +177,7 @@ class AttackingPort:
     def end_period(
         self, period: int, publication: Publication | None, same: float
     ) -> Mapping[NodeId, Any]:
-        """Publish the forged outcome; return what honest nodes have sent."""
+        """Publish the forged publication; return what honest nodes have sent."""
         forged = None if publication is None else self.forger.forged(publication, period)
         return self.port.end_period(period, forged, same)
 

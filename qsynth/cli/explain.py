@@ -9,6 +9,7 @@ from qsynth.cli.options import parse
 from qsynth.config.groups import GROUPS
 from qsynth.config.run import ARMS, RunConfig
 from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.schema import default_of
 
 EXIT_CODES = {
     "0": "all is well",
@@ -96,7 +97,7 @@ def known_settings() -> dict[str, list[str]]:
 def _collect(found: dict[str, list[str]], path: str, schema: type, option: str) -> None:
     for field in dataclasses.fields(schema):
         key = f"{path}.{field.name}"
-        default = _default(field)
+        default = default_of(field)
         if dataclasses.is_dataclass(default):
             _collect(found, key, type(default), option)
         elif key in found:
@@ -105,18 +106,12 @@ def _collect(found: dict[str, list[str]], path: str, schema: type, option: str) 
             found[key] = [*_field(key, field), f"of {path.split('.')[0]}={option}"]
 
 
-def _default(field: Any) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
 def _field(key: str, field: Any) -> list[str]:
     rule = field.metadata
     bounds = [f">= {rule['low']:g}"] if rule.get("low") is not None else []
     bounds += [f"<= {rule['high']:g}"] if rule.get("high") is not None else []
     choices = [f"one of {', '.join(rule['choices'])}"] if rule.get("choices") else []
-    default = _default(field)
+    default = default_of(field)
     shown = "null" if default is None else list(default) if isinstance(default, tuple) else default
     said = "; ".join([*bounds, *choices])
     return [f"{key} = {shown}: {rule.get('doc', '')}" + (f" ({said})" if said else "")]

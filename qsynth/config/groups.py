@@ -1,6 +1,6 @@
 """The schema of a run: check a composed mapping strictly and make it typed.
 
-Standard library only: a mistake is found before torch is imported.
+A mistake is found before torch or numba is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qsynth.model.config import OPTIONS as MODEL
 from qsynth.partition.config import OPTIONS as PARTITION
 from qsynth.peers.config import OPTIONS as PEERS
 from qsynth.placement.config import OPTIONS as PLACEMENT
-from qsynth.registry import Options
+from qsynth.registry import with_packages
 from qsynth.schema import build, choose, unknown
 from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
@@ -48,11 +48,7 @@ OURS: dict[str, Mapping[str, type]] = {
     "mesh": MESH,
     "placement": PLACEMENT,
 }
-# With those of installed packages.
-GROUPS: dict[str, Options] = {
-    group: options if isinstance(options, Options) else Options(group, options)
-    for group, options in OURS.items()
-}
+GROUPS = with_packages(OURS)
 
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -89,7 +85,7 @@ def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
         group = build(NodeGroup, entry, path)
         model = default_model
         if group.model is not None:
-            model = choose(MODEL, entry["model"], f"{path}.model")
+            model = choose(GROUPS["model"], entry["model"], f"{path}.model")
         fleet[str(name)] = replace(group, model=model)
     if sum(group.count for group in fleet.values()) < 1:
         raise ConfigError("fleet: needs at least one node in all")

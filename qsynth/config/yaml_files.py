@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from qsynth.config.groups import GROUPS
+from qsynth.schema import default_of
 
 CONF = Path(__file__).parents[2] / "conf"
 WIDE = 10**9  # a setting stands on one line
@@ -37,13 +38,6 @@ def written(schema: type, indent: str = "") -> str:
     return "".join(lines)
 
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
-    """Return what a field is where nothing is said."""
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
 def _plain(value: Any) -> str:
     value = list(value) if isinstance(value, tuple) else value
     shown = yaml.safe_dump(value, default_flow_style=True, width=WIDE)
@@ -51,10 +45,7 @@ def _plain(value: Any) -> str:
 
 
 def files() -> dict[str, str]:
-    """Return the text of each file below `conf/`, by its path there.
-
-    The fields of an option come after those of the classes it builds on, `name` first.
-    """
+    """Return the text of each file below `conf/`, by its path there."""
     made = {}
     for group, options in GROUPS.items():
         for name, schema in options.own.items():
@@ -67,6 +58,8 @@ def files() -> dict[str, str]:
 
 def main() -> int:
     """Write all files, and drop those of options that are no more."""
+    if not CONF.is_dir():
+        raise SystemExit(f"{CONF}: not there; run this in a checkout")
     made = files()
     for path in CONF.rglob("*/*.yaml"):
         if str(path.relative_to(CONF)) not in made:

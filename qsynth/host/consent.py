@@ -1,4 +1,4 @@
-"""Whether an outcome may leave: always, never, or once its owner has seen it."""
+"""Whether a publication may leave: always, never, or once its owner has seen it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Consent:
         self._told = ""
 
     def permits(self, publication: Publication) -> bool:
-        """Return whether an outcome may leave now; where its owner is asked, write what it is."""
+        """Return whether a publication may leave now; if its owner is asked, write what it is."""
         if self.mode != ASK:
             return self.mode == AUTO
         digest = payload_digest(publication.payload)
@@ -39,7 +39,7 @@ class Consent:
 
 
 def described(publication: Publication) -> dict[str, Any]:
-    """Return what an outcome tells, as plain values."""
+    """Return what a publication tells, as plain values."""
     counts = publication.payload.get("counts")
     return {
         "digest": payload_digest(publication.payload),

@@ -66,7 +66,7 @@ class MeshHost:
     def end_period(
         self, period: int, publication: Publication | None, same: float
     ) -> Mapping[NodeId, Admitted]:
-        """Hand an outcome to the node; return what it has admitted by now.
+        """Hand a publication to the node; return what it has admitted by now.
 
         Raises StateError where the node can no longer remember.
         """

@@ -45,7 +45,7 @@ def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
 
 
 def _drifted(plan: RunPlan, node: NodePlan, period: int) -> ClassPipeline | TargetPipeline | None:
-    """Return the study of what a node has after it has drifted, from the period of its drift on.
+    """Return the pipeline of what a node has after it has drifted, from the period of its drift on.
 
     A node that goes on from a checkpoint may begin with a later one.
     """
@@ -54,7 +54,7 @@ def _drifted(plan: RunPlan, node: NodePlan, period: int) -> ClassPipeline | Targ
 
 
 def _forger(plan: RunPlan, node: NodePlan) -> Forger:
-    """Return what forges a node's outcomes: it knows what a victim publishes, as all may."""
+    """Return what forges a node's publications: it knows what a victim publishes, as all may."""
     honest = next(other for other in plan.nodes if other.share.honest)
     first = next(other for other in plan.nodes if other.attack is not None)
     metric, told = plan.rules.similarity, make_pipeline(plan, honest).distil()

@@ -31,7 +31,7 @@ from qsynth.peers.config import OPTIONS as PEERS
 from qsynth.peers.config import check_live_peers
 from qsynth.pipeline.publication import MIN_TRAINING, Rules, Samples
 from qsynth.pipeline.target_pipeline import check_rules_of_targets
-from qsynth.registry import Options
+from qsynth.registry import with_packages
 from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.config import OPTIONS as SYNTHESIS
 from qsynth.synthesis.teach import check_teaching
@@ -50,10 +50,7 @@ OURS: dict[str, Mapping[str, type]] = {
     "dht": DHT,
     "mesh": MESH,
 }
-GROUPS = {
-    group: options if isinstance(options, Options) else Options(group, options)
-    for group, options in OURS.items()
-}
+GROUPS = with_packages(OURS)
 
 
 @dataclass(frozen=True)

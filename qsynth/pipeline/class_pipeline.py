@@ -51,7 +51,7 @@ from qsynth.types import Fingerprint, Floats, Floats32, NodeId, Task
 
 
 class ClassPipeline:
-    """Turn own samples and admitted packets into outcomes, heads and teachings."""
+    """Turn own samples and admitted packets into publications, heads and teachings."""
 
     def __init__(
         self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
@@ -90,11 +90,11 @@ class ClassPipeline:
 
     @property
     def follows_network(self) -> bool:
-        """Return whether an outcome says something of the network, and so changes with it."""
+        """Return whether a publication says something of the network, and so changes with it."""
         return isinstance(self.rules.distill, ModelRule)
 
     def distil(self, network: nn.Module | None = None) -> Publication:
-        """Return the node's own outcome: the author's own evidence and nothing else.
+        """Return the node's own publication: the author's own evidence and nothing else.
 
         network: for rules that follow it; without it, what the packet says of the data.
         """

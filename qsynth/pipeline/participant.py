@@ -1,4 +1,4 @@
-"""One node's learning: its study, its port to the mesh, and what it records."""
+"""One node's learning: its pipeline, its port to the mesh, and what it records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Port(Protocol):
     def end_period(
         self, period: int, publication: Publication | None, same: float
     ) -> Mapping[NodeId, Admitted]:
-        """Hand over an outcome; return the admitted packets that have arrived by now."""
+        """Hand over a publication; return the admitted packets that have arrived by now."""
 
     def note(self, records: list[dict[str, Any]]) -> None:
         """Record what the learner has to say."""
@@ -77,8 +77,8 @@ class Usefulness:
 class Participant:
     """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
-    later: gives the study of other samples once a period is that in which the node's data change.
-    silent: publish nothing.  permits: whether an outcome may leave; one that may not still says
+    later: gives the pipeline of other samples from the period on in which the node's data change.
+    silent: publish nothing.  permits: whether a publication may leave; one that may not still says
     whom to look for.
     """
 

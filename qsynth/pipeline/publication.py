@@ -55,7 +55,7 @@ class Rules:
 
 
 def is_new(publication: Publication, packet: OutcomePacket | None, wall_s: float) -> bool:
-    """Return whether an outcome says more than the packet out there, or that is half expired."""
+    """Return whether a publication says more than the packet out there, or that is half expired."""
     if packet is None:
         return publication.support > 0
     payload = publication.payload

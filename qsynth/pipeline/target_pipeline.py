@@ -1,4 +1,4 @@
-"""The study of tasks of labels and values: joint statistics, ridge regression, and its teaching."""
+"""The pipeline for labels and values: joint statistics, ridge regression, and its teaching."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from qsynth.types import LABELS, Fingerprint, Floats, NodeId, Task
 
 
 class TargetPipeline:
-    """Turn own samples and admitted packets into outcomes, heads and teachings.
+    """Turn own samples and admitted packets into publications, heads and teachings.
 
     The same as `ClassPipeline`, for tasks whose samples have K labels or values.
     """
@@ -49,7 +49,7 @@ class TargetPipeline:
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
 
     def distil(self, network: nn.Module | None = None) -> Publication:
-        """Return the node's own outcome; the network has no part in it."""
+        """Return the node's own publication; the network has no part in it."""
         own = self.own
         payload = distil_targets(
             self.rules.distill, self.d, own.features, own.targets, self.task.kind
@@ -163,7 +163,7 @@ class TargetPipeline:
 def make_pipeline(
     task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
 ) -> ClassPipeline | TargetPipeline:
-    """Return the study of a task's kind."""
+    """Return the pipeline for a task's kind."""
     kind = ClassPipeline if task.classified else TargetPipeline
     return kind(task, encoder, rules, samples, seed)
 

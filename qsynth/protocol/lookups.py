@@ -158,7 +158,7 @@ class Lookups:
         contacts: Sequence[Contact] | None,
         effects: Effects,
     ) -> None:
-        """Tell the lookup behind an errand what came of it; None is a failure."""
+        """Tell the lookup that a request belongs to what came of it; contacts None: a failure."""
         if context is None or context.lookup is None or context.lookup not in self._under_way:
             return
         lookup = self._under_way[context.lookup].lookup

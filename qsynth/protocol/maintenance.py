@@ -22,7 +22,7 @@ MANY_LOST = 2  # contacts in a period: ask more of them
 
 
 class Kept(Asker, Protocol):
-    """What upkeep needs of a node."""
+    """What maintenance needs of a node."""
 
     table: Table
     dht: Rings

@@ -158,7 +158,7 @@ class Node:
     def end_period(
         self, now: float, period: int, publication: Publication | None, same: float
     ) -> Effects:
-        """Publish an outcome if it is new, look for packets, and forget what has expired.
+        """Publish a publication if it is new, look for packets, and forget what has expired.
 
         same: how alike a node of the same data would look.
         """

@@ -28,7 +28,7 @@ PATIENCE_PERIODS = 2  # for peers to fetch a new packet of themselves, before it
 
 
 class Holder(Asker, Protocol):
-    """What holding needs of a node."""
+    """What replication needs of a node."""
 
     table: Table
     dht: Rings

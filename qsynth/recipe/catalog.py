@@ -51,6 +51,6 @@ def find_recipe(name: str) -> Path:
         return stored
     files = recipe_files()
     if name not in files:
-        raise ConfigError(f"recipe={name}: no such recipe{nearest_spelling(name, files)}")
+        raise ConfigError(f"recipe={name}: no such recipe{nearest_spelling(name, listed())}")
     added = pinned_files().get(name)
     return check_pin(name) if added is not None and added == files[name] else files[name]

@@ -229,13 +229,11 @@ def _check_models(
 
 
 def _drop_inherited(values: dict[str, Any], family: Sequence[Values], assigned: set[str]) -> None:
-    """Where a recipe chose another option than the one it builds on, drop that one's settings."""
-    before: dict[str, str] = {}
-    for at, recipe in enumerate(family):
+    """Where a recipe chooses an option, drop what those it builds on set of another."""
+    for at, recipe in enumerate(family[1:], 1):
         later = {key for own in family[at:] for key in settings(own)} | assigned
-        other = {p: o for p, o in choices(recipe).items() if before.get(p, o) != o}
-        _drop_other_options(values, [f"{place}={option}" for place, option in other.items()], later)
-        before |= choices(recipe)
+        chosen = [f"{place}={option}" for place, option in choices(recipe).items()]
+        _drop_other_options(values, chosen, later)
 
 
 def _drop_other_options(values: dict[str, Any], choices: list[str], assigned: set[str]) -> None:

@@ -76,28 +76,20 @@ class RecipeSource(ConfigSource):
         group, _, option = name.partition("/")
         target = installed_options(group).get(option)
         if target is not None:
-            return ConfigResult(
-                config=OmegaConf.create({"name": "module", "target": target}),
-                path=f"recipes://{name}",
-                provider=self.provider,
-                header={"package": group},
-            )
+            return self._result({"name": "module", "target": target}, name, group)
         if option in brought(group):
-            return ConfigResult(
-                config=OmegaConf.create(dataclasses.asdict(GROUPS[group][option]())),
-                path=f"recipes://{name}",
-                provider=self.provider,
-                header={"package": group},
-            )
+            return self._result(dataclasses.asdict(GROUPS[group][option]()), name, group)
         path = _files().get(name.removeprefix("recipe/"))
         if path is None:
             raise ConfigLoadError(f"no such recipe: {config_path}")
-        values = lint(path, frozenset(_trusted))
+        return self._result(lint(path, frozenset(_trusted)), str(path), "_global_")
+
+    def _result(self, values: dict[str, Any], name: str, package: str) -> ConfigResult:
         return ConfigResult(
             config=OmegaConf.create(values),
-            path=f"recipes://{path}",
+            path=f"recipes://{name}",
             provider=self.provider,
-            header={"package": "_global_"},
+            header={"package": package},
         )
 
     def available(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from qsynth.errors import RecipeError, nearest_spelling
-from qsynth.recipe.catalog import recipe_files
+from qsynth.recipe.catalog import find_recipe, listed, recipe_files
 
 MOST_BASES = 8  # each builds on the next
 
@@ -33,18 +33,16 @@ def base_of(values: Mapping[str, Any], source: str) -> Path | None:
 
     values: of the recipe, as it is written.  source: what it is called in messages.
     """
-    defaults = values.get("defaults")
-    names = [e for e in defaults if isinstance(e, str)] if isinstance(defaults, list) else []
-    names = [name for name in names if name.isidentifier() and name != "_self_"]
+    defaults = values.get("defaults") or []
+    names = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
     if not names:
         return None
-    if len(names) > 1 or defaults is None or defaults[0] != names[0]:
+    if len(names) > 1 or defaults[0] != names[0]:
         raise RecipeError(f"{source}: defaults: {names[-1]}: one recipe to build on, the first")
-    files = recipe_files()
-    if names[0] not in files:
-        known = nearest_spelling(names[0], files)
+    if names[0] not in recipe_files():
+        known = nearest_spelling(names[0], listed())
         raise RecipeError(f"{source}: defaults: {names[0]}: no such recipe{known}")
-    return files[names[0]]
+    return find_recipe(names[0])  # one that was added must still be what was pinned
 
 
 def lineage(values: Values, source: str) -> list[tuple[str, Values]]:

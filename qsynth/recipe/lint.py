@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 
 from qsynth.config.groups import GROUPS
 from qsynth.errors import RecipeError, nearest_spelling
-from qsynth.recipe.catalog import recipe_files
+from qsynth.recipe.catalog import listed, recipe_files
 from qsynth.recipe.entry_points import installed_options, installed_targets
 from qsynth.recipe.inherit import base_of, choices, lineage, read_yaml, settings
 from qsynth.recipe.lowered import SHIPPED, is_shipped, lowered
@@ -366,10 +366,10 @@ def _check_default(source: str, named: str, option: Any, trusted: frozenset[str]
     group, _, package = bare.removeprefix("/").partition("@")
     if group.split("/")[0] == "hydra" or package.split(".")[0] == "hydra":
         raise RecipeError(f"{source}: defaults: {shown}: hydra is not configured by a recipe")
-    if option is None and (bare == "_self_" or bare in recipe_files()):
+    if option is None and (named == "_self_" or named in recipe_files()):
         return
-    if option is None and named.isidentifier() and named not in GROUPS:
-        known = nearest_spelling(named, recipe_files())
+    if option is None and NAME.match(named) and named not in GROUPS:
+        known = nearest_spelling(named, listed())
         raise RecipeError(f"{source}: defaults: {named}: no such recipe{known}")
     if option is None:
         raise RecipeError(f"{source}: defaults: {shown}: must be group: option")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -110,6 +111,13 @@ def test_an_installed_package_brings_options_and_recipes(tmp_path) -> None:
     assert qsynth("recipe", "validate", "sent.yaml").returncode == 3
 
 
+@dataclass(frozen=True)
+class Mine:
+    """An options class without what its group needs."""
+
+    name: str = "mine"
+
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "contributing" / "add-an-option.md"
 
 
@@ -180,13 +188,24 @@ def test_an_option_of_a_package_that_is_none_is_one_line(monkeypatch) -> None:
         ("nowhere.at:All", "cannot be imported"),
         ("json:dumps", "must be an options class whose name is mine"),
         ("qsynth.dht.config:Rings", "must be an options class whose name is mine"),
+        ("tests.recipe.test_entry_points:Mine", "needs load, batch_size"),
     ):
-        point = EntryPoint("mine", value, "qsynth.dht")
-        monkeypatch.setattr(registry, "_points", lambda group, point=point: {"mine": point})
-        options = registry.Options("dht", {})
+        point = EntryPoint("mine", value, "qsynth.data")
+        monkeypatch.setattr(registry, "declared", lambda point=point: {"qsynth.data": [point]})
+        options = registry.Options("data", {})
         assert "mine" in options
         with pytest.raises(ConfigError, match=said):
             options["mine"]
+
+
+def test_a_group_whose_code_does_not_ask_its_options_takes_none(monkeypatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from qsynth import registry
+
+    point = EntryPoint("mine", "json:dumps", "qsynth.placement")
+    monkeypatch.setattr(registry, "declared", lambda: {"qsynth.placement": [point]})
+    assert list(registry.Options("placement", {})) == []
 
 
 def test_no_package_replaces_an_option_of_ours(monkeypatch) -> None:
@@ -195,9 +214,9 @@ def test_no_package_replaces_an_option_of_ours(monkeypatch) -> None:
     from qsynth import registry
     from qsynth.dht.config import Rings
 
-    point = EntryPoint("rings", "json:dumps", "qsynth.dht")
-    monkeypatch.setattr(registry, "_points", lambda group: {"rings": point})
-    options = registry.Options("dht", {"rings": Rings})
+    point = EntryPoint("rings", "json:dumps", "qsynth.data")
+    monkeypatch.setattr(registry, "declared", lambda: {"qsynth.data": [point]})
+    options = registry.Options("data", {"rings": Rings})
     assert options["rings"] is Rings
     assert list(options) == ["rings"]
     assert options.brought == []

@@ -8,6 +8,7 @@ from qsynth.errors import RecipeError
 from qsynth.recipe.catalog import listed, recipe_files
 from qsynth.recipe.compose import compose
 from qsynth.recipe.lint import lint_text
+from qsynth.recipe.pins import pin
 
 SMALL = "name: own\n"
 
@@ -50,6 +51,14 @@ def test_another_option_drops_what_the_base_set_of_the_first(tmp_path) -> None:
     assert not hasattr(made, "groups")
 
 
+def test_settings_of_an_option_that_is_the_default_are_dropped_too(tmp_path) -> None:
+    text = "defaults:\n  - fmnist_rotations\n  - override /encoder: seeded_fourier\n"
+    made = composed(tmp_path, text).encoder
+    assert made.name == "seeded_fourier"
+    assert made.dimensions == 320  # of the base: both options have it
+    assert not hasattr(made, "filters")
+
+
 def test_what_a_recipe_sets_itself_is_never_dropped(tmp_path) -> None:
     text = (
         "defaults:\n  - fmnist_rotations\n  - override /partition: dirichlet\n"
@@ -71,6 +80,9 @@ def test_a_mistake_names_the_recipe_that_it_stands_in(tmp_path) -> None:
         ("defaults: [fmnist_rotation]\n", "did you mean fmnist_rotations"),
         ("defaults: [fmnist_rotations, digits_skew]\n", "one recipe to build on, the first"),
         ("defaults: [override /peers: all, fmnist_rotations]\n", "one recipe to build on"),
+        ("defaults: [optional digits_mesh]\n", "must be group: option"),
+        ("defaults: [digits_mesh@_global_]\n", "must be group: option"),
+        ("defaults: [/recipe/digits_mesh]\n", "must be group: option"),
         ("defaults: [../fmnist_rotations]\n", "paths are not allowed"),
         ("defaults: [hydra]\n", "hydra is not configured by a recipe"),
         # A base may lower what a recipe of somebody's may not.
@@ -90,12 +102,34 @@ def test_what_a_base_lowers_can_be_confirmed_or_raised_again(tmp_path) -> None:
     assert not composed(tmp_path, again).distill.input_rank
 
 
+def test_a_base_whose_name_is_no_word_is_looked_at_too(tmp_path, monkeypatch) -> None:
+    base = tmp_path / "some-base.yaml"
+    base.write_text("distill: {min_support: 1}\n")
+    files = recipe_files() | {"some-base": base}
+    for module in ("inherit", "lint", "catalog"):
+        monkeypatch.setattr(f"qsynth.recipe.{module}.recipe_files", lambda: files)
+    with pytest.raises(RecipeError, match=r"some-base: distill.min_support=1"):
+        lint_text("defaults: [some-base]\n", "own.yaml")
+
+
+def test_a_base_that_was_added_must_be_what_was_pinned(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fleet = "fleet: {small: {count: 4}}\n"
+    pin("theirs", f"{fleet}peers: {{k: 2}}\n".encode(), "here")
+    text = "defaults: [theirs]\n"
+    assert composed(tmp_path, text).peers.k == 2
+    stored = tmp_path / "qsynth-recipes" / "theirs.yaml"
+    stored.write_text(f"{fleet}peers: {{k: 9}}\n")
+    with pytest.raises(Exception, match="theirs"):
+        composed(tmp_path, text)
+
+
 def test_circles_end(tmp_path, monkeypatch) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("defaults: [two]\n")
     two.write_text("defaults: [one]\n")
     files = recipe_files() | {"one": one, "two": two}
-    for module in ("inherit", "lint"):
+    for module in ("inherit", "lint", "catalog"):
         monkeypatch.setattr(f"qsynth.recipe.{module}.recipe_files", lambda: files)
     with pytest.raises(RecipeError, match="builds on"):
         lint_text(one.read_text(), str(one))

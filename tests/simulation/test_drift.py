@@ -104,7 +104,7 @@ def test_the_network_trains_on_the_new_samples_from_that_period(config) -> None:
     assert all(np.array_equal(moved[key], stayed[key]) for key in moved)
 
 
-def test_a_study_of_the_new_samples_replaces_the_old_one(config) -> None:
+def test_a_pipeline_of_the_new_samples_replaces_the_old_one(config) -> None:
     plan = build(config, Path())
     node = next(n for n in plan.nodes if n.share.later is not None)
     from qsynth.pipeline.participant import Lonely
