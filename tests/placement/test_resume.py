@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from qsynth.cli.main import main
 from qsynth.errors import StateError, UntrustedError
 from qsynth.identity.seal import seal
-from qsynth.simulation.simulate import simulate
+from qsynth.simulation.simulate import Simulation, simulate
 from qsynth.simulation.snapshot import Snapshots
 from qsynth.training.fit import quietly
 from qsynth.training.loader import ResumableLoader
@@ -165,22 +165,22 @@ def test_a_snapshot_that_is_torn_or_of_another_config_is_refused(tmp_path: Path)
     with pytest.raises(Killed):
         simulate(made, snapshots=Torn(folder, b"one", 2))
     with pytest.raises(StateError, match="config"):
-        Snapshots(folder, 1.0, b"two").load(made)
+        Snapshots(folder, 1.0, b"two").load(made, Simulation)
     os.rename(folder, tmp_path / "snapshot.before")  # killed between two renames
-    assert Snapshots(folder, 1.0, b"one").load(made) is not None
+    assert Snapshots(folder, 1.0, b"one").load(made, Simulation) is not None
     path = folder / "simulation.pickle"
     data = path.read_bytes()
     for cut in (0, 10, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:cut])
         with pytest.raises(UntrustedError, match="torn"):
-            Snapshots(folder, 1.0, b"one").load(made)
+            Snapshots(folder, 1.0, b"one").load(made, Simulation)
         seal(path)
         with pytest.raises(StateError, match="cannot be read"):
-            Snapshots(folder, 1.0, b"one").load(made)
+            Snapshots(folder, 1.0, b"one").load(made, Simulation)
     path.write_bytes(pickle.dumps({}))
     seal(path)
     with pytest.raises(StateError, match="made with"):
-        Snapshots(folder, 1.0, b"one").load(made)
+        Snapshots(folder, 1.0, b"one").load(made, Simulation)
 
 
 def test_a_full_disk_leaves_the_snapshot_before(tmp_path: Path, monkeypatch) -> None:
