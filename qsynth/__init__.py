@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qsynth.dht.config import Rings
     from qsynth.dht.record import Record, record_key
-    from qsynth.distill.config import Analytic, ClassLogits, Mosaic, ReferenceLogits
-    from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededConv1d, SeededFourier
+    from qsynth.distill.analytic import Analytic
+    from qsynth.distill.class_logits import ClassLogits
+    from qsynth.distill.mosaic import Mosaic
+    from qsynth.distill.reference_logits import ReferenceLogits
+    from qsynth.encoder.config import (
+        Identity,
+        ModuleEncoder,
+        SeededConv,
+        SeededConv1d,
+        SeededFourier,
+    )
     from qsynth.errors import (
         ConfigError,
         DataError,
@@ -24,25 +33,21 @@ if TYPE_CHECKING:
     )
     from qsynth.host.join import JoinMesh
     from qsynth.host.mesh_host import MeshHost
-    from qsynth.mesh.config import Tcp
+    from qsynth.mesh.tcp import Tcp
     from qsynth.peers.config import AllPeers, Dissimilar, NoPeers, RandomPeers, Semantic, Sums
+    from qsynth.pipeline.predictor import Predictor
     from qsynth.similarity.class_sketch import ClassSketch
     from qsynth.similarity.label_histogram import LabelHistogram
     from qsynth.similarity.module import OwnMetric
     from qsynth.similarity.output_probe import OutputProbe
     from qsynth.similarity.sketch_mean import SketchMean
-    from qsynth.synthesis.config import (
-        AnalyticHead,
-        ClassKd,
-        LessonOptions,
-        ReferenceKd,
-        Replay,
-        ReplayLessonOptions,
-        Ridge,
-        TargetLessonOptions,
-        Teach,
-    )
-    from qsynth.synthesis.predictor import Predictor
+    from qsynth.synthesis.analytic_head import AnalyticHead
+    from qsynth.synthesis.class_kd import ClassKd
+    from qsynth.synthesis.head_rule import Teach
+    from qsynth.synthesis.lesson import LessonOptions
+    from qsynth.synthesis.reference_kd import ReferenceKd
+    from qsynth.synthesis.replay import Replay, ReplayLessonOptions
+    from qsynth.synthesis.ridge import Ridge, TargetLessonOptions
     from qsynth.training.export import load_predictor
     from qsynth.trust.config import Checks
     from qsynth.types import Task
@@ -52,8 +57,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "dht.config": ("Rings",),
     "dht.record": ("Record", "record_key"),
-    "distill.config": ("Analytic", "ClassLogits", "Mosaic", "ReferenceLogits"),
-    "encoder.config": ("ModuleEncoder", "SeededConv", "SeededConv1d", "SeededFourier"),
+    "distill.analytic": ("Analytic",),
+    "distill.class_logits": ("ClassLogits",),
+    "distill.mosaic": ("Mosaic",),
+    "distill.reference_logits": ("ReferenceLogits",),
+    "encoder.config": ("Identity", "ModuleEncoder", "SeededConv", "SeededConv1d", "SeededFourier"),
     "errors": (
         "ConfigError",
         "DataError",
@@ -66,7 +74,7 @@ _HOMES = {
         "StateError",
         "UntrustedError",
     ),
-    "mesh.config": ("Tcp",),
+    "mesh.tcp": ("Tcp",),
     "training.export": ("load_predictor",),
     "host.mesh_host": ("MeshHost",),
     "host.join": ("JoinMesh",),
@@ -76,18 +84,14 @@ _HOMES = {
     "similarity.label_histogram": ("LabelHistogram",),
     "similarity.output_probe": ("OutputProbe",),
     "similarity.module": ("OwnMetric",),
-    "synthesis.config": (
-        "AnalyticHead",
-        "ClassKd",
-        "LessonOptions",
-        "ReferenceKd",
-        "Replay",
-        "ReplayLessonOptions",
-        "Ridge",
-        "TargetLessonOptions",
-        "Teach",
-    ),
-    "synthesis.predictor": ("Predictor",),
+    "synthesis.analytic_head": ("AnalyticHead",),
+    "synthesis.class_kd": ("ClassKd",),
+    "synthesis.head_rule": ("Teach",),
+    "synthesis.lesson": ("LessonOptions",),
+    "synthesis.reference_kd": ("ReferenceKd",),
+    "synthesis.replay": ("Replay", "ReplayLessonOptions"),
+    "synthesis.ridge": ("Ridge", "TargetLessonOptions"),
+    "pipeline.predictor": ("Predictor",),
     "trust.config": ("Checks",),
     "types": ("Task",),
 }
@@ -103,6 +107,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dissimilar",
+    "Identity",
     "JoinMesh",
     "LabelHistogram",
     "LessonOptions",

@@ -19,3 +19,23 @@ def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(f"{package}.{homes[name]}"), name)
 
     return get
+
+
+def load(module: str, name: str) -> Any:
+    """Return a name of a module that is imported only now: it needs what help must not load."""
+    return getattr(import_module(module), name)
+
+
+class Deferred:
+    """A module that is imported when a name of it is first used.
+
+    For what takes a tenth of a second to import, in modules that help and config read as well.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(import_module(self._module), name)
+        setattr(self, name, found)  # the next use finds it without a call
+        return found

@@ -23,8 +23,13 @@ from qsynth.errors import ConfigError
 # The groups that take options of packages, and what the class of such an option must have.
 OPEN = {
     "data": ("load", "batch_size"),
+    "distill": ("statistics", "further_shapes", "further", "read", "max_bytes"),
+    "encoder": ("encoding", "features", "least", "check_layout", "dimensions"),
+    "mesh": ("transport", "of_a_run", "max_message_bytes"),
     "peers": ("choosing",),
+    "placement": ("placing", "check_here", "simulated"),
     "similarity": ("size", "vector", "likeness", "fingerprint_dim"),
+    "synthesis": ("synthesize", "lesson", "needs", "teach"),
 }
 
 
@@ -84,12 +89,13 @@ class Options(Mapping[str, type]):
             made = point.load()
         except Exception as error:  # a package of somebody's may raise anything
             raise ConfigError(f"{key}: {point.value} cannot be imported ({error})") from None
-        given = getattr(made, "__dataclass_fields__", {}).get("name")
+        fields = getattr(made, "__dataclass_fields__", {})
+        given = fields.get("name")
         if not isinstance(made, type) or given is None or given.default != point.name:
             raise ConfigError(
                 f"{key}: {point.value} must be an options class whose name is {point.name}"
             )
-        missing = [name for name in OPEN[self.group] if not hasattr(made, name)]
+        missing = [n for n in OPEN[self.group] if not hasattr(made, n) and n not in fields]
         if missing:
             raise ConfigError(f"{key}: {point.value} needs {', '.join(missing)}")
         return made
@@ -113,12 +119,9 @@ def options_in(group: str, package: str) -> Options:
     for module in pkgutil.iter_modules(found.__path__):
         loaded = importlib.import_module(f"{package}.{module.name}")
         for made in vars(loaded).values():
+            if not isinstance(made, type) or made.__module__ != loaded.__name__:
+                continue
             fields = getattr(made, "__dataclass_fields__", {})
-            name = fields["name"].default if "name" in fields else None
-            if (
-                isinstance(made, type)
-                and made.__module__ == loaded.__name__
-                and name == module.name
-            ):
+            if "name" in fields and fields["name"].default == module.name:
                 own[module.name] = made
     return Options(group, own)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qsynth.packet import Payload, Statistics
-from qsynth.synthesis.analytic_head import OwnEvidence, Synthesis, synthesize
-from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis import HeadRule, OwnEvidence, Synthesis
 from qsynth.types import Floats, Floats32, Ints
 
 STRENGTHS = (0.2, 0.35, 0.5, 0.7, 1.0)
@@ -38,7 +37,7 @@ class Rehearsal:
     and the lie leaves as they are.
     """
 
-    rule: AnalyticHead
+    rule: HeadRule
     victim: Statistics
     membership: Sequence[Statistics]
     features: Floats32
@@ -73,7 +72,7 @@ class Rehearsal:
             own = OwnEvidence.from_samples(
                 self.features[kept, :d], self.labels[kept], len(self.victim.counts), seed
             )
-            made = synthesize(self.rule, own, d, packets, dict.fromkeys(packets, 1.0))
+            made = self.rule.head_of(own, d, packets, dict.fromkeys(packets, 1.0))
             taken |= any(author[0] == 2 for author in made.authors)
             total += _likelihood(made, self.features[left, :d], self.labels[left])
         return total / len(splits), taken

@@ -8,7 +8,7 @@ import numpy as np
 
 from qsynth.dht import Contact
 from qsynth.mesh import Rpc
-from qsynth.mesh.config import Memory
+from qsynth.mesh.memory import Memory
 from qsynth.mesh.rpc import Request
 from qsynth.protocol import messages
 

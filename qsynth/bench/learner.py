@@ -18,7 +18,7 @@ from qsynth.errors import RunError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.model.config import OPTIONS
-from qsynth.synthesis.teach import Teaching
+from qsynth.pipeline.teach import Teaching
 from qsynth.training.fit import ALONE, quietly, single_threaded
 from qsynth.training.learner import TrainerLearner
 from qsynth.training.loader import ResumableLoader

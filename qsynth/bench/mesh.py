@@ -21,10 +21,10 @@ import pynng
 from qsynth.errors import PacketError, RunError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
-from qsynth.mesh.config import Tcp
 from qsynth.mesh.pressure import Buckets
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.rpc import Request, Rpc
+from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls
 from qsynth.packet import OutcomePacket, decode_packet, encode_packet
 

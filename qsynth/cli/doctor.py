@@ -18,7 +18,8 @@ from typing import Any
 
 from qsynth.cli.options import parse
 from qsynth.errors import QsynthError
-from qsynth.mesh.address import check_live, host_of, is_any
+from qsynth.mesh.address import host_of, is_any
+from qsynth.mesh.tcp import Tcp
 from qsynth.peers.config import check_live_peers
 
 LEAST_FILES = 1024  # a connection is a file, and so is each of what a node keeps
@@ -66,7 +67,7 @@ def checks(config: Any, home: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "files", _files
     yield "folder", lambda: _folder(home)
     yield "kernels", _kernels
-    if config.mesh.name == "tcp":
+    if isinstance(config.mesh, Tcp):
         yield "mesh", lambda: _mesh(config)
         if not config.mesh.dial_only:
             yield "port", lambda: _port(config.mesh.listening)
@@ -118,7 +119,7 @@ def _kernels() -> str:
 
 
 def _mesh(config: Any) -> str:
-    check_live(config.mesh)
+    config.mesh.check_live()
     check_live_peers(config.peers)
     return "addresses and security are what `node up` takes"
 

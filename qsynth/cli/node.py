@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from qsynth.cli.options import parse
 from qsynth.config.run import RunConfig
 from qsynth.errors import ConfigError, MeshError, nearest_spelling, printable
-from qsynth.mesh.address import check_live
 from qsynth.peers.config import check_live_peers
 from qsynth.placement.config import Processes
 from qsynth.types import config_digest
@@ -137,7 +136,7 @@ def _given(words: list[str]) -> _Given:
 
     composed = compose(options.overrides, options.trusted)
     config = replace(composed.config, placement=Processes())  # whatever a run would do
-    check_live(config.mesh)
+    config.mesh.check_live()
     check_live_peers(config.peers)
     from qsynth.host.server import Settings
     from qsynth.pipeline.publication import Rules

@@ -99,7 +99,7 @@ def _again(options: Options) -> int:
                 locked,
             )
     _show(options, summary, plan.folder)
-    if not options.quiet and locked.lock.get("packets") and plan.placement.name == "simulate":
+    if not options.quiet and locked.lock.get("packets") and plan.placement.simulated:
         print("the same packets as in the locked run, bit for bit", file=sys.stderr)
     return 0
 

@@ -15,20 +15,20 @@ from qsynth.config.run import BASELINES, NodeGroup, RunConfig
 from qsynth.data.config import OPTIONS as DATA
 from qsynth.data.config import TASK_OPTIONS as TASK
 from qsynth.dht.config import OPTIONS as DHT
-from qsynth.distill.config import OPTIONS as DISTILL
+from qsynth.distill.options import OPTIONS as DISTILL
 from qsynth.encoder.config import OPTIONS as ENCODER
 from qsynth.errors import ConfigError
-from qsynth.mesh.config import OPTIONS as MESH
+from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.model.config import OPTIONS as MODEL
 from qsynth.partition.config import OPTIONS as PARTITION
 from qsynth.peers.config import OPTIONS as PEERS
+from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
 from qsynth.registry import with_packages
 from qsynth.schema import build, choose, unknown
 from qsynth.similarity.options import OPTIONS as SIMILARITY
-from qsynth.synthesis.config import OPTIONS as SYNTHESIS
+from qsynth.synthesis.options import OPTIONS as SYNTHESIS
 from qsynth.training.config import OPTIONS as TRAINER
-from qsynth.training.config import check_node, without_inputs
 from qsynth.trust.config import OPTIONS as TRUST
 
 OURS: dict[str, Mapping[str, type]] = {
@@ -69,7 +69,7 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
         if baseline not in BASELINES:
             raise unknown("baselines", baseline, "no such arm", baseline, BASELINES)
     _check_together(config)
-    return replace(config, distill=without_inputs(config.distill, config.synthesis))
+    return replace(config, distill=rule_of_distillation(config.distill, config.synthesis))
 
 
 def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
@@ -110,11 +110,12 @@ def _check_together(config: RunConfig) -> None:
             "must be 0 beside data.unlabelled"
         )
     _check_sizes(config)
-    if config.placement.name != "simulate" and config.mesh.name == "memory":
+    if not config.placement.simulated and not config.mesh.sockets:
         raise ConfigError(
-            "mesh.name=memory: processes need sockets; use mesh=ipc or placement=simulate"
+            f"mesh.name={config.mesh.name}: processes need sockets; use mesh=ipc or "
+            "placement=simulate"
         )
-    if config.placement.name in ("slurm", "ray") and config.mesh.name != "tcp":
+    if config.placement.machines and not config.mesh.machines:
         raise ConfigError(
             f"mesh.name={config.mesh.name}: placement={config.placement.name} may put nodes on "
             "several machines; use mesh=tcp"
@@ -125,7 +126,7 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             f"partition.drift_period={drift}: must be < {periods}, the periods of the run"
         )
-    if config.peers.name in ("oracle", "central") and config.placement.name != "simulate":
+    if config.peers.name in ("oracle", "central") and not config.placement.simulated:
         raise ConfigError(
             f"peers.name={config.peers.name}: an experiment that knows more than a node can; "
             "needs placement=simulate"

@@ -7,13 +7,19 @@ Model knowledge in half a kilobyte: C x C numbers, coded like class means.  Besi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from qsynth.distill.analytic import Source
+from qsynth.distill.class_means import ClassMeans
+from qsynth.distill.coding import Shapes
 from qsynth.distill.means import code_means, decode_means, mean_shapes
 from qsynth.errors import PacketError
-from qsynth.packet import Payload, class_statistics
+from qsynth.packet import Payload, Statistics, class_statistics
+from qsynth.schema import option, setting
 from qsynth.types import Floats, Ints
 
 # Share of a row's largest number that its 4-bit numbers reach: of many classes one stands out.
@@ -21,7 +27,36 @@ LEAST_REACH = 0.8
 PREFIX = "l_"  # every byte counts in 512
 
 
-def logit_shapes(classes: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+@option("distill")
+@dataclass(frozen=True)
+class ClassLogits(ClassMeans):
+    """Send the network's mean logits for each class: model knowledge in 512 bytes."""
+
+    name: str = setting("class_logits", "the option's name", choices=("class_logits",))
+
+    follows_network: ClassVar[bool] = True
+    leaves: ClassVar[str | None] = "the network's mean answers to each class"
+
+    def further_shapes(self, classes: int, references: int | None = None) -> Shapes:
+        """Return the arrays of mean logits."""
+        return logit_shapes(classes)
+
+    def further(self, source: Source) -> Payload:
+        """Return the mean logits of each class of enough samples; nothing without a network."""
+        if source.answer is None:
+            return {}
+        labels, classes = source.labels, source.task.classes
+        kept = np.bincount(labels, minlength=classes)[labels] >= self.min_support
+        # No network is asked about nothing: many cannot take an empty batch.
+        logits = source.answer(source.inputs[kept]) if kept.any() else np.zeros((0, classes))
+        return code_logits(logits, labels[kept], classes)
+
+    def read(self, payload: Mapping[str, npt.NDArray[Any]], features: Statistics) -> Floats | None:
+        """Return (C, C) mean logits by class.  Raises PacketError."""
+        return decode_logits(payload) if f"{PREFIX}mean_codes" in payload else None
+
+
+def logit_shapes(classes: int) -> Shapes:
     """Return the arrays of such a payload beside its class means."""
     shapes = mean_shapes(classes, classes + classes % 2)
     del shapes["counts"]

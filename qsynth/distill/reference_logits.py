@@ -9,15 +9,61 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.errors import PacketError
-from qsynth.packet import Payload
+from qsynth.distill.analytic import Source
+from qsynth.distill.class_means import ClassMeans
+from qsynth.distill.coding import Shapes
+from qsynth.errors import ConfigError, PacketError
+from qsynth.packet import Payload, Statistics
+from qsynth.schema import option, setting
 from qsynth.types import Floats, Floats32
 
 MAX_INPUTS = 4096  # of a public set: a packet holds no more
+
+
+@option("distill")
+@dataclass(frozen=True)
+class ReferenceLogits(ClassMeans):
+    """Send the network's answers to a public set of inputs that everybody has."""
+
+    name: str = setting("reference_logits", "the option's name", choices=("reference_logits",))
+    samples: int = setting(
+        256,
+        "inputs of the public set, taken from training data that no node holds",
+        low=8,
+        high=4096,
+    )
+    file: str | None = setting(None, "a .npy of inputs (n, ...) to be the public set instead")
+
+    follows_network: ClassVar[bool] = True
+    public_set: ClassVar[bool] = True
+    leaves: ClassVar[str | None] = "the network's answers to a public set"
+
+    def further_shapes(self, classes: int, references: int | None = None) -> Shapes:
+        """Return the arrays of answers.  Raises ConfigError where the public set is too large."""
+        count = references or self.samples
+        if count > MAX_INPUTS:
+            raise ConfigError(f"distill: a public set of {count} inputs; at most {MAX_INPUTS}")
+        return reference_shapes(count, classes)
+
+    def further(self, source: Source) -> Payload:
+        """Return the network's answers to the public set; nothing without a network."""
+        if source.answer is None:
+            return {}
+        if source.reference is None:
+            raise ConfigError("distill.name=reference_logits: the node has no public set")
+        return code_answers(source.answer(source.reference), reference_digest(source.reference))
+
+    def read(
+        self, payload: Mapping[str, npt.NDArray[Any]], features: Statistics
+    ) -> ReferenceAnswers | None:
+        """Return the answers of a packet.  Raises PacketError."""
+        told = "reference_codes" in payload
+        return decode_answers(payload, len(features.counts)) if told else None
 
 
 @dataclass(frozen=True)
@@ -34,9 +80,7 @@ def reference_digest(inputs: Floats32) -> bytes:
     return whole.digest()[:8]
 
 
-def reference_shapes(
-    inputs: int, classes: int
-) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+def reference_shapes(inputs: int, classes: int) -> Shapes:
     """Return the arrays of such a payload beside its class means."""
     return {"reference_codes": ((inputs, classes), np.uint8), "reference_digest": ((8,), np.uint8)}
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsynth.distill.analytic import code_statistics, payload_statistics
+from qsynth.distill.coding import code_statistics, payload_statistics
+from qsynth.distill.evidence import Evidence, read_evidence
 from qsynth.distill.means import code_means
 from qsynth.distill.receipts import Receipts, code_receipts, disjoint
-from qsynth.distill.rules import Evidence, read_evidence
 from qsynth.distill.targets import code_joint
 from qsynth.errors import PacketError, ShapeError
 from qsynth.packet import MAX_BYTES, Payload, Statistics, merge, packet_bytes

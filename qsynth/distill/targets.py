@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.distill.analytic import code_statistics, statistics_shapes, to_int8
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import MAX_AUTO, MIN_AUTO, Analytic
+from qsynth.distill.coding import Shapes, bytes_of, code_statistics, statistics_shapes, to_int8
 from qsynth.distill.means import MAX_FEATURES
-from qsynth.errors import PacketError
-from qsynth.packet import Payload, Statistics, joint_statistics, packet_bytes
+from qsynth.errors import ConfigError, PacketError
+from qsynth.packet import Payload, Statistics, joint_statistics
 from qsynth.types import LABELS, VALUES, Floats, Floats32, Ints
 
 PREFIX = "target_"
@@ -59,7 +59,7 @@ def distil_targets(
         rare = len(targets) - positive < config.min_support
         targets = np.where(rare, np.float32(1.0), targets)
     joint = joint_statistics(features[kept, :d], targets[kept])
-    return code_joint(joint, targets.shape[1], config.rank if config.coding == "low_rank" else 0)
+    return code_joint(joint, targets.shape[1], config.factors)
 
 
 def code_joint(joint: Statistics, targets: int, rank: int) -> Payload:
@@ -112,12 +112,40 @@ def decode_joint(
 
 def target_packet_size(config: Analytic, d: int, targets: int) -> int:
     """Return the bytes of a packet with these settings, signature included."""
-    rank = min(config.rank if config.coding == "low_rank" else 0, d)
+    rank = min(config.factors, d)
     shapes = statistics_shapes(1, d, rank, "") | _shapes(targets, d)
-    return packet_bytes({key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()})
+    return bytes_of(shapes)
 
 
-def _shapes(targets: int, d: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+def check_target_size(config: Analytic, d: int, targets: int) -> int:
+    """Return the bytes of a packet of labels or values.  Raises ConfigError beyond `max_bytes`."""
+    needed = target_packet_size(config, d, targets)
+    if needed > config.max_bytes:
+        raise ConfigError(
+            f"distill.max_bytes={config.max_bytes}: d={d}, rank={config.rank} and {targets} "
+            f"targets need {needed} bytes; lower distill.d or distill.rank"
+        )
+    return needed
+
+
+def target_dimensions(
+    config: Analytic, samples: int, encoder_dimensions: int, targets: int, least: int = 0
+) -> int:
+    """Return d: the setting; `auto`: half the samples, `fit`: all features; less by max_bytes."""
+    if config.d not in ("auto", "fit"):
+        return min(int(config.d), encoder_dimensions)
+    d = (
+        encoder_dimensions
+        if config.d == "fit"
+        else max(min(samples // 2, MAX_AUTO), MIN_AUTO, least)
+    )
+    d = min(d, encoder_dimensions)
+    while d > MIN_AUTO and target_packet_size(config, d, targets) > config.max_bytes:
+        d -= 1
+    return d
+
+
+def _shapes(targets: int, d: int) -> Shapes:
     return {
         f"{PREFIX}means": ((targets,), np.float32),
         f"{PREFIX}scatter": ((targets, targets), np.float32),

@@ -21,8 +21,11 @@ PROJECTED = 128  # rows projected at a time: the projection, of megabytes, is re
 class Encoder(nn.Module):
     """Map inputs (n, *task.shape) to features (n, dimensions), frozen.
 
-    digest: 16 bytes that name this encoder in every packet.
+    digest: 16 bytes that name this encoder in every packet.  least: features that a packet has at
+    least where their number is left to the rule of distillation.
     """
+
+    least: int = 0
 
     def __init__(self, config: Any, task: Task) -> None:
         super().__init__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qsynth.encoder.base import Encoder
-from qsynth.encoder.config import (
-    ModuleEncoder,
-    SeededConv,
-    SeededConv1d,
-    SeededFourier,
-    check_layout,
-)
-from qsynth.encoder.module import OwnEncoder
+from qsynth.encoder.config import EncoderOptions, ModuleEncoder, SeededConv, SeededFourier
 from qsynth.encoder.projection import one_over_f
-from qsynth.encoder.series import SeriesEncoder
 from qsynth.errors import ConfigError
 from qsynth.kernels import rectified_means
+from qsynth.schema import name_of
 from qsynth.types import Floats32, Task
 
 FILTER_SIZE = 5
@@ -127,19 +119,17 @@ def seeded_filters(rng: np.random.Generator, count: int, channels: int) -> Tenso
     return unit
 
 
-def make_encoder(config: Any, task: Task, network: nn.Module | None = None) -> Encoder:
+def make_encoder(config: EncoderOptions, task: Task, network: nn.Module | None = None) -> Encoder:
     """Return the encoder of a task.  Raises ConfigError where the layout does not fit.
 
     network: that of `encoder=module`, in place of what its target would make.
     """
-    kinds: dict[type, Any] = {
-        SeededConv: ConvEncoder,
-        SeededConv1d: SeriesEncoder,
-        SeededFourier: FourierEncoder,
-        ModuleEncoder: partial(OwnEncoder, network=network),
-    }
-    check_layout(config, task.layout)
-    if network is not None and not isinstance(config, ModuleEncoder):
-        raise ConfigError(f"encoder.name={config.name}: takes no network; encoder=module does")
-    encoder: Encoder = kinds[type(config)](config, task)
-    return encoder
+    config.check_layout(task.layout)
+    if network is None:
+        made: Encoder = config.encoding()(config, task)
+    elif isinstance(config, ModuleEncoder):
+        made = config.encoding()(config, task, network=network)
+    else:
+        raise ConfigError(f"encoder.name={name_of(config)}: takes no network; encoder=module does")
+    made.least = config.least(math.prod(task.shape))
+    return made

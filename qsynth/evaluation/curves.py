@@ -15,8 +15,8 @@ from qsynth.evaluation.evaluate import Evaluator
 from qsynth.files import write_json
 from qsynth.host.artifacts import read_predictor
 from qsynth.pipeline.participant import Participant
-from qsynth.synthesis import Predictor
-from qsynth.synthesis.teach import Lesson
+from qsynth.pipeline.predictor import Predictor
+from qsynth.pipeline.teach import Lesson
 from qsynth.training.curve_points import FOLDER, shown_periods
 from qsynth.training.plan import NodePlan, RunPlan
 

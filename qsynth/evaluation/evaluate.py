@@ -16,7 +16,7 @@ from qsynth.evaluation.linear import linear_answers
 from qsynth.evaluation.metrics import auroc, balanced_accuracy, calibration_error, right_answers
 from qsynth.evaluation.target_metrics import target_measures
 from qsynth.model.outputs import network_outputs
-from qsynth.synthesis import Predictor
+from qsynth.pipeline.predictor import Predictor
 from qsynth.synthesis.head import log_prior
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import LABELS, Floats, Floats32, Ints
@@ -257,7 +257,7 @@ class Evaluator:
 
 def is_balanced(synthesis: Any) -> bool:
     """Return whether every class counts alike, however rare it is."""
-    return getattr(synthesis, "objective", "own") == "balanced"
+    return bool(synthesis.balanced)
 
 
 def summarise(scores: list[Score]) -> dict[str, Any]:

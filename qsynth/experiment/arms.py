@@ -30,11 +30,11 @@ from qsynth.peers.config import (
     RandomPeers,
     first_k,
 )
+from qsynth.pipeline.predictor import Predictor
 from qsynth.placement.config import Simulate
 from qsynth.schema import changes
 from qsynth.similarity import fingerprint_size
 from qsynth.simulation.simulate import simulate
-from qsynth.synthesis import Predictor
 from qsynth.training.plan import NodePlan, RunPlan
 
 CONTACT_BYTES = 110  # of a contact beside its fingerprint: id, address, version

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import rankdata
 
-from qsynth.distill import distil, payload_statistics, read_evidence, statistics_rule
+from qsynth.distill import distil, payload_statistics, read_evidence
+from qsynth.distill.mosaic import Images
 from qsynth.errors import ConfigError
 from qsynth.evaluation.gain import Z
 from qsynth.host.plan_node import make_pipeline
@@ -221,8 +222,8 @@ def _mosaic_auc(
 
     None where no images are sent.  Of the classes that were sent alone.
     """
-    mosaic = read_evidence(payload).mosaic
-    if mosaic is None:
+    mosaic = read_evidence(payload, pipeline.rules.distill).told
+    if not isinstance(mosaic, Images):
         return None
     task = pipeline.task
     sent = task.low + (task.high - task.low) * mosaic.images.reshape(len(mosaic.labels), -1)
@@ -273,7 +274,7 @@ def difference(
         after, before = (
             payload_statistics(
                 distil(
-                    statistics_rule(plan.rules.distill),
+                    plan.rules.distill.statistics(),
                     d,
                     own[rows],
                     None,

@@ -16,19 +16,18 @@ from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAcce
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
 from qsynth.data.samples import check_range, check_shape, inputs_of
-from qsynth.distill import check_layout, check_size, check_target_size, dimensions, most_classes
-from qsynth.distill.config import ReferenceLogits
-from qsynth.encoder import make_encoder
+from qsynth.distill.reference_logits import ReferenceLogits
+from qsynth.encoder import Encoder, make_encoder
 from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.address import is_loopback
-from qsynth.mesh.config import Memory, Shared
+from qsynth.mesh.memory import Memory
+from qsynth.mesh.transport import MeshOptions
 from qsynth.model import check_network, make_network
 from qsynth.partition import Share, assign_samples, assign_unlabelled, held_by_nobody, newcomers
 from qsynth.pipeline.publication import MIN_TRAINING, Rules
-from qsynth.pipeline.target_pipeline import check_rules_of_targets, target_dimensions
+from qsynth.pipeline.target_pipeline import check_packet, check_task
 from qsynth.placement.config import Processes, Simulate
 from qsynth.simulation.batched import learner_notes
-from qsynth.synthesis.teach import check_teaching
 from qsynth.training.fit import check_arguments
 from qsynth.training.loggers import check_logger
 from qsynth.training.plan import NodePlan, RunPlan
@@ -83,9 +82,9 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
     frozen = _checked_networks(config, data)
     nodes = _nodes(config, data)
     reference = None
-    if isinstance(config.distill, ReferenceLogits):
+    if config.distill.public_set:
         reference = public_set(config.distill, data, nodes, config.seed)
-    notes = _check_packets(config, data, encoder.dimensions, nodes, reference)
+    notes = _check_packets(config, data, encoder, nodes, reference)
     plan = RunPlan(
         name=config.name,
         seed=config.seed,
@@ -112,7 +111,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
 
 def _host_notes(config: RunConfig) -> list[str]:
     host = getattr(config.mesh, "host", "")
-    if config.placement.name not in ("slurm", "ray") or not is_loopback(host):
+    if not config.placement.machines or not is_loopback(host):
         return []
     return [
         f"mesh.host={host}: reached from the same machine alone; where there are several, set "
@@ -168,10 +167,10 @@ def _check_accelerator(name: str, placement: Any) -> None:
 
 
 def _mesh(config: RunConfig) -> Any:
-    if config.placement.name != "simulate" or isinstance(config.mesh, Memory):
+    if not config.placement.simulated or isinstance(config.mesh, Memory):
         return config.mesh
     # Simulated nodes have no sockets: keep what all transports share.
-    return Memory(**{f.name: getattr(config.mesh, f.name) for f in fields(Shared)})
+    return Memory(**{f.name: getattr(config.mesh, f.name) for f in fields(MeshOptions)})
 
 
 def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
@@ -260,25 +259,20 @@ def _checked_networks(config: RunConfig, data: DataSet) -> list[str]:
 def _check_packets(
     config: RunConfig,
     data: DataSet,
-    encoder_dimensions: int,
+    encoder: Encoder,
     nodes: tuple[NodePlan, ...],
     reference: Floats32 | None,
 ) -> tuple[str, ...]:
     """Raise ConfigError where packets cannot be had; return what is to be known of them."""
-    check_layout(config.distill, data.task)
-    check_teaching(config.synthesis, data.task)
     largest = max(len(node.share.train) for node in nodes)
     size, classes = math.prod(data.task.shape), data.task.classes
     rules = Rules(config.distill, config.similarity, config.synthesis)
-    check_rules_of_targets(data.task, rules)
-    if not data.task.classified:
-        d = target_dimensions(rules, largest, encoder_dimensions, classes)
-        check_target_size(config.distill, d, classes)
-        return ()
-    d = dimensions(config.distill, largest, encoder_dimensions, classes, size)
+    check_task(data.task, rules)
     public = None if reference is None else len(reference)
-    check_size(config.distill, d, classes, size, public, largest)
-    most = most_classes(config.distill, d, classes, size)
+    d = check_packet(data.task, rules, largest, encoder, public)
+    if not data.task.classified:
+        return ()
+    most = config.distill.most_classes(d, classes, size)
     if most < min(classes, largest // config.distill.min_support):
         return (
             f"distill.max_bytes={config.distill.max_bytes}: a packet tells of {most} of {classes} "

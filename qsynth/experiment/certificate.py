@@ -22,7 +22,7 @@ from qsynth.files import write_json
 from qsynth.host.artifacts import read_predictor
 from qsynth.host.plan_node import make_participant
 from qsynth.pipeline.participant import Lonely
-from qsynth.synthesis import Predictor
+from qsynth.pipeline.predictor import Predictor
 from qsynth.training.fit import begin_worker, fit, quietly
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.training.provenance import check_trained

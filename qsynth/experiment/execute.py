@@ -20,7 +20,6 @@ from qsynth.experiment.lock import Locked, check_data, check_plan, make_lock, pa
 from qsynth.experiment.summary import read_results, summarise_run
 from qsynth.files import write_json
 from qsynth.identity.seal import seal
-from qsynth.mesh.address import check_host
 from qsynth.placement import check_placement, make_placement
 from qsynth.placement.base import run_placed
 from qsynth.protocol.journal import owned
@@ -88,7 +87,6 @@ def execute(
         value = getattr(config.mesh, key, None)
         if value:
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
-    check_host(config.mesh)
     check_folder(config)
     plan = build(config, Path(), data)  # a mistake found here leaves no folder behind
     if locked is not None:
@@ -99,7 +97,7 @@ def execute(
     _write_inputs(plan, values, overrides, recipe)
     announce(plan)
     summary = _carry_out(config, plan, config_digest(values), progress)
-    packets = locked and config.placement.name == "simulate" and locked.lock.get("packets")
+    packets = locked and config.placement.simulated and locked.lock.get("packets")
     if packets and packets != packets_digest(folder):
         raise RunError(f"{folder}: its packets are not those of the locked run")
     return plan, summary
@@ -120,7 +118,7 @@ def resume(
     check_data(plan)
     check_same(plan)
     # A cluster may have given tasks up: their nodes can still go on.
-    lost = config.placement.name in ("slurm", "ray") and len(read_results(plan)) < len(plan.nodes)
+    lost = config.placement.machines and len(read_results(plan)) < len(plan.nodes)
     if (folder / "summary.json").exists() and not lost:
         return plan, report(config, folder)
     announce(plan)
@@ -132,7 +130,7 @@ def _carry_out(
 ) -> dict[str, Any]:
     folder, logs = plan.folder, [plan.folder / "nodes" / "*" / "log.txt"]
     single_threaded()  # what measures in the end forks workers
-    if config.placement.name == "simulate":
+    if config.placement.simulated:
         snapshots = Snapshots(folder / "snapshot", plan.trainer.checkpoint_s, digest)
         with owned(folder):
             times = simulate(plan, snapshots=snapshots)

@@ -37,7 +37,8 @@ from qsynth.files import write_json
 from qsynth.host.plan_node import make_participant
 from qsynth.pipeline.participant import Lonely
 from qsynth.schema import changes
-from qsynth.synthesis.config import AnalyticHead, Teach
+from qsynth.synthesis.analytic_head import AnalyticHead
+from qsynth.synthesis.head_rule import HeadRule, Teach
 from qsynth.training.fit import begin_worker, fit, no_exchange, quietly
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import Floats32, config_digest
@@ -181,18 +182,15 @@ def _one(task: tuple[int, str]) -> tuple[dict[str, Score], float, list[Point]]:
 
 def untaught(plan: RunPlan) -> RunPlan:
     """Return the plan with networks that no head teaches."""
-    synthesis = plan.rules.synthesis
-    changed = replace(synthesis, teach=replace(synthesis.teach, weight=0.0))
-    if isinstance(changed, AnalyticHead):
-        changed = replace(changed, network="apart")
+    changed = plan.rules.synthesis.untaught()
     return replace(plan, rules=replace(plan.rules, synthesis=changed))
 
 
 def boosted(plan: RunPlan) -> RunPlan:
     """Return the plan with networks that learn what their own heads lack."""
     synthesis = plan.rules.synthesis
-    if isinstance(synthesis, AnalyticHead):
-        changed = replace(synthesis, network="boost", teach=Teach())
+    if isinstance(synthesis, HeadRule):
+        changed: HeadRule = replace(synthesis, network="boost", teach=Teach())
     else:
         changed = AnalyticHead(d=synthesis.d, head_weight=synthesis.head_weight, network="boost")
     return replace(plan, rules=replace(plan.rules, synthesis=changed))

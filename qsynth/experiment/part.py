@@ -48,7 +48,7 @@ def hold(config: RunConfig, folder: Path, names: Sequence[str]) -> dict[str, int
     while True:
         polled = placement.poll()
         killed = [n for n, code in polled.items() if code is not None and code < 0]
-        again = [n for n in killed if lives[n] < getattr(plan.placement, "restarts", 0)]
+        again = [n for n in killed if lives[n] < plan.placement.restarts]
         if again:
             lives.update(again)
             print(f"ended by a signal, started again: {', '.join(again)}", flush=True)
@@ -64,7 +64,7 @@ def hold(config: RunConfig, folder: Path, names: Sequence[str]) -> dict[str, int
 def within(config: RunConfig, folder: Path, names: Sequence[str], sockets: Path) -> None:
     """Be these nodes in this very process: what the start method `spawn` runs."""
     plan = _plan(config, folder, names)
-    os.nice(getattr(plan.placement, "nice", 0))
+    os.nice(plan.placement.nice)
     run_nodes(plan, named(plan, names), sockets)
 
 
@@ -76,7 +76,7 @@ def _tell(folder: Path, names: Sequence[str], codes: Mapping[str, int]) -> None:
 
 
 def _plan(config: RunConfig, folder: Path, names: Sequence[str]) -> RunPlan:
-    if config.placement.name == "simulate":
+    if config.placement.simulated:
         raise ConfigError(f"part: {folder} is a simulated run, whose nodes live in one process")
     plan = build(config, folder)
     check_data(plan)

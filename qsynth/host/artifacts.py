@@ -17,9 +17,9 @@ from qsynth.host.recorder import Recorder
 from qsynth.model import make_network
 from qsynth.model.config import Module
 from qsynth.pipeline.participant import Participant
+from qsynth.pipeline.predictor import Predictor
 from qsynth.protocol.node import Node
 from qsynth.sums.tree import SumTree
-from qsynth.synthesis import Predictor
 from qsynth.training.export import load_predictor, save_predictor
 from qsynth.training.plan import NodePlan, RunPlan
 

@@ -10,7 +10,7 @@ from qsynth.dht.config import Rings
 from qsynth.distill import read_evidence
 from qsynth.identity import Identity
 from qsynth.identity.vouchers import Vouchers
-from qsynth.mesh.config import Shared
+from qsynth.mesh.transport import MeshOptions
 from qsynth.peers import make_peers
 from qsynth.peers.config import Sums
 from qsynth.pipeline.publication import Rules
@@ -19,7 +19,6 @@ from qsynth.protocol.service import Service
 from qsynth.records.service import Records
 from qsynth.similarity import fingerprint, fingerprint_size
 from qsynth.sums.tree import SumTree
-from qsynth.synthesis.config import Replay
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import NodeId, Task
@@ -33,7 +32,7 @@ def assemble(
     trust: Checks,
     peers: Any,
     dht: Rings,
-    mesh: Shared,
+    mesh: MeshOptions,
     identity: Identity,
     address: str,
     epoch_s: float,
@@ -53,19 +52,19 @@ def assemble(
         task=task,
         task_digest=task.digest(),
         encoder_digest=encoder_digest,
-        read=partial(read_evidence, images=isinstance(rules.synthesis, Replay)),
+        read=partial(read_evidence, rule=rules.read),
         sketch=partial(fingerprint, rules.similarity),
     )
     services: list[Callable[[Node], Service]] = [Records]
     if isinstance(peers, Sums):
-        rank = rules.distill.rank if peers.rank is None else peers.rank
+        statistics = rules.distill.statistics()
         services.append(
             partial(
                 SumTree,
                 config=peers,
                 alike=rules.similarity.likeness,
-                rank=rank,
-                input_rank=rules.distill.input_rank or 0,
+                rank=statistics.rank if peers.rank is None else peers.rank,
+                input_rank=statistics.input_rank or 0,
                 piece_bytes=rules.distill.max_bytes,
                 seed=seed,
             )

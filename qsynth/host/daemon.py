@@ -15,8 +15,8 @@ from qsynth.host.artifacts import write_predictor, write_result
 from qsynth.host.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.host.plan_node import make_participant
 from qsynth.host.server import Card, Serving
+from qsynth.pipeline.teach import Lesson
 from qsynth.process_memory import private_mib
-from qsynth.synthesis.teach import Lesson
 from qsynth.training.checkpoint import Checkpoints, StoppedError
 from qsynth.training.fit import check_checkpoint, fit, quietly, single_threaded
 from qsynth.training.plan import NodePlan, RunPlan

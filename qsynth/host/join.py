@@ -14,13 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import nn
 
 from qsynth.dht.config import Rings
-from qsynth.distill import check_size, check_target_size
 from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError
 from qsynth.host.assemble import assemble
@@ -33,18 +31,17 @@ from qsynth.host.script import BEST, Script, checked_script
 from qsynth.identity import Identity
 from qsynth.identity.file import identity_of
 from qsynth.identity.vouchers import Vouchers
-from qsynth.mesh.pynng_transport import transport_of
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
-from qsynth.pipeline.target_pipeline import TargetPipeline, make_pipeline
+from qsynth.pipeline.predictor import Predictor
+from qsynth.pipeline.target_pipeline import TargetPipeline, check_packet, make_pipeline
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
 from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.sums.tree import SumTree
-from qsynth.synthesis import Predictor
 from qsynth.training.best_weights import BestWeights, copied
 from qsynth.training.callback import Callback
 from qsynth.training.export import save_predictor
@@ -75,14 +72,15 @@ class JoinMesh(Callback):
             `home`; `never`: learn from others alone.
         weights: `best`: the predictor has the best weights, where a ModelCheckpoint or an
             EarlyStopping of the Trainer says which these are; `last`: those of the last step.
-        encoder, distill, similarity, synthesis, peers, trust, dht, mesh: options of these groups,
-            e.g. `qsynth.Analytic(rank=8)`; None: as a run has them.
         unlabelled: further inputs of one's own (`Teach(inputs="unlabelled")`).
         reference: the public set of `ReferenceLogits`, the same (n, *task.shape) everywhere.
 
     Raises:
         ConfigError, DataError: a setting or a sample that the command line would refuse, in the
             same words.
+
+    Each of encoder, distill, similarity, synthesis, peers, trust, dht and mesh is an option of that
+    group, e.g. `qsynth.Analytic(rank=8)`; None: as a run has it.
 
     After the fit `predictor` answers with the network and what was learned from peers.  At each
     exchange `mesh/authors`, `mesh/held` and `mesh/gain` go to the Trainer's logger: authors that
@@ -294,20 +292,17 @@ class JoinMesh(Callback):
         script = self.script
         encoder = make_encoder(script.encoder, self.task)
         pipeline = make_pipeline(self.task, encoder, self.rules, self.samples, script.seed)
-        size, samples = int(np.prod(self.task.shape)), len(self.samples.train_y)
         public = self.samples.reference_x
         count = None if public is None else len(public)
-        if self.task.classified:
-            check_size(self.rules.distill, pipeline.d, self.task.classes, size, count, samples)
-        else:
-            check_target_size(self.rules.distill, pipeline.d, self.task.classes)
+        samples = len(self.samples.train_y)
+        check_packet(self.task, self.rules, samples, encoder, count)
         return pipeline
 
     def _host(self, pipeline: ClassPipeline | TargetPipeline) -> MeshHost:
         """Return the node with its socket, and with its memory where it has a home."""
         script, known = self.script, []
         tls = tls_of(self.mesh)
-        transport = transport_of(self.mesh, self.mesh.listening, tls)
+        transport = self.mesh.transport(self.mesh.listening, tls)
         address = self.mesh.advertise or transport.address
         node = self._node(pipeline, address, tls.vouchers if tls else None)
         node.shadow = script.publish != AUTO

@@ -20,9 +20,6 @@ from qsynth.host.plan_node import make_node, make_participant
 from qsynth.host.recorder import Recorder
 from qsynth.host.time_slices import ask_long_slices
 from qsynth.identity.file import identity_of
-from qsynth.mesh.address import own_host
-from qsynth.mesh.config import Tcp
-from qsynth.mesh.pynng_transport import transport_of
 from qsynth.process_memory import private_mib, release
 from qsynth.protocol.journal import State
 from qsynth.protocol.restore import entries_of, restore
@@ -46,8 +43,7 @@ class HostedNode:
         self.folder = folder = plan.node_folder(node)
         write_json(folder / "pid.json", {"pid": os.getpid()})
         identity, self.state = identity_of(folder), State(folder)
-        listen = _listen(plan, node, sockets)
-        self.transport = transport_of(plan.mesh, listen)
+        self.transport = plan.mesh.transport(plan.mesh.of_a_run(str(sockets), node.index))
         self.recorder = Recorder(node.name, folder / "events.jsonl")
         epoch_s = time.time() - time.monotonic()
         self.machine = make_node(plan, node, identity, self.transport.address, epoch_s)
@@ -141,12 +137,6 @@ def run_node(plan: RunPlan, node: NodePlan, sockets: Path) -> None:
     hosted.trained(network)
     hosted.wait()
     hosted.leave()
-
-
-def _listen(plan: RunPlan, node: NodePlan, sockets: Path) -> str:
-    if isinstance(plan.mesh, Tcp):
-        return f"tcp://{own_host(plan.mesh.host)}:0"
-    return f"ipc://{sockets}/{node.index}"
 
 
 def addresses(run: Path, me: str) -> Sequence[str]:

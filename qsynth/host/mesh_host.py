@@ -15,7 +15,7 @@ from qsynth.errors import MeshError, StateError
 from qsynth.host.ledger import Ledger
 from qsynth.host.recorder import Recorder
 from qsynth.mesh import Send
-from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.transport import LiveTransport
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.journal import State
@@ -41,7 +41,7 @@ class MeshHost:
     def __init__(
         self,
         node: Node,
-        transport: PynngTransport,
+        transport: LiveTransport,
         recorder: Recorder,
         bootstrap: Callable[[], Sequence[str]],
         state: State | None = None,

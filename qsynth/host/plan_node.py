@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from qsynth.attack.adaptive import Rehearsal
 from qsynth.attack.forge import AttackingPort, Forger
 from qsynth.attack.peer import misbehave
-from qsynth.distill import distil, payload_statistics, statistics_rule
-from qsynth.distill.config import Analytic
+from qsynth.distill import distil, payload_statistics
+from qsynth.distill.analytic import Analytic
 from qsynth.host.assemble import assemble
 from qsynth.host.consent import Consent
 from qsynth.identity import Identity
@@ -22,7 +21,7 @@ from qsynth.pipeline.participant import Participant, Port
 from qsynth.pipeline.target_pipeline import TargetPipeline
 from qsynth.protocol.node import Node
 from qsynth.similarity import fingerprint
-from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis import HeadRule
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import Fingerprint, Floats32, Ints, NodeId
 
@@ -74,12 +73,12 @@ def _rehearsal(plan: RunPlan, node: NodePlan, sketched: int) -> Rehearsal:
     """Return what an attacker tries lies on: itself, and the honest packets that are most alike."""
     pipeline = make_pipeline(plan, node)
     assert isinstance(pipeline, ClassPipeline)
-    assert isinstance(plan.rules.synthesis, AnalyticHead)
+    assert isinstance(plan.rules.synthesis, HeadRule)
     own = pipeline.distil().fingerprint
     published = [make_pipeline(plan, each).distil() for each in plan.nodes if each.share.honest]
     published.sort(key=lambda publication: -pipeline.alike(own, publication.fingerprint))
     victim, *others = (payload_statistics(publication.payload) for publication in published[:3])
-    bare = replace(statistics_rule(plan.rules.distill), input_rank=0)
+    bare = plan.rules.distill.statistics().without_inputs()
     code = partial(_coded, bare, victim.dimensions, plan.data.task.classes)
     return Rehearsal(
         plan.rules.synthesis,

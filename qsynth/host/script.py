@@ -18,24 +18,22 @@ from qsynth.data.samples import (
     targets,
 )
 from qsynth.dht.config import OPTIONS as DHT
-from qsynth.distill.config import OPTIONS as DISTILL
-from qsynth.distill.config import ReferenceLogits
-from qsynth.encoder.config import FITTING, check_layout
+from qsynth.distill.options import OPTIONS as DISTILL
+from qsynth.encoder.config import FITTING
 from qsynth.encoder.config import OPTIONS as ENCODER
 from qsynth.errors import ConfigError, DataError, choice_rule, nearest_spelling
 from qsynth.host.consent import ASK, AUTO, NEVER
-from qsynth.mesh.address import check_live
-from qsynth.mesh.config import OPTIONS as MESH
-from qsynth.mesh.config import Tcp
+from qsynth.mesh.options import OPTIONS as MESH
+from qsynth.mesh.tcp import Tcp
 from qsynth.peers.config import OPTIONS as PEERS
 from qsynth.peers.config import check_live_peers
+from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.pipeline.publication import MIN_TRAINING, Rules, Samples
-from qsynth.pipeline.target_pipeline import check_rules_of_targets
+from qsynth.pipeline.target_pipeline import check_task
 from qsynth.registry import with_packages
 from qsynth.similarity.options import OPTIONS as SIMILARITY
-from qsynth.synthesis.config import OPTIONS as SYNTHESIS
-from qsynth.synthesis.teach import check_teaching
-from qsynth.training.config import MOST_SEED, Trainer, check_node, without_inputs
+from qsynth.synthesis.options import OPTIONS as SYNTHESIS
+from qsynth.training.config import MOST_SEED, Trainer
 from qsynth.trust.config import OPTIONS as TRUST
 from qsynth.types import Floats32, Task
 
@@ -104,8 +102,8 @@ def checked_script(
         raise ConfigError(f"task={type(task).__name__}: must be a qsynth.Task")
     made = {name: _option(name, options[name], task) for name in GROUPS}
     mesh = _mesh(made["mesh"], join, listen)
-    check_layout(made["encoder"], task.layout)
-    check_live(mesh)
+    made["encoder"].check_layout(task.layout)
+    mesh.check_live()
     check_live_peers(made["peers"])
     distill, synthesis = made["distill"], made["synthesis"]
     check_node(
@@ -117,11 +115,10 @@ def checked_script(
         mesh,
         unlabelled is not None,
     )
-    rules = Rules(without_inputs(distill, synthesis), made["similarity"], synthesis)
-    check_rules_of_targets(task, rules)
-    check_teaching(synthesis, task)
-    if isinstance(distill, ReferenceLogits) and reference is None:
-        raise ConfigError("JoinMesh.reference: distill=reference_logits needs a public set")
+    rules = Rules(rule_of_distillation(distill, synthesis), made["similarity"], synthesis)
+    check_task(task, rules)
+    if distill.public_set and reference is None:
+        raise ConfigError(f"JoinMesh.reference: distill={distill.name} needs a public set")
     return Script(
         task=task,
         samples=_samples(task, train, validation, unlabelled, reference),

@@ -20,7 +20,6 @@ from qsynth.host.mesh_host import MeshHost
 from qsynth.host.recorder import Recorder
 from qsynth.host.watcher import Tell, Watcher, label_check
 from qsynth.identity.file import identity_of
-from qsynth.mesh.pynng_transport import transport_of
 from qsynth.mesh.tls import tls_of
 from qsynth.pipeline.publication import Rules
 from qsynth.protocol.journal import State
@@ -93,7 +92,7 @@ class Serving:
         folder.mkdir(parents=True, exist_ok=True)
         mesh = settings.mesh
         tls = tls_of(mesh)
-        transport = transport_of(mesh, mesh.listening, tls)
+        transport = mesh.transport(mesh.listening, tls)
         address = mesh.advertise or transport.address
         name = identity.id.hex()[:16]
         machine = assemble(

@@ -6,10 +6,8 @@ import ipaddress
 import os
 import re
 import socket
-from typing import Any
 
 from qsynth.errors import ConfigError, MeshError
-from qsynth.mesh.config import Tcp
 
 TCP = re.compile(
     r"^(?P<tls>tls\+)?tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})$"
@@ -46,46 +44,6 @@ def check_ipc(path: str) -> None:
         )
 
 
-def check_live(mesh: Any) -> None:
-    """Raise ConfigError where a node on a host of its own could not be reached, or by anyone.
-
-    mesh: its options, of the command line or of a script.
-    """
-    if not isinstance(mesh, Tcp):
-        raise ConfigError(f"mesh.name={mesh.name}: a node on its own host needs mesh=tcp")
-    tls = bool(mesh.tls)
-    for address in mesh.join:
-        check_address("mesh.join", address, tls=tls)
-    if mesh.dial_only:
-        _check_dial_only(mesh)
-        return
-    check_address("mesh.listen", mesh.listening, free_port=True, tls=tls)
-    host = host_of(mesh.listening)
-    if mesh.advertise:
-        check_address("mesh.advertise", mesh.advertise, tls=tls)
-    elif is_any(host):
-        raise ConfigError(
-            f"mesh.listen={mesh.listening}: others cannot dial {host}; set mesh.advertise="
-            f"{scheme(tls)}NAME:PORT, where they reach this host"
-        )
-    if not is_loopback(host) and not tls and not mesh.insecure:
-        raise ConfigError(
-            f"mesh.listen={mesh.listening}: beyond loopback anyone could read and join; set "
-            "mesh.tls (`qsynth node keys`), or mesh.insecure=true where the network is trusted"
-        )
-
-
-def _check_dial_only(mesh: Tcp) -> None:
-    """Raise ConfigError where a node that nobody can dial is told where others would dial it."""
-    for key in ("listen", "advertise"):
-        if getattr(mesh, key):
-            raise ConfigError(
-                f"mesh.{key}={getattr(mesh, key)}: with mesh.dial_only=true nobody dials this node"
-            )
-    if not mesh.join:
-        raise ConfigError("mesh.join=[]: with mesh.dial_only=true it must name a node to dial")
-
-
 def scheme(tls: bool) -> str:
     """Return how an address begins."""
     return "tls+tcp://" if tls else "tcp://"
@@ -110,18 +68,6 @@ def is_any(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False
-
-
-def check_host(mesh: Any) -> None:
-    """Raise ConfigError where a run would listen beyond loopback, and nobody has said it may."""
-    host, insecure = getattr(mesh, "host", ""), getattr(mesh, "insecure", False)
-    if host and not is_loopback(host) and not insecure:
-        raise ConfigError(
-            f"mesh.host={host}: beyond loopback anyone could read and join; set "
-            "mesh.insecure=true where the network is trusted"
-        )
-    if is_any(host):
-        raise ConfigError(f"mesh.host={host}: others cannot dial it; use mesh.host={AUTO}")
 
 
 def own_host(host: str) -> str:

@@ -6,10 +6,26 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from qsynth.mesh.transport import MeshOptions
+from qsynth.schema import option, setting
+
 Receiver = Callable[[float, str, bytes], None]  # (now, address to answer under, message)
+
+
+@option("mesh")
+@dataclass(frozen=True)
+class Memory(MeshOptions):
+    """No sockets: messages of simulated nodes, delivered on a virtual clock."""
+
+    name: str = setting("memory", "the option's name", choices=("memory",))
+    latency_s: float = setting(0.01, "mean virtual seconds of a message", low=0.0, high=1e6)
+    period_s: float = setting(1.0, "virtual seconds of a period of learning", low=0.01, high=1e6)
+
+    sockets: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,12 @@ import time
 from collections import Counter, OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import pynng
 
 from qsynth.dht.contact import UNREACHABLE
 from qsynth.errors import MeshError
 from qsynth.mesh.address import check_ipc, host_of, scheme
-from qsynth.mesh.config import CONNECTIONS, CONNECTIONS_OF_HOST
 from qsynth.mesh.connections import LOOK_S, Connections, allowed, place_of, remote_of
 from qsynth.mesh.frames import (
     ACKNOWLEDGED,
@@ -34,6 +32,7 @@ from qsynth.mesh.frames import (
     MANY,
     messages_in,
 )
+from qsynth.mesh.tcp import CONNECTIONS, CONNECTIONS_OF_HOST
 from qsynth.mesh.tls import Tls, dialled, peer_of
 
 QUEUE_MESSAGES = 64  # kept for an address while its connection is being made
@@ -384,13 +383,6 @@ class PynngTransport:
             if frame[0] & MANY:  # more is waiting there: let it come while these are worked on
                 self._pump(pipe.id, line, time.monotonic(), answer=False)
         return messages
-
-
-def transport_of(mesh: Any, listen: str, tls: Tls | None = None) -> PynngTransport:
-    """Return a transport with the limits of a `mesh` config.  Raises MeshError."""
-    most = getattr(mesh, "connections", CONNECTIONS)
-    of_host = getattr(mesh, "connections_of_host", CONNECTIONS_OF_HOST)
-    return PynngTransport(listen, mesh.max_message_bytes, tls, most, of_host)
 
 
 def _dialer_of(pipe: pynng.Pipe) -> pynng.Dialer | None:

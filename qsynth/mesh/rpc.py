@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from qsynth.mesh.config import Shared
+from qsynth.mesh.transport import MeshOptions
 from qsynth.types import NodeId
 
 PROTOCOL = 1
@@ -97,7 +97,7 @@ class Rpc:
     randomness, a number makes a simulation repeatable.
     """
 
-    def __init__(self, me: NodeId, config: Shared, seed: int | None = None) -> None:
+    def __init__(self, me: NodeId, config: MeshOptions, seed: int | None = None) -> None:
         self.me, self.config = me, config
         self.counts: Counter[str] = Counter()
         self._pending: dict[int, _Pending] = {}

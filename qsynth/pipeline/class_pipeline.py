@@ -7,46 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qsynth.distill import (
-    Evidence,
-    check_layout,
-    dimensions,
-    distil,
-    leaves_of,
-    model_arrays,
-    mosaic_arrays,
-    payload_statistics,
-    statistics_rule,
-)
-from qsynth.distill.config import Analytic, ModelRule
-from qsynth.distill.config import Mosaic as MosaicRule
+from qsynth.distill import Evidence, Source, distil, payload_statistics
 from qsynth.encoder import Encoder
 from qsynth.model.outputs import is_lost, network_outputs
-from qsynth.packet import Statistics, class_statistics, merge
-from qsynth.pipeline.decode import answers_of, image_statistics_of, images_of, logits_of
+from qsynth.packet import class_statistics
+from qsynth.pipeline.offset import Offset, rows_by_input
+from qsynth.pipeline.predictor import Predictor, fit_product
 from qsynth.pipeline.publication import Publication, Rules, Samples
+from qsynth.pipeline.teach import Lesson
 from qsynth.similarity import fingerprint, split_half, whole_from_half
-from qsynth.synthesis import (
-    Predictor,
-    Synthesis,
-    class_kd,
-    make_pool,
-    reference_kd,
-    replay,
-    synthesize,
-)
-from qsynth.synthesis.analytic_head import OwnEvidence, with_copies
-from qsynth.synthesis.config import AnalyticHead, ClassKd, ReferenceKd, Replay
+from qsynth.synthesis import OwnData, OwnEvidence, Synthesis
+from qsynth.synthesis.analytic_head import with_copies
 from qsynth.synthesis.invariance import copies
-from qsynth.synthesis.offset import Offset, rows_by_input
-from qsynth.synthesis.predictor import fit_product
-from qsynth.synthesis.teach import Lesson, check_teaching, offset_alone
 from qsynth.types import Fingerprint, Floats, Floats32, NodeId, Task
 
 
@@ -56,25 +34,35 @@ class ClassPipeline:
     def __init__(
         self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
     ) -> None:
-        check_teaching(rules.synthesis, task)
-        check_layout(rules.distill, task)
+        rules.synthesis.check_task(task)
+        rules.distill.check_task(task)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed = seed
-        self.d = dimensions(
-            rules.distill,
+        self.d = rules.distill.dimensions(
             len(samples.train_y),
             encoder.dimensions,
             task.classes,
             math.prod(task.shape),
+            encoder.least,
         )
         # Few features route a packet of model knowledge: the head of own evidence has its own.
-        own_d = self.d if isinstance(rules.distill, Analytic) else len(samples.train_y) // 2
+        whole = rules.distill.statistics() is rules.distill
+        own_d = self.d if whole else max(len(samples.train_y) // 2, encoder.least)
         self.head_d = min(rules.synthesis.d or max(own_d, 4), encoder.dimensions)
         own = OwnEvidence.from_samples(
             encoder.encode(samples.train_x), samples.train_y, task.classes, seed
         )
         self.own = with_copies(own, self.head_d, self._views, task.invariances)
-        self._own_inputs: Statistics | None = None
+        self.own_data = OwnData(
+            task,
+            encoder,
+            self.own,
+            samples.train_x,
+            self.head_d,
+            self.alone,
+            samples.unlabelled_x,
+            samples.reference_x,
+        )
         self._alone: Synthesis | None = None
         self._rows = rows_by_input(samples.train_x) if self.summed else {}
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
@@ -86,12 +74,12 @@ class ClassPipeline:
     @property
     def summed(self) -> bool:
         """Return whether the network learns what the head's scores lack."""
-        return getattr(self.rules.synthesis, "network", "apart") != "apart"
+        return self.rules.synthesis.summed
 
     @property
     def follows_network(self) -> bool:
         """Return whether a publication says something of the network, and so changes with it."""
-        return isinstance(self.rules.distill, ModelRule)
+        return self.rules.distill.follows_network
 
     def distil(self, network: nn.Module | None = None) -> Publication:
         """Return the node's own publication: the author's own evidence and nothing else.
@@ -99,7 +87,7 @@ class ClassPipeline:
         network: for rules that follow it; without it, what the packet says of the data.
         """
         payload = distil(
-            statistics_rule(self.rules.distill),
+            self.rules.distill.statistics(),
             self.d,
             self.own.features,
             self.samples.train_x,
@@ -107,22 +95,17 @@ class ClassPipeline:
             self.task.classes,
             self.own.copies,
         )
-        if self.follows_network and network is not None:
-            payload |= model_arrays(
-                self.rules.distill,
-                lambda inputs: network_outputs(network, torch.from_numpy(inputs)).double().numpy(),
+        payload |= self.rules.distill.further(
+            Source(
+                self.task,
                 self.samples.train_x,
                 self.own.labels,
-                self.task.classes,
+                None if network is None else partial(_answer, network),
                 self.samples.reference_x,
+                payload,
+                np.random.default_rng([self.seed, 18]),
             )
-        if isinstance(self.rules.distill, MosaicRule):
-            span = self.task.high - self.task.low
-            unit = ((self.samples.train_x - self.task.low) / span).astype(np.float32)
-            rng = np.random.default_rng([self.seed, 18])
-            payload |= mosaic_arrays(
-                self.rules.distill, payload, unit, self.own.labels, self.task.classes, rng
-            )
+        )
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
         return Publication(payload, own, int(statistics.counts.sum()), self._query(own))
@@ -168,103 +151,23 @@ class ClassPipeline:
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
-        if isinstance(self.rules.synthesis, Replay):
-            asked = self.rules.synthesis
-            rule = AnalyticHead(gate=asked.gate, gate_s=asked.gate_s)
-            statistics = image_statistics_of(packets, self.task, self.encoder, self.head_d)
-            made = synthesize(rule, self.own, self.head_d, statistics, alike)
-        elif isinstance(self.rules.synthesis, AnalyticHead):
-            features = {author: evidence.features for author, evidence in packets.items()}
-            made = synthesize(
-                self.rules.synthesis, self.own, self.head_d, features, alike, leaves_of(packets)
-            )
-        else:
-            made = replace(self.alone(), authors=self._agreeing(packets))
+        made = self.rules.synthesis.synthesize(self.own_data, packets, alike or {})
         self._solved = (key, made)
         return made, True
 
     def alone(self) -> Synthesis:
         """Return the synthesis of own evidence alone."""
         if self._alone is None:
-            rule = self.rules.synthesis
-            rule = rule if isinstance(rule, AnalyticHead) else AnalyticHead()
-            self._alone = synthesize(rule, self.own, self.head_d, {})
+            self._alone = self.rules.synthesis.alone(self.own_data)
         return self._alone
-
-    def _agreeing(self, packets: Mapping[NodeId, Evidence]) -> tuple[NodeId, ...]:
-        """Return the authors whose networks teach this one."""
-        if isinstance(self.rules.synthesis, ClassKd):
-            counts = np.bincount(self.own.labels, minlength=self.task.classes).astype(np.float64)
-            support = {author: packet.features for author, packet in packets.items()}
-            return class_kd.agreeing(counts, logits_of(packets), support)
-        reference = self.samples.reference_x
-        if reference is None:
-            return ()
-        head = self.alone().head
-        own = head.scores(self.encoder.encode(reference, head.dimensions))
-        return reference_kd.agreeing(answers_of(packets, reference), own)
 
     def teaching(
         self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence], period: int
     ) -> Lesson | None:
-        """Return inputs labelled by the head for one period, or None where nothing is taught."""
-        teach = self.rules.synthesis.teach
+        """Return what the network learns from for one period, or None where nothing is taught."""
         rng = np.random.default_rng([self.seed, 6, period])
-        if isinstance(self.rules.synthesis, Replay):
-            received = images_of(packets, self.task)
-            return replay.replay_lesson(
-                teach,
-                [received[author] for author in synthesis.authors],
-                synthesis.head,
-                synthesis.log_prior,
-                self.encoder,
-                self.task,
-                rng,
-            )
-        if not isinstance(self.rules.synthesis, AnalyticHead):
-            return self._lesson(synthesis.authors, packets, rng)
-        log_prior = self.network_log_prior(synthesis)
-        offset = None
-        if self.summed:
-            offset = self.offset(synthesis)
-            if self.rules.synthesis.network == "boost":
-                return offset_alone(offset)
-        inputs = self._inputs(synthesis, packets) if teach.inputs == "generated" else None
-        pool = make_pool(
-            teach,
-            synthesis.head,
-            log_prior,
-            self.encoder,
-            self.task,
-            self._teaching_inputs(),
-            inputs,
-            rng,
-            offset,
-        )
-        return offset_alone(offset) if pool is None and offset is not None else pool
-
-    def _lesson(
-        self,
-        authors: tuple[NodeId, ...],
-        packets: Mapping[NodeId, Evidence],
-        rng: np.random.Generator,
-    ) -> Lesson | None:
-        """Return what others' networks teach, or None where nobody does."""
-        config = self.rules.synthesis
-        if not authors or config.teach.weight == 0.0:
-            return None
-        if isinstance(config, ReferenceKd):
-            assert self.samples.reference_x is not None
-            answers = answers_of(packets, self.samples.reference_x)
-            return reference_kd.reference_lesson(
-                config.teach, authors, answers, self.samples.reference_x
-            )
-        support = {author: packet.features for author, packet in packets.items()}
-        classes, logits = self.task.classes, logits_of(packets)
-        targets = class_kd.class_targets(classes, authors, logits, support)
-        return class_kd.class_lesson(
-            config.teach, targets, self.samples.train_x, self.own.labels, self.task, rng
-        )
+        offset = self.offset(synthesis) if self.summed else None
+        return self.rules.synthesis.lesson(self.own_data, synthesis, packets, rng, offset)
 
     def offset(self, synthesis: Synthesis) -> Offset:
         """Return what the network's logits are added to while it trains."""
@@ -280,19 +183,7 @@ class ClassPipeline:
 
     def network_log_prior(self, synthesis: Synthesis) -> Floats:
         """Return the (C,) log label shares that the network's answers follow."""
-        teach = self.rules.synthesis.teach
-        rule = self.rules.synthesis
-        taught = isinstance(rule, AnalyticHead) and teach.inputs != "none"
-        taught = taught and rule.network != "boost"
-        if not taught or teach.weight == 0.0 or teach.prior == "own":
-            return synthesis.log_prior
-        return np.full_like(synthesis.log_prior, -np.log(len(synthesis.log_prior)))
-
-    def _teaching_inputs(self) -> Floats32:
-        unlabelled = self.samples.unlabelled_x
-        if self.rules.synthesis.teach.inputs != "unlabelled" or unlabelled is None:
-            return self.samples.train_x
-        return np.concatenate([self.samples.train_x, unlabelled])
+        return self.rules.synthesis.network_log_prior(synthesis)
 
     def predictor(
         self, network: nn.Module, synthesis: Synthesis, head_weight: float | None = None
@@ -310,7 +201,7 @@ class ClassPipeline:
         predictor.lost = is_lost(network, outputs)
         scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
         learned = self.network_log_prior(synthesis)
-        balanced = getattr(self.rules.synthesis, "objective", "own") == "balanced"
+        balanced = self.rules.synthesis.balanced
         wanted = np.zeros_like(learned) if balanced else synthesis.log_prior
         weight, temperature = 1.0, 1.0
         if not predictor.lost:
@@ -348,9 +239,8 @@ class ClassPipeline:
             logits = logits + self.head_logits(synthesis, samples.validation_x)
         return float(np.mean(logits.argmax(dim=1).numpy() == samples.validation_y))
 
-    def _inputs(self, synthesis: Synthesis, packets: Mapping[NodeId, Evidence]) -> Statistics:
-        if self._own_inputs is None:
-            flat = self.samples.train_x.reshape(len(self.samples.train_y), -1)
-            self._own_inputs = class_statistics(flat, self.samples.train_y, self.task.classes)
-        sent = [packets[author].inputs for author in synthesis.authors]
-        return merge([self._own_inputs, *(part for part in sent if part is not None)])
+
+def _answer(network: nn.Module, inputs: Floats32) -> Floats:
+    """Return a network's (n, C) logits of (n, *shape) inputs."""
+    made: Floats = network_outputs(network, torch.from_numpy(inputs)).double().numpy()
+    return made

@@ -12,12 +12,12 @@ from torch import nn
 from qsynth.distill import Evidence
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.predictor import Predictor, harmed
 from qsynth.pipeline.publication import Publication
 from qsynth.pipeline.target_pipeline import TargetPipeline
+from qsynth.pipeline.teach import Lesson
 from qsynth.process_memory import release_now_and_then
-from qsynth.synthesis import Predictor, Synthesis
-from qsynth.synthesis.predictor import harmed
-from qsynth.synthesis.teach import Lesson
+from qsynth.synthesis import Synthesis
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
 

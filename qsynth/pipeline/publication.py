@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from qsynth.distill import DistillRule
 from qsynth.packet import OutcomePacket, Payload
+from qsynth.schema import name_of
 from qsynth.similarity import Metric
+from qsynth.synthesis import SynthesisRule
 from qsynth.types import Fingerprint, Floats32, Ints
 
 MIN_TRAINING = 4  # samples of a node: two folds of two
@@ -49,9 +51,14 @@ class Publication:
 class Rules:
     """Hold the configs of the groups distill, similarity and synthesis."""
 
-    distill: Any
+    distill: DistillRule
     similarity: Metric
-    synthesis: Any
+    synthesis: SynthesisRule
+
+    @property
+    def read(self) -> DistillRule | None:
+        """Return the rule by which packets are read; None where nobody uses what it sends."""
+        return self.distill if self.synthesis.needs == name_of(self.distill) else None
 
 
 def is_new(publication: Publication, packet: OutcomePacket | None, wall_s: float) -> bool:

@@ -8,21 +8,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from qsynth.distill import Evidence, check_layout, distil_targets, read_evidence
-from qsynth.distill.analytic import MIN_AUTO
-from qsynth.distill.targets import target_packet_size
+from qsynth.distill import (
+    Evidence,
+    check_target_size,
+    distil_targets,
+    read_evidence,
+    target_dimensions,
+)
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication, Rules, Samples
+from qsynth.pipeline.target_predictor import fit_mean, make_predictor
+from qsynth.pipeline.teach import Lesson
 from qsynth.schema import name_of
 from qsynth.similarity import fingerprint, whole_from_half
-from qsynth.synthesis import Predictor, Synthesis
-from qsynth.synthesis.config import Ridge
-from qsynth.synthesis.ridge import TargetEvidence, synthesize_targets
-from qsynth.synthesis.target_predictor import fit_mean, make_predictor
-from qsynth.synthesis.teach import Lesson, target_pool
+from qsynth.synthesis import OwnData, Synthesis
+from qsynth.synthesis.own_evidence import TargetEvidence
 from qsynth.types import LABELS, Fingerprint, Floats, NodeId, Task
 
 
@@ -38,22 +42,25 @@ class TargetPipeline:
     def __init__(
         self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
     ) -> None:
-        check_rules_of_targets(task, rules)
-        check_layout(rules.distill, task)
+        check_task(task, rules)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed = seed
-        self.d = target_dimensions(rules, len(samples.train_y), encoder.dimensions, task.classes)
+        self.rule = rules.distill.statistics()
+        self.d = target_dimensions(
+            self.rule, len(samples.train_y), encoder.dimensions, task.classes, encoder.least
+        )
         self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
         features = encoder.encode(samples.train_x)
         self.own = TargetEvidence.from_samples(features, samples.train_y.astype(np.float32), seed)
+        self.own_data = OwnData(
+            task, encoder, self.own, samples.train_x, self.head_d, self.alone, samples.unlabelled_x
+        )
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
 
     def distil(self, network: nn.Module | None = None) -> Publication:
         """Return the node's own publication; the network has no part in it."""
         own = self.own
-        payload = distil_targets(
-            self.rules.distill, self.d, own.features, own.targets, self.task.kind
-        )
+        payload = distil_targets(self.rule, self.d, own.features, own.targets, self.task.kind)
         evidence = read_evidence(payload)
         print_ = fingerprint(self.rules.similarity, *evidence.sketched())
         return Publication(payload, print_, int(evidence.features.counts.sum()), print_)
@@ -66,7 +73,7 @@ class TargetPipeline:
         halves = [
             read_evidence(
                 distil_targets(
-                    self.rules.distill,
+                    self.rule,
                     self.d,
                     self.own.features[fold],
                     self.own.targets[fold],
@@ -92,8 +99,7 @@ class TargetPipeline:
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
-        joint = {author: e.joint for author, e in packets.items() if e.joint is not None}
-        made = synthesize_targets(self.rules.synthesis, self.own, self.head_d, joint, alike)
+        made = self.rules.synthesis.synthesize(self.own_data, packets, alike or {})
         self._solved = (key, made)
         return made, True
 
@@ -105,12 +111,8 @@ class TargetPipeline:
         network: nn.Module | None = None,
     ) -> Lesson | None:
         """Return inputs with the head's targets for one period, or None."""
-        teach = self.rules.synthesis.teach
         rng = np.random.default_rng([self.seed, 6, period])
-        own = self.samples.train_x
-        if teach.inputs == "unlabelled" and self.samples.unlabelled_x is not None:
-            own = np.concatenate([own, self.samples.unlabelled_x])
-        return target_pool(teach, synthesis.head, self.encoder, self.task, own, rng)
+        return self.rules.synthesis.lesson(self.own_data, synthesis, packets, rng)
 
     def predictor(
         self, network: nn.Module, synthesis: Synthesis, head_weight: float | None = None
@@ -132,7 +134,7 @@ class TargetPipeline:
 
     def alone(self) -> Synthesis:
         """Return the synthesis of own evidence alone."""
-        return synthesize_targets(self.rules.synthesis, self.own, self.head_d, {}, None)
+        return self.rules.synthesis.alone(self.own_data)
 
     def losses(self, predictor: Predictor) -> Floats:
         """Return (n,) mean squared errors of a predictor on each validation sample."""
@@ -168,28 +170,31 @@ def make_pipeline(
     return kind(task, encoder, rules, samples, seed)
 
 
-def target_dimensions(rules: Rules, samples: int, encoder_dimensions: int, targets: int) -> int:
-    """Return d: the setting; `auto`: half the samples, `fit`: all features; less by max_bytes."""
-    config = rules.distill
-    if config.d not in ("auto", "fit"):
-        return min(int(config.d), encoder_dimensions)
-    d = encoder_dimensions if config.d == "fit" else min(max(samples // 2, MIN_AUTO), 256)
-    d = min(d, encoder_dimensions)
-    while d > MIN_AUTO and target_packet_size(config, d, targets) > config.max_bytes:
-        d -= 1
-    return d
-
-
-def check_rules_of_targets(task: Task, rules: Rules) -> None:
-    """Raise ConfigError where a rule is not for the task's kind."""
-    if isinstance(rules.synthesis, Ridge) == task.classified:
-        fitting = "analytic_head" if task.classified else "ridge"
-        raise ConfigError(
-            f"synthesis.name={rules.synthesis.name}: not for a task of {task.kind}; "
-            f"use synthesis={fitting}"
-        )
+def check_task(task: Task, rules: Rules) -> None:
+    """Raise ConfigError where a rule is not for such a task."""
+    rules.synthesis.check_task(task)
+    rules.distill.check_task(task)
     if not task.classified and not rules.similarity.of_targets:
         raise ConfigError(
             f"similarity.name={name_of(rules.similarity)}: for classes; a task of {task.kind} has "
             "class_sketch and sketch_mean"
         )
+
+
+def check_packet(
+    task: Task, rules: Rules, samples: int, encoder: Encoder, references: int | None = None
+) -> int:
+    """Return the features of a node's packets.  Raises ConfigError where no packet can be had.
+
+    samples: training samples of the largest node.  references: inputs of the public set.
+    """
+    size, classes = int(np.prod(task.shape)), task.classes
+    if not task.classified:
+        d = target_dimensions(
+            rules.distill.statistics(), samples, encoder.dimensions, classes, encoder.least
+        )
+        check_target_size(rules.distill.statistics(), d, classes)
+        return d
+    d = rules.distill.dimensions(samples, encoder.dimensions, classes, size, encoder.least)
+    rules.distill.check_size(d, classes, size, references, samples)
+    return d

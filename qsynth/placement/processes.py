@@ -24,12 +24,12 @@ from pathlib import Path
 from qsynth.errors import MeshError
 from qsynth.host.plan_node import make_pipeline
 from qsynth.kernels import warm_up
+from qsynth.pipeline.teach import build_teachings
 from qsynth.placement.base import Spec, named
 from qsynth.placement.config import SOCKETS
 from qsynth.placement.shared_process import run_nodes
 from qsynth.placement.supervisor import QSYNTH
 from qsynth.process_memory import lean
-from qsynth.synthesis.teach import build_teachings
 from qsynth.training.checkpoint import NEVER, Checkpoints
 from qsynth.training.fit import die_with_parent, fit, no_exchange, quietly, single_threaded
 from qsynth.training.plan import NodePlan, RunPlan
@@ -75,7 +75,7 @@ class ProcessesPlacement:
         if self._sockets is None:
             self._sockets = Path(tempfile.mkdtemp(prefix=SOCKETS))
         _clear_addresses(self.plan, nodes)
-        size = getattr(self.plan.placement, "nodes_per_process", 1)
+        size = self.plan.placement.nodes_per_process
         groups = [nodes[at : at + size] for at in range(0, len(nodes), size)]
         try:
             if starts_anew(self.plan):
@@ -145,7 +145,7 @@ class ProcessesPlacement:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _redirect(self.plan.node_folder(nodes[0]) / "log.txt")
-            os.nice(getattr(self.plan.placement, "nice", 0))
+            os.nice(self.plan.placement.nice)
             os.close(gate[1])
             os.read(gate[0], 1)  # returns when every other holder has closed it, also by dying
             os.close(gate[0])
@@ -170,7 +170,7 @@ def _clear_addresses(plan: RunPlan, nodes: Sequence[NodePlan]) -> None:
 
 def starts_anew(plan: RunPlan) -> bool:
     """Return whether processes are started anew, and not forked."""
-    start = getattr(plan.placement, "start", "auto")
+    start = plan.placement.start
     if start == "auto" and plan.trainer.accelerator != "cpu":
         return True  # CUDA does not survive a fork
     return start == "spawn" or not hasattr(os, "fork")

@@ -23,9 +23,9 @@ from torch import nn
 from qsynth.errors import StateError
 from qsynth.host.live_node import HostedNode, run_node
 from qsynth.host.time_slices import ask_long_slices
+from qsynth.pipeline.teach import Lesson
 from qsynth.simulation.batched import BatchedFit, learners_of
 from qsynth.simulation.node import Baton
-from qsynth.synthesis.teach import Lesson
 from qsynth.training.checkpoint import NEVER, Checkpoints, no_checkpoint, put_in_place
 from qsynth.training.curve_points import keeping
 from qsynth.training.fit import fit, quietly, single_threaded

@@ -19,8 +19,8 @@ from qsynth.dht.contact import prove
 from qsynth.identity import Identity
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh import Answer, Carried, Failure, Request, Rpc
-from qsynth.mesh.config import Shared
 from qsynth.mesh.pressure import Buckets, Budget
+from qsynth.mesh.transport import MeshOptions
 from qsynth.packet import OutcomePacket, encode_packet, packet_digest
 from qsynth.peers import Peers
 from qsynth.pipeline.publication import Publication, is_new
@@ -66,7 +66,7 @@ class Node:
         admission: Admission,
         peers: Peers,
         dht: Rings,
-        mesh: Shared,
+        mesh: MeshOptions,
         ttl_s: float,
         epoch_s: float,
         seed: int,

@@ -17,8 +17,8 @@ from qsynth.dht import Contact, Table
 from qsynth.dht.contact import UNREACHABLE, relay_address, relayed
 from qsynth.identity import Identity, node_id, verify
 from qsynth.mesh import Answer, Carried, Request, Rpc, Send
-from qsynth.mesh.config import Shared
 from qsynth.mesh.pressure import Buckets
+from qsynth.mesh.transport import MeshOptions
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Asker, Effects
 from qsynth.trust import Admission
@@ -53,7 +53,7 @@ class Relays:
     seed: of tickets, in simulations; None is the system's randomness.
     """
 
-    def __init__(self, node: Relaying, mesh: Shared, seed: int | None) -> None:
+    def __init__(self, node: Relaying, mesh: MeshOptions, seed: int | None) -> None:
         self.node, self.most = node, mesh.relay_most
         self.most_bytes = mesh.max_message_bytes
         self._rng = np.random.default_rng(seed)

@@ -10,11 +10,12 @@ from functools import cache
 from typing import Any
 
 from qsynth.dht.config import Rings
-from qsynth.distill.config import Analytic, Mosaic
-from qsynth.mesh.config import Tcp
+from qsynth.distill.analytic import Analytic
+from qsynth.distill.mosaic import Mosaic
+from qsynth.mesh.tcp import Tcp
 from qsynth.recipe.catalog import shipped
 from qsynth.recipe.entry_points import installed_recipes
-from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.analytic_head import AnalyticHead
 
 SHIPPED = "a shipped recipe"  # among what is trusted: has a space, so it is no name of a class
 FEW = "of classes of few samples: at 1, of single records"

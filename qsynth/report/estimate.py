@@ -13,9 +13,8 @@ from qsynth.data.config import Arrays
 from qsynth.data.dataset import DataSet
 from qsynth.data.layout import Layout, layout_of, layout_of_data
 from qsynth.data.load import load_data
-from qsynth.distill import check_size, dimensions
-from qsynth.distill.config import Analytic
-from qsynth.encoder.config import check_layout
+from qsynth.distill.analytic import Analytic
+from qsynth.encoder.config import EncoderOptions
 from qsynth.errors import ConfigError
 from qsynth.model.size import size
 from qsynth.partition import check_sites
@@ -40,11 +39,6 @@ TRAINER_S = 0.4e-3  # that a Trainer adds to a step
 WARM_REQUESTS = 10.2  # of a lookup that begins in one's own neighbourhood, any size of mesh
 SERVING_PERIOD_S = 2.0
 FEDAVG_ROUNDS, GOSSIP_DEGREE = 20, 4
-FURTHER = {
-    "mosaic": "averaged images, several samples of a class in each",
-    "class_logits": "the network's mean answers to each class",
-    "reference_logits": "the network's answers to a public set",
-}
 SINGLE = "of a class, or an image, of a single sample: that record, as features or as it is"
 CHEAP = 4.0  # times the mesh's bytes that a single model may cost to be the simpler choice
 # AUC of the membership attack by samples and features, from docs/explanation/privacy.md.
@@ -68,7 +62,7 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     if not config.fleet and isinstance(config.partition, Natural) and layout is not None:
         nodes = layout.sites or 0
     if layout is not None:
-        check_layout(config.encoder, layout.layout)
+        config.encoder.check_layout(layout.layout)
         if isinstance(config.partition, Natural):
             if layout.sites is None:
                 raise ConfigError("partition.name=natural: the data have no `node` array")
@@ -107,21 +101,24 @@ def check_early(config: RunConfig) -> DataSet | None:
     make smaller counts.  Raises ConfigError or DataError.
     """
     rule, data = config.distill, None
+    statistics = rule.statistics()
     if isinstance(config.data, Arrays):
         data = load_data(config.data, config.task)
-    if isinstance(rule, Analytic) and (isinstance(rule.d, int) or rule.input_rank):
+    if statistics is rule and (isinstance(statistics.d, int) or rule.tells_inputs):
         layout = layout_of(config.data, config.task) if data is None else layout_of_data(data)
         if layout is not None and layout.kind == "classes":
-            _check_packet(rule, layout, config.encoder.dimensions)
+            _check_packet(statistics, layout, config.encoder)
     return data
 
 
-def _check_packet(rule: Analytic, layout: Layout, features: int) -> None:
-    """Raise ConfigError where no node's packet can fit.  features: of the encoder."""
+def _check_packet(rule: Analytic, layout: Layout, encoder: EncoderOptions) -> None:
+    """Raise ConfigError where no node's packet can fit."""
     inputs = math.prod(layout.shape)
     samples = layout.train if isinstance(rule.d, int) else MIN_TRAINING
-    d = dimensions(rule, samples, features, layout.outputs, inputs)
-    check_size(rule, d, layout.outputs, inputs, samples=samples)
+    d = rule.dimensions(
+        samples, encoder.features(inputs), layout.outputs, inputs, encoder.least(inputs)
+    )
+    rule.check_size(d, layout.outputs, inputs, samples=samples)
 
 
 def _samples(config: RunConfig, layout: Layout | None, nodes: int) -> int | None:
@@ -154,9 +151,15 @@ def _packet(config: RunConfig, layout: Layout, samples: int) -> dict[str, Any] |
     if layout.kind != "classes":
         return None
     inputs = math.prod(layout.shape)
-    d = dimensions(config.distill, samples, config.encoder.dimensions, layout.outputs, inputs)
+    d = config.distill.dimensions(
+        samples,
+        config.encoder.features(inputs),
+        layout.outputs,
+        inputs,
+        config.encoder.least(inputs),
+    )
     try:
-        told = check_size(config.distill, d, layout.outputs, inputs, samples=samples)
+        told = config.distill.check_size(d, layout.outputs, inputs, samples=samples)
     except ConfigError:
         return None
     return {"features": d, "bytes": told}
@@ -201,22 +204,23 @@ def _lookups(periods: int, quiet: int) -> int:
 
 def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     """Return what a node sends of its data, and what an attack on the like made of it."""
-    rule = config.distill
+    rule, statistics = config.distill, config.distill.statistics()
     said = [f"for each class of at least {rule.min_support} samples: how many there are"]
     if packet is not None:
         said.append(f"the mean of {packet['features']} features of each such class")
-    if isinstance(rule, Analytic) and rule.coding != "means":
-        rank = f"{rule.rank} factors and a diagonal" if rule.coding == "low_rank" else "a diagonal"
+    if statistics.coding != "means":
+        factors = statistics.factors
+        rank = f"{factors} factors and a diagonal" if factors else "a diagonal"
         said.append(f"how samples spread around these means: {rank}")
-    if rule.min_support == 1 or getattr(rule, "mixed", 2) == 1:
+    if rule.least_averaged == 1:
         said.append(SINGLE)
-    if getattr(rule, "input_rank", None):
-        said.append(f"the same of the raw inputs, in {rule.input_rank} factors")
-    if rule.name in FURTHER:
-        said.append(FURTHER[rule.name])
+    if statistics.input_rank:
+        said.append(f"the same of the raw inputs, in {statistics.input_rank} factors")
+    if rule.leaves is not None:
+        said.append(rule.leaves)
     said.append("a fingerprint of these means, to whoever is asked on the way")
     audit = None
-    if packet is not None and isinstance(rule, Analytic):
+    if packet is not None and statistics is rule:
         near = sorted(AUDITED, key=lambda row: abs(math.log(row[1] / packet["features"])))[:2]
         audit = [{"samples": n, "features": d, "auc": auc} for n, d, auc in near]
     never = "weights, gradients" if SINGLE in said else "weights, gradients, records"
@@ -234,9 +238,9 @@ def _seconds(config: RunConfig, groups: list[dict[str, Any]]) -> float | None:
     """Return CPU seconds of all nodes' training, teaching included."""
     if any(group["work"] is None for group in groups) or not groups:
         return None
-    teach = getattr(config.synthesis, "teach", None)
-    taught = teach is not None and getattr(teach, "inputs", "own") != "none" and teach.weight > 0
-    more = 1.0 + 1.0 / getattr(teach, "every_steps", 1) if taught else 1.0
+    teach = config.synthesis.teach
+    taught = getattr(teach, "inputs", "own") != "none" and teach.weight > 0
+    more = 1.0 + 1.0 / teach.every_steps if taught else 1.0
     trainer = config.trainer
     stock = trainer.logger != "none" or trainer.arguments or trainer.accelerator != "cpu"
     total = 0.0

@@ -31,15 +31,15 @@ def one_by_one(plan: RunPlan, node: NodePlan) -> str | None:
         return "model.dropout"
     if getattr(model, "augment", "none") != "none" and plan.data.task.layout == "image":
         return "model.augment"
-    if getattr(synthesis, "network", "apart") != "apart":
-        return f"synthesis.network={synthesis.network}"
+    if synthesis.summed:
+        return "synthesis.network"
     return why_a_trainer(plan, node)
 
 
 def learner_notes(plan: RunPlan) -> list[str]:
     """Return a line for each reason that keeps nodes from training in one computation."""
-    if getattr(plan.placement, "learner", "single") != "batched":
-        threads = getattr(plan.placement, "threads", 1)
+    if plan.placement.learner != "batched":
+        threads = plan.placement.threads
         unused = f"placement.threads={threads}: only placement.learner=batched uses them"
         return [unused] if threads > 1 else []
     reasons = Counter(reason for node in plan.nodes if (reason := one_by_one(plan, node)))
@@ -51,7 +51,7 @@ def learner_notes(plan: RunPlan) -> list[str]:
 
 def learners_of(plan: RunPlan, nodes: Sequence[NodePlan]) -> dict[int, BatchedLearners]:
     """Return what trains each node that can, by its index: one for those that are alike."""
-    if getattr(plan.placement, "learner", "single") != "batched":
+    if plan.placement.learner != "batched":
         return {}
     alike: dict[Any, list[NodePlan]] = defaultdict(list)
     for node in nodes:
@@ -66,7 +66,7 @@ def learners_of(plan: RunPlan, nodes: Sequence[NodePlan]) -> dict[int, BatchedLe
             len(members),
             plan.trainer.max_steps,
             plan.trainer.gradient_clip_norm,
-            getattr(plan.placement, "threads", 1),
+            plan.placement.threads,
         )
         found |= {node.index: learners for node in members}
     return found

@@ -25,11 +25,11 @@ from qsynth.identity import Identity
 from qsynth.identity.seal import seal
 from qsynth.mesh import MemoryNetwork
 from qsynth.model import make_network
+from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication
+from qsynth.pipeline.teach import Lesson
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.node import Node
-from qsynth.synthesis import Predictor
-from qsynth.synthesis.teach import Lesson
 from qsynth.training.checkpoint import load_checkpoint
 from qsynth.training.curve_points import keeping
 from qsynth.training.fit import fit

@@ -23,7 +23,7 @@ from qsynth.training.plan import RunPlan
 SHARED = ("data", "encoder", "rules", "trainer", "peers", "trust", "dht", "mesh", "reference")
 # Of the time that goes into snapshots: those of large fleets come more seldom.
 MOST_SHARE = 0.05
-LAYOUT = 2  # raised whenever classes in a snapshot move or change
+LAYOUT = 3  # raised whenever classes in a snapshot move or change
 MADE_WITH = ("qsynth", "torch", "pytorch-lightning", "numpy")
 
 

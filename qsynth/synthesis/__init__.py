@@ -1,4 +1,8 @@
-"""Synthesis: admitted packets become a better predictor, and a teaching for the network."""
+"""Synthesis: admitted packets become a better predictor, and a teaching for the network.
+
+A rule is one module with its options class (`base.SynthesisRule`): `analytic_head`, `ridge`,
+`class_kd`, `reference_kd`, `replay`.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,32 @@ from typing import TYPE_CHECKING
 from qsynth.lazy import exports
 
 if TYPE_CHECKING:
-    from qsynth.synthesis.analytic_head import Synthesis, synthesize
+    from qsynth.synthesis.analytic_head import synthesize
+    from qsynth.synthesis.base import OwnData, Packets, Synthesis, SynthesisRule
     from qsynth.synthesis.head import Head
-    from qsynth.synthesis.predictor import Predictor
-    from qsynth.synthesis.teach import make_pool
+    from qsynth.synthesis.head_rule import HeadRule
+    from qsynth.synthesis.own_evidence import OwnEvidence
 
-__all__ = ["Head", "Predictor", "Synthesis", "make_pool", "synthesize"]
+__all__ = [
+    "Head",
+    "HeadRule",
+    "OwnData",
+    "OwnEvidence",
+    "Packets",
+    "Synthesis",
+    "SynthesisRule",
+    "synthesize",
+]
 __getattr__ = exports(
     __name__,
     {
-        "Synthesis": "analytic_head",
         "synthesize": "analytic_head",
+        "OwnData": "base",
+        "Packets": "base",
+        "Synthesis": "base",
+        "SynthesisRule": "base",
         "Head": "head",
-        "Predictor": "predictor",
-        "make_pool": "teach",
+        "HeadRule": "head_rule",
+        "OwnEvidence": "own_evidence",
     },
 )

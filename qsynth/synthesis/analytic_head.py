@@ -12,78 +12,59 @@ from functools import partial
 
 import numpy as np
 
-from qsynth.packet import Statistics, class_statistics, merge, spread_of_means
+from qsynth.packet import Statistics, merge, spread_of_means
+from qsynth.schema import option, setting
+from qsynth.synthesis.base import Synthesis
 from qsynth.synthesis.classwise import class_part
-from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.defence import capped, distinct
-from qsynth.synthesis.gate import ALIKE, RANKING, Deadline, first_asked, greedy, posterior_shares
+from qsynth.synthesis.gate import (
+    ALIKE,
+    GATE,
+    RANKING,
+    Deadline,
+    first_asked,
+    greedy,
+    posterior_shares,
+)
 from qsynth.synthesis.head import SHRINKAGES, TEMPERATURES, Head, log_prior, sample_weights, solve
+from qsynth.synthesis.head_rule import HeadRule
 from qsynth.synthesis.lift import FOLD_SHRINKAGE, SHRINKAGE, lifted, with_scatter
-from qsynth.types import Floats, Floats32, Ints, NodeId
+from qsynth.synthesis.own_evidence import OwnEvidence
+from qsynth.types import Floats, Floats32, NodeId
 
 AT_ONCE = 2**16  # numbers of a computation over several temperatures: they stay in a cache
 GATE_SHRINKAGE = 0.5  # one constant to rank and gate by; the final solve tries them all
 
 
+@option("synthesis")
 @dataclass(frozen=True)
-class Synthesis:
-    """Hold what a node knows after synthesis.
+class AnalyticHead(HeadRule):
+    """Merge statistics into a linear-Gaussian head, and multiply it with the network."""
 
-    head: before any prior.  authors: those the gate let in, in the order of their ids.
-    merged: the statistics behind the head.  log_prior: (C,) of the node's own labels.
-    likelihood: two-fold mean log-likelihood of the node's own samples.
-    unseen: for each of the two folds of own samples a head that has not seen it.
-    gains: what each author that the gate has asked brought to the likelihood, or would have.
-    unasked: packets that it had no time for.
-    """
+    gate: str = setting("greedy", GATE, choices=("greedy", "none"))
+    name: str = setting("analytic_head", "the option's name", choices=("analytic_head",))
+    most: int | None = setting(
+        None,
+        "authors that count at most, those first with whose packet own samples are likeliest "
+        "(packet loss); null: as many as the gate lets in",
+        low=1,
+    )
+    merge: str = setting(
+        "auto",
+        "what of a packet counts: all classes, or those that mean the same here",
+        choices=("whole", "classwise", "auto"),
+    )
 
-    head: Head
-    authors: tuple[NodeId, ...]
-    merged: Statistics
-    log_prior: Floats
-    likelihood: float
-    unseen: tuple[Head, Head]
-    gains: Mapping[NodeId, float] = field(default_factory=dict)
-    unasked: int = 0
-
-
-@dataclass(frozen=True)
-class OwnEvidence:
-    """Hold a node's own training samples in the shared features, dealt to two folds.
-
-    features: (n, D).  copies: the same samples, changed in ways that leave their labels.
-    """
-
-    features: Floats32
-    labels: Ints
-    folds: tuple[Ints, Ints]
-    classes: int
-    copies: tuple[Floats32, ...] = ()
-
-    @classmethod
-    def from_samples(cls, features: Floats32, labels: Ints, classes: int, seed: int) -> OwnEvidence:
-        """Deal every class evenly to two folds."""
-        rng = np.random.default_rng([seed, 3])
-        sides: tuple[list[int], list[int]] = ([], [])
-        turn = 0
-        for c in range(classes):
-            for index in rng.permutation(np.flatnonzero(labels == c)):
-                sides[turn % 2].append(int(index))
-                turn += 1
-        folds = (np.sort(np.array(sides[0], np.int64)), np.sort(np.array(sides[1], np.int64)))
-        return cls(features, labels, folds, classes)
-
-    def statistics(self, d: int, rows: Ints | slice = slice(None)) -> Statistics:
-        """Return the node's own statistics of the first d features, unrounded."""
-        views = [view[rows, :d] for view in (self.features, *self.copies)]
-        labels = np.tile(self.labels[rows], len(views))
-        return class_statistics(np.concatenate(views), labels, self.classes, len(views))
-
-    def mean_features(self, d: int) -> Floats:
-        """Return (n, d): the mean over the views of each sample."""
-        views = [view[:, :d].astype(np.float64) for view in (self.features, *self.copies)]
-        mean: Floats = np.mean(views, axis=0)
-        return mean
+    def head_of(
+        self,
+        own: OwnEvidence,
+        d: int,
+        packets: Mapping[NodeId, Statistics],
+        alike: Mapping[NodeId, float] | None = None,
+        authors: Mapping[NodeId, int] | None = None,
+    ) -> Synthesis:
+        """Return the head of one's own evidence and of the packets that the gate lets in."""
+        return synthesize(self, own, d, packets, alike, authors)
 
 
 def synthesize(

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotrs
 
+from qsynth.lazy import Deferred
 from qsynth.packet import Statistics
 from qsynth.types import Floats, Floats32, Ints
 
+lapack = Deferred("scipy.linalg.lapack")
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.9)
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.05, 2.0, 16))
 PSEUDO_COUNT = 1.0  # of the grand mean in each class mean
@@ -86,9 +87,9 @@ def solve_spd(matrix: Floats, right: Floats, spread: float) -> Floats:
     jitter, diagonal = 1e-9 * spread, np.diag_indices(len(matrix))
     for _ in range(12):
         matrix[diagonal] += jitter
-        factor, failed = dpotrf(matrix, clean=0)  # of a copy
+        factor, failed = lapack.dpotrf(matrix, clean=0)  # of a copy
         if not failed:
-            solved: Floats = dpotrs(factor, right)[0]
+            solved: Floats = lapack.dpotrs(factor, right)[0]
             return solved
         jitter *= 10.0
     return np.zeros_like(right)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
+from qsynth.lazy import Deferred
 from qsynth.packet import Statistics
 from qsynth.types import Floats
 
+linalg = Deferred("scipy.linalg")
 SHRINKAGE = 0.5  # of the own covariance towards its diagonal: it is estimated from few samples
 # Of that of half of them, which judge a packet by the other half: variances alone.  Measured by
 # `qsynth compare +recipe=fmnist_tiny arms=[head] seeds=[0,1,2,3,4]`, with this constant changed:
@@ -43,8 +44,8 @@ def lifted(packet: Statistics, mine: Statistics, neutral: bool = False) -> Stati
     if first >= d:
         return packet.prefix(d)
     covariance = _covariance(mine)
-    factor = cho_factor(covariance[:first, :first], check_finite=False)
-    gain = cho_solve(factor, covariance[:first, first:], check_finite=False)
+    factor = linalg.cho_factor(covariance[:first, :first], check_finite=False)
+    gain = linalg.cho_solve(factor, covariance[:first, first:], check_finite=False)
     grand = mine.sums.sum(axis=0) / max(float(mine.counts.sum()), 1.0)
     base = np.where((mine.counts > 0)[:, None], mine.means(), grand) if neutral else grand
     base = np.broadcast_to(base, (len(packet.counts), d))

@@ -8,46 +8,70 @@ Source: Hoerl & Kennard 1970 (ridge); the target of the shrinkage is that of `an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
-from qsynth.packet import Statistics, joint_statistics, merge
-from qsynth.synthesis.analytic_head import Synthesis
-from qsynth.synthesis.config import Ridge
-from qsynth.synthesis.gate import RANKING, Deadline, first_asked, greedy, posterior_shares
+from qsynth.packet import Statistics, merge
+from qsynth.schema import option, setting
+from qsynth.synthesis.base import OwnData, Packets, Synthesis, SynthesisRule
+from qsynth.synthesis.gate import GATE, RANKING, Deadline, first_asked, greedy, posterior_shares
 from qsynth.synthesis.head import Head, solve_spd
+from qsynth.synthesis.lesson import MixedLessonOptions, Pool, target_pool
 from qsynth.synthesis.lift import lifted
-from qsynth.types import Floats32, Ints, NodeId
+from qsynth.synthesis.own_evidence import TargetEvidence
+from qsynth.types import NodeId
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 GATE_SHRINKAGE = 0.3
 FLOOR = 1e-6  # of a residual variance, in units of the target's own
 
 
+@option("synthesis.teach")
 @dataclass(frozen=True)
-class TargetEvidence:
-    """Hold a node's own training samples, dealt to two folds.
+class TargetLessonOptions(MixedLessonOptions):
+    """How a map to labels or values teaches the node's own network."""
 
-    features: (n, D).  targets: (n, K).
-    """
 
-    features: Floats32
-    targets: Floats32
-    folds: tuple[Ints, Ints]
+@option("synthesis")
+@dataclass(frozen=True)
+class Ridge(SynthesisRule):
+    """For labels and values: merge joint statistics into a linear map, beside the network."""
 
-    @classmethod
-    def from_samples(cls, features: Floats32, targets: Floats32, seed: int) -> TargetEvidence:
-        """Deal the samples to two folds, alternately in the order of their first target."""
-        rng = np.random.default_rng([seed, 3])
-        order = np.lexsort((rng.random(len(targets)), targets[:, 0]))
-        return cls(features, targets, (np.sort(order[0::2]), np.sort(order[1::2])))
+    name: str = setting("ridge", "the option's name", choices=("ridge",))
+    gate: str = setting("greedy", GATE, choices=("greedy", "none"))
+    gate_s: float | None = setting(
+        10.0, "CPU seconds that the gate goes on asking; null: any", low=0.01
+    )
+    teach: TargetLessonOptions = field(
+        default_factory=TargetLessonOptions, metadata={"doc": "teaching the network"}
+    )
 
-    def statistics(self, d: int, rows: Ints | slice = slice(None)) -> Statistics:
-        """Return the node's own joint statistics of its targets and the first d features."""
-        return joint_statistics(self.features[rows, :d], self.targets[rows])
+    needs: ClassVar[str | None] = "analytic"
+    classified: ClassVar[bool] = False
+
+    def synthesize(
+        self, own: OwnData, packets: Packets, alike: Mapping[NodeId, float]
+    ) -> Synthesis:
+        """Return the map of own evidence and of the packets that the gate lets in."""
+        assert isinstance(own.evidence, TargetEvidence)
+        joint = {author: e.joint for author, e in packets.items() if e.joint is not None}
+        return synthesize_targets(self, own.evidence, own.d, joint, alike)
+
+    def lesson(
+        self,
+        own: OwnData,
+        synthesis: Synthesis,
+        packets: Packets,
+        rng: np.random.Generator,
+        offset: Callable[[Any], Any] | None = None,
+    ) -> Pool | None:
+        """Return inputs with the targets of the map."""
+        inputs = own.teaching_inputs(self.teach.inputs)
+        return target_pool(self.teach, synthesis.head, own.encoder, own.task, inputs, rng)
 
 
 def synthesize_targets(

@@ -9,7 +9,7 @@ from torch import nn
 
 from qsynth.model.config import Module
 from qsynth.pipeline.participant import Participant
-from qsynth.synthesis.teach import Lesson
+from qsynth.pipeline.teach import Lesson
 from qsynth.training.config import Trainer
 from qsynth.training.export import save_predictor
 from qsynth.training.learner import Exchange

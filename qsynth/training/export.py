@@ -17,9 +17,9 @@ from qsynth.encoder import make_encoder
 from qsynth.encoder.config import OPTIONS as ENCODERS
 from qsynth.errors import DataError, UntrustedError, printable
 from qsynth.model import make_network
+from qsynth.pipeline.predictor import Predictor
+from qsynth.pipeline.target_predictor import make_predictor
 from qsynth.schema import choose
-from qsynth.synthesis import Predictor
-from qsynth.synthesis.target_predictor import make_predictor
 from qsynth.training.best_weights import copied
 from qsynth.types import Task
 

@@ -27,7 +27,7 @@ from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.model.config import Module
-from qsynth.synthesis.teach import Lesson
+from qsynth.pipeline.teach import Lesson
 from qsynth.training.learner import Exchange, TrainerLearner
 from qsynth.training.loader import ResumableLoader
 from qsynth.training.loggers import make_logger

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from qsynth.errors import ConfigError
 from qsynth.model.classifier import task_loss
 from qsynth.model.outputs import fitted
-from qsynth.synthesis.teach import Lesson, Teaching, build_teachings
+from qsynth.pipeline.teach import Lesson, Teaching, build_teachings
 from qsynth.training.callback import Callback
 
 # Called at the start of a fit (0) and at the end of every period: what teaches in the next.

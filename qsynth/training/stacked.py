@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from qsynth.errors import StateError
 from qsynth.model.classifier import Classifier
-from qsynth.synthesis.teach import Lesson, Teaching, build_teachings
+from qsynth.pipeline.teach import Lesson, Teaching, build_teachings
 from qsynth.types import CLASSES, LABELS
 
 CHUNK_FLOATS = 2**19  # of parameters that train at once: with their moments they stay in a cache

@@ -22,7 +22,7 @@ from qsynth.dht.config import Rings
 from qsynth.identity import Identity
 from qsynth.kernels import cosine_top
 from qsynth.mesh import Faults, MemoryNetwork
-from qsynth.mesh.config import Memory
+from qsynth.mesh.memory import Memory
 from qsynth.packet import Payload
 from qsynth.peers import make_peers
 from qsynth.peers.config import Sums

@@ -41,9 +41,9 @@ from qsynth.dht.contact import prove
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.identity.file import identity_of
-from qsynth.mesh.config import Tcp
 from qsynth.mesh.connections import place_of, raise_limit
 from qsynth.mesh.rpc import Rpc
+from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls, dialled
 from qsynth.packet import OutcomePacket, encode_packet
 from qsynth.protocol import messages

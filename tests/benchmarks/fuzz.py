@@ -32,13 +32,13 @@ import numpy as np
 from qsynth.dht import Contact
 from qsynth.dht.record import Record
 from qsynth.distill import distil, read_evidence
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.class_logits import code_logits
-from qsynth.distill.config import Analytic
 from qsynth.errors import PacketError
 from qsynth.identity import Identity, verify
-from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, messages_in
 from qsynth.mesh.rpc import Rpc
+from qsynth.mesh.tcp import Tcp
 from qsynth.packet import OutcomePacket, Payload, decode_packet, encode_packet
 from qsynth.protocol import messages
 from qsynth.protocol.handlers import BODIES

@@ -24,13 +24,13 @@ import numpy as np
 
 from qsynth.dht.config import Rings
 from qsynth.distill import distil, read_evidence
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic
 from qsynth.host.mesh_host import MeshHost
 from qsynth.host.recorder import Recorder
 from qsynth.identity import Identity
 from qsynth.kernels import warm_up
-from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tcp import Tcp
 from qsynth.peers import make_peers
 from qsynth.peers.config import Semantic
 from qsynth.pipeline.publication import Publication

@@ -105,8 +105,8 @@ def serve(pipe: Any, known: list[str]) -> None:
     from qsynth.host.mesh_host import MeshHost
     from qsynth.host.recorder import Recorder
     from qsynth.identity import Identity
-    from qsynth.mesh.config import Tcp
     from qsynth.mesh.pynng_transport import PynngTransport
+    from qsynth.mesh.tcp import Tcp
     from qsynth.peers import make_peers
     from qsynth.peers.config import NoPeers
     from qsynth.protocol.node import Node

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsynth.distill import check_size, dimensions, distil, payload_statistics
-from qsynth.distill.analytic import packet_size
-from qsynth.distill.config import Analytic
+from qsynth.distill import distil, payload_statistics
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.subset import narrow, widen
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import class_statistics, packet_bytes
@@ -51,32 +50,32 @@ def test_the_size_is_known_beforehand(rng, input_rank) -> None:
     x, y = samples(rng)
     config = Analytic(input_rank=input_rank)
     payload = distil(config, 24, x, x, y, 4)
-    assert packet_bytes(payload) == packet_size(config, 24, 4, 24)
+    assert packet_bytes(payload) == config.packet_size(24, 4, 24)
 
 
 def test_the_error_names_a_setting_that_fits() -> None:
     config = Analytic(max_bytes=2048, rank=16)
     with pytest.raises(ConfigError, match=r"distill\.d=(\d+) would fit") as caught:
-        check_size(config, 128, 10, 196)
+        config.check_size(128, 10, 196)
     import re
 
     fitting = int(re.search(r"distill\.d=(\d+)", str(caught.value))[1])
-    assert check_size(config, fitting, 10, 196) <= 2048
+    assert config.check_size(fitting, 10, 196) <= 2048
     with pytest.raises(ConfigError):
-        check_size(config, fitting + 1, 10, 196)
+        config.check_size(fitting + 1, 10, 196)
 
 
 def test_auto_is_half_the_samples_within_max_bytes() -> None:
-    assert dimensions(Analytic(), 60, 256, 10, 196) == 30
-    assert dimensions(Analytic(), 9, 256, 10, 196) == 8
-    assert dimensions(Analytic(max_bytes=32768), 9000, 256, 10, 196) == 256
-    small = dimensions(Analytic(max_bytes=2048), 9000, 256, 10, 196)
-    assert packet_size(Analytic(), small, 10, 196) <= 2048
-    assert dimensions(Analytic(d=300), 60, 256, 10, 196) == 256
-    assert dimensions(Analytic(d="fit"), 60, 256, 10, 196) == 256
-    fitting = dimensions(Analytic(d="fit", max_bytes=4096), 60, 256, 10, 196)
-    assert packet_size(Analytic(), fitting, 10, 196) <= 4096
-    assert packet_size(Analytic(), fitting + 1, 10, 196) > 4096
+    assert Analytic().dimensions(60, 256, 10, 196) == 30
+    assert Analytic().dimensions(9, 256, 10, 196) == 8
+    assert Analytic(max_bytes=32768).dimensions(9000, 256, 10, 196) == 256
+    small = Analytic(max_bytes=2048).dimensions(9000, 256, 10, 196)
+    assert Analytic().packet_size(small, 10, 196) <= 2048
+    assert Analytic(d=300).dimensions(60, 256, 10, 196) == 256
+    assert Analytic(d="fit").dimensions(60, 256, 10, 196) == 256
+    fitting = Analytic(d="fit", max_bytes=4096).dimensions(60, 256, 10, 196)
+    assert Analytic().packet_size(fitting, 10, 196) <= 4096
+    assert Analytic().packet_size(fitting + 1, 10, 196) > 4096
 
 
 def test_input_statistics_travel_only_where_asked_for(rng) -> None:
@@ -157,10 +156,10 @@ def test_of_many_classes_a_packet_tells_of_those_with_most_samples(
     config = Analytic(
         max_bytes=5000 if classes == 1000 else 2048, coding=coding, input_rank=input_rank
     )
-    d = dimensions(config, n, 64, classes, 16)
+    d = config.dimensions(n, 64, classes, 16)
     payload = distil(config, d, x, inputs, y, classes)
     assert packet_bytes(payload) <= config.max_bytes
-    assert check_size(config, d, classes, 16, samples=n) <= config.max_bytes
+    assert config.check_size(d, classes, 16, samples=n) <= config.max_bytes
     got = payload_statistics(payload)
     counts = np.bincount(y, minlength=classes)
     told = np.flatnonzero(got.counts)
@@ -181,9 +180,9 @@ def test_classes_that_one_has_nothing_of_take_no_room(rng) -> None:
     n = 300
     y = rng.integers(0, 12, n)
     x = rng.standard_normal((n, 256)).astype(np.float32)
-    few, many = (dimensions(config, samples, 256, 100, 196) for samples in (60, 5000))
+    few, many = (config.dimensions(samples, 256, 100, 196) for samples in (60, 5000))
     assert few == 30
-    assert dimensions(Analytic(d="fit"), 60, 256, 100, 196) > many + 80
+    assert Analytic(d="fit").dimensions(60, 256, 100, 196) > many + 80
     payload = distil(Analytic(d="fit"), 200, x, None, y, 100)
     assert len(payload["means"]) == 12
     assert packet_bytes(payload) <= config.max_bytes
@@ -191,8 +190,8 @@ def test_classes_that_one_has_nothing_of_take_no_room(rng) -> None:
 
 def test_an_explicit_d_that_leaves_classes_out_is_refused() -> None:
     with pytest.raises(ConfigError, match="would fit"):
-        check_size(Analytic(d=128), 128, 100, 196, samples=5000)
-    assert check_size(Analytic(d=128), 128, 100, 196, samples=60) <= 8192
+        Analytic(d=128).check_size(128, 100, 196, samples=5000)
+    assert Analytic(d=128).check_size(128, 100, 196, samples=60) <= 8192
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 30))

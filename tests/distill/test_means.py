@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsynth.distill import check_size, dimensions, distil, payload_statistics
-from qsynth.distill.analytic import packet_size
-from qsynth.distill.config import Analytic
+from qsynth.distill import distil, payload_statistics
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.means import code_means, mean_shapes
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import class_statistics, packet_bytes
@@ -38,30 +37,30 @@ def test_means_come_back_to_a_step_and_the_scatter_is_silent(rng) -> None:
 
 
 def test_ten_classes_fit_into_512_bytes_and_the_size_is_known() -> None:
-    d = dimensions(TINY, 1000, 256, 10, 196)
+    d = TINY.dimensions(1000, 256, 10, 196)
     assert d == 44
-    assert packet_size(TINY, d, 10, 196) <= 512 < packet_size(TINY, d + 2, 10, 196)
+    assert TINY.packet_size(d, 10, 196) <= 512 < TINY.packet_size(d + 2, 10, 196)
     rng = np.random.default_rng(0)
     x, y = samples(rng, 300, 44, 10)
-    assert packet_bytes(distil(TINY, d, x, None, y, 10)) == packet_size(TINY, d, 10, 196)
+    assert packet_bytes(distil(TINY, d, x, None, y, 10)) == TINY.packet_size(d, 10, 196)
     with pytest.raises(ConfigError, match=r"distill\.d=44 would fit"):
-        check_size(TINY, 64, 10, 196)
+        TINY.check_size(64, 10, 196)
 
 
 def test_an_odd_d_is_rounded_down() -> None:
-    assert dimensions(Analytic(coding="means", d=31), 60, 256, 10, 196) == 30
+    assert Analytic(coding="means", d=31).dimensions(60, 256, 10, 196) == 30
 
 
 def test_a_hundred_classes_fit_where_max_bytes_picks_d(rng) -> None:
     config = Analytic(max_bytes=8192)
-    d = dimensions(config, 2000, 256, 100, 196)
+    d = config.dimensions(2000, 256, 100, 196)
     assert 8 <= d < 256
-    assert check_size(config, d, 100, 196) <= 8192
+    assert config.check_size(d, 100, 196) <= 8192
     x, y = samples(rng, 3000, d, 100)
     got = payload_statistics(distil(config, d, x, None, y, 100))
     np.testing.assert_allclose(got.means(), class_statistics(x, y, 100).means(), atol=2.0)
     # 4-bit means alone carry several times as many features.
-    assert dimensions(Analytic(coding="means", max_bytes=8192), 2000, 256, 100, 196) >= 2 * d
+    assert Analytic(coding="means", max_bytes=8192).dimensions(2000, 256, 100, 196) >= 2 * d
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "dtype", "step", "fifteen"])

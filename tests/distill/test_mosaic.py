@@ -10,26 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsynth.distill import (
-    check_layout,
-    check_size,
-    distil,
-    mosaic_arrays,
-    read_evidence,
-    statistics_rule,
-)
-from qsynth.distill.config import Mosaic as Rule
+from qsynth.distill import Source, distil, read_evidence
 from qsynth.distill.mosaic import (
     FILTERS,
     STEPS,
-    Mosaic,
+    Images,
     averaged_images,
     code_mosaic,
     decode_mosaic,
 )
+from qsynth.distill.mosaic import Mosaic as Rule
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import packet_bytes
 from qsynth.types import Task
+
+
+def source(payload, images, labels, rng):
+    names = tuple(str(c) for c in range(10))
+    task = Task("t", 1, names, "image", images.shape[1:], "", 0.0, 1.0)
+    return Source(task, images, labels, payload=payload, rng=rng)
 
 
 def photographs(rng, n=60, shape=(3, 16, 16)):
@@ -47,7 +46,7 @@ def test_more_room_is_a_finer_image(rng, shape) -> None:
     images = rng.random((40, *shape)).astype(np.float32)
     if shape == (3, 16, 16):
         images = photographs(rng, 40)
-    mosaic, last = Mosaic(images, np.arange(40) % 10), np.inf
+    mosaic, last = Images(images, np.arange(40) % 10), np.inf
     for room in (400, 2000, 20000):
         payload = code_mosaic(mosaic, room)
         size = len(payload["mosaic_code"]) + len(payload["mosaic_labels"])
@@ -64,14 +63,14 @@ def test_more_room_is_a_finer_image(rng, shape) -> None:
 
 
 def test_photographs_cost_tens_of_bytes_each(rng) -> None:
-    mosaic = Mosaic(photographs(rng, 100), np.arange(100) % 10)
+    mosaic = Images(photographs(rng, 100), np.arange(100) % 10)
     got = decode_mosaic(code_mosaic(mosaic, 6000), 10)
     assert len(got.labels) == 100
     assert np.sqrt(np.square(got.images - mosaic.images).mean()) < 0.04
 
 
 def test_images_that_do_not_fit_are_fewer(rng) -> None:
-    noise = Mosaic(rng.random((64, 3, 16, 16)).astype(np.float32), np.zeros(64, np.int64))
+    noise = Images(rng.random((64, 3, 16, 16)).astype(np.float32), np.zeros(64, np.int64))
     few = code_mosaic(noise, 60)
     assert 0 < len(few["mosaic_labels"]) < 64
     assert code_mosaic(noise, 3) == {}
@@ -95,44 +94,44 @@ def test_a_packet_with_a_mosaic_is_as_large_as_it_may_be(rng) -> None:
     rule = Rule(max_bytes=4096, route_d=20, min_support=5)
     labels = np.arange(120) % 10
     features = rng.standard_normal((120, 24)).astype(np.float32)
-    payload = distil(statistics_rule(rule), 20, features, None, labels, 10)
-    payload |= mosaic_arrays(rule, payload, photographs(rng, 120), labels, 10, rng)
+    payload = distil(rule.statistics(), 20, features, None, labels, 10)
+    payload |= rule.further(source(payload, photographs(rng, 120), labels, rng))
     assert 3000 < packet_bytes(payload) <= 4096
-    read = read_evidence(payload)
-    assert read.mosaic is not None
-    assert len(read.mosaic.labels) == 100
-    assert check_size(rule, 20, 10, 768) < 4096
-    nothing = mosaic_arrays(rule, payload, photographs(rng, 4), labels[:4], 10, rng)
+    read = read_evidence(payload, rule).told
+    assert isinstance(read, Images)
+    assert len(read.labels) == 100
+    assert rule.check_size(20, 10, 768) < 4096
+    nothing = rule.further(source(payload, photographs(rng, 4), labels[:4], rng))
     assert nothing == {}
 
 
 def test_only_images_have_mosaics() -> None:
-    check_layout(Rule(), Task("t", 1, ("a", "b"), "image", (1, 4, 4), "", 0.0, 1.0))
+    Rule().check_task(Task("t", 1, ("a", "b"), "image", (1, 4, 4), "", 0.0, 1.0))
     with pytest.raises(ConfigError, match="needs images"):
-        check_layout(Rule(), Task("t", 1, ("a", "b"), "vector", (4,), "", 0.0, 1.0))
+        Rule().check_task(Task("t", 1, ("a", "b"), "vector", (4,), "", 0.0, 1.0))
     large = Task("t", 1, ("a", "b"), "image", (3, 96, 96), "", 0.0, 1.0)
     with pytest.raises(ConfigError, match="at most 12288 numbers"):
-        check_layout(Rule(), large)
+        Rule().check_task(large)
     many = Task("t", 1, tuple(map(str, range(300))), "image", (1, 4, 4), "", 0.0, 1.0)
     with pytest.raises(ConfigError, match="256 classes"):
-        check_layout(Rule(), many)
+        Rule().check_task(many)
     with pytest.raises(ConfigError, match="must be <= 85"):
-        check_layout(Rule(), replace(large, shape=(3, 64, 64)))
-    check_layout(Rule(images=85), replace(large, shape=(3, 64, 64)))
+        Rule().check_task(replace(large, shape=(3, 64, 64)))
+    Rule(images=85).check_task(replace(large, shape=(3, 64, 64)))
 
 
 def test_what_nobody_makes_anything_of_stays_packed(rng) -> None:
     rule = Rule(max_bytes=4096)
     labels = np.arange(120) % 10
     features = rng.standard_normal((120, 24)).astype(np.float32)
-    payload = distil(statistics_rule(rule), 20, features, None, labels, 10)
-    payload |= mosaic_arrays(rule, payload, photographs(rng, 120), labels, 10, rng)
-    assert read_evidence(payload, images=False).mosaic is None
+    payload = distil(rule.statistics(), 20, features, None, labels, 10)
+    payload |= rule.further(source(payload, photographs(rng, 120), labels, rng))
+    assert read_evidence(payload).told is None
     # A kilobyte that claims two hundred megabytes is refused before it is unpacked.
     payload["mosaic_labels"] = np.zeros(1024, np.uint8)
     payload["mosaic_shape"] = np.array([3, 64, 64], np.uint32)
     with pytest.raises(PacketError, match="range"):
-        read_evidence(payload)
+        read_evidence(payload, rule)
 
 
 def damaged(payload, what):
@@ -163,7 +162,7 @@ def damaged(payload, what):
     "what", ["label", "none", "shape", "axes", "step", "missing", "dtype", "short", "bomb"]
 )
 def test_damaged_mosaics_are_refused(rng, what) -> None:
-    mosaic = Mosaic(photographs(rng, 8), np.zeros(8, np.int64))
+    mosaic = Images(photographs(rng, 8), np.zeros(8, np.int64))
     with pytest.raises(PacketError) as caught:
         decode_mosaic(damaged(code_mosaic(mosaic, 4000), what), 5)
     assert caught.value.reason in ("schema", "range")

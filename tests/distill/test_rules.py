@@ -7,14 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsynth.distill import check_size, model_arrays, read_evidence, statistics_rule
+from qsynth.distill import Source, read_evidence
 from qsynth.distill.analytic import distil
-from qsynth.distill.class_logits import code_logits, decode_logits, logit_shapes
-from qsynth.distill.config import ClassLogits, ReferenceLogits
+from qsynth.distill.class_logits import ClassLogits, code_logits, decode_logits, logit_shapes
 from qsynth.distill.means import mean_shapes
-from qsynth.distill.reference_logits import code_answers, decode_answers, reference_digest
+from qsynth.distill.reference_logits import (
+    ReferenceAnswers,
+    ReferenceLogits,
+    code_answers,
+    decode_answers,
+    reference_digest,
+)
 from qsynth.errors import ConfigError, PacketError
 from qsynth.packet import packet_bytes
+from qsynth.types import Task
+
+
+def source(x, y, classes, answer):
+    names = tuple(str(c) for c in range(classes))
+    return Source(Task("t", 1, names, "vector", x.shape[1:], "", -4.0, 4.0), x, y, answer)
 
 
 def labels_of(rng, classes, n=200):
@@ -36,27 +47,29 @@ def test_mean_logits_come_back_to_a_step(rng, classes) -> None:
 
 def test_ten_classes_fit_into_512_bytes_and_the_size_is_known(rng) -> None:
     config = ClassLogits(max_bytes=512)
-    said = check_size(config, 20, 10, 196)
+    said = config.check_size(20, 10, 196)
     y = labels_of(rng, 10)
     x = rng.standard_normal((200, 24)).astype(np.float32)
-    payload = distil(statistics_rule(config), 20, x, None, y, 10)
-    payload |= model_arrays(config, lambda a: a[:, :10].astype(np.float64), x, y, 10, None)
+    payload = distil(config.statistics(), 20, x, None, y, 10)
+    payload |= config.further(source(x, y, 10, lambda a: a[:, :10].astype(np.float64)))
     assert packet_bytes(payload) == said <= 512
     with pytest.raises(ConfigError, match=r"distill\.max_bytes=1024 would fit"):
-        check_size(config, 32, 10, 196)
+        config.check_size(32, 10, 196)
 
 
 def test_few_samples_of_a_class_are_not_told(rng) -> None:
     y = np.array([0] * 20 + [1] * 20 + [2] * 3)
     x = rng.standard_normal((43, 20)).astype(np.float32)
     config = ClassLogits(min_support=5)
-    payload = distil(statistics_rule(config), 20, x, None, y, 3)
-    payload |= model_arrays(config, lambda a: a[:, :3].astype(np.float64) + 5, x, y, 3, None)
-    read = read_evidence(payload)
+    payload = distil(config.statistics(), 20, x, None, y, 3)
+    payload |= config.further(source(x, y, 3, lambda a: a[:, :3].astype(np.float64) + 5))
+    read = read_evidence(payload, config)
     assert read.features.counts.tolist() == [20, 20, 0]
-    assert read.logits is not None
-    assert not read.logits[2].any()
-    assert read.logits[:2].any()
+    assert isinstance(read.told, np.ndarray)
+    assert not read.told[2].any()
+    assert read.told[:2].any()
+    assert read_evidence(payload, ReferenceLogits()).told is None
+    assert read_evidence(payload).told is None
 
 
 def test_answers_to_a_public_set_come_back_to_a_step(rng) -> None:
@@ -70,11 +83,11 @@ def test_answers_to_a_public_set_come_back_to_a_step(rng) -> None:
 
 
 def test_a_public_set_too_large_for_the_packet_is_refused_beforehand() -> None:
-    assert check_size(ReferenceLogits(), 20, 10, 196) < 8192
+    assert ReferenceLogits().check_size(20, 10, 196) < 8192
     with pytest.raises(ConfigError, match="would fit"):
-        check_size(ReferenceLogits(samples=1000), 20, 10, 196)
+        ReferenceLogits(samples=1000).check_size(20, 10, 196)
     with pytest.raises(ConfigError, match="would fit"):
-        check_size(ReferenceLogits(), 20, 10, 196, references=1000)
+        ReferenceLogits().check_size(20, 10, 196, references=1000)
 
 
 @pytest.mark.parametrize("damage", ["missing", "digest", "dtype", "columns", "empty", "shares"])
@@ -112,14 +125,15 @@ def test_any_numbers_are_read_or_refused(data) -> None:
         raw = data.draw(st.binary(min_size=size, max_size=size))
         payload[key] = np.frombuffer(raw, dtype).reshape(shape)
     try:
-        got = read_evidence(payload)
+        logits = read_evidence(payload, ClassLogits()).told
+        answers = read_evidence(payload, ReferenceLogits()).told
     except PacketError as error:
         assert error.reason in ("schema", "range")
     else:
-        assert got.logits is not None
-        assert np.isfinite(got.logits).all()
-        assert got.answers is not None
-        assert np.isfinite(got.answers.probabilities).all()
+        assert isinstance(logits, np.ndarray)
+        assert np.isfinite(logits).all()
+        assert isinstance(answers, ReferenceAnswers)
+        assert np.isfinite(answers.probabilities).all()
 
 
 @pytest.mark.parametrize("columns", [0, 2, 5])
@@ -151,7 +165,7 @@ def test_a_network_is_not_asked_about_nothing(rng) -> None:
         raise AssertionError("asked")
 
     x, y = rng.standard_normal((6, 20)).astype(np.float32), np.arange(6) % 3
-    payload = model_arrays(ClassLogits(min_support=5), never, x, y, 3, None)
+    payload = ClassLogits(min_support=5).further(source(x, y, 3, never))
     payload["counts"] = np.zeros(3, np.uint32)
     assert not decode_logits(payload).any()
 
@@ -162,4 +176,4 @@ def test_answers_of_nothing_and_public_sets_beyond_all_bounds_are_refused() -> N
     with pytest.raises(PacketError, match="range"):
         decode_answers(nothing, 600)
     with pytest.raises(ConfigError, match="at most 4096"):
-        check_size(ReferenceLogits(max_bytes=32768), 20, 2, 196, references=5000)
+        ReferenceLogits(max_bytes=32768).check_size(20, 2, 196, references=5000)

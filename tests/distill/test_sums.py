@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsynth.distill import Part, add, agrees, distil, read_evidence
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.receipts import Receipts, code_receipts, decode_receipts, disjoint, leaf
 from qsynth.errors import PacketError, ShapeError
 from qsynth.packet import class_statistics, merge

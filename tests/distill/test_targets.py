@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsynth.distill import Part, add, agrees, distil_targets, payload_statistics, read_evidence
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.receipts import leaf
 from qsynth.distill.targets import code_joint, decode_joint, sides, target_packet_size
 from qsynth.errors import PacketError

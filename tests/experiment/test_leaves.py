@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from qsynth.distill.analytic import check_size, packet_size
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic, check_size, packet_size
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 

@@ -19,7 +19,7 @@ from qsynth.host.forget import BEFORE, CHECKPOINT, SCRATCH, USED, forget, note_u
 from qsynth.host.ledger import FIRST, Ledger, read_ledger
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork, Rpc
-from qsynth.mesh.config import Memory
+from qsynth.mesh.memory import Memory
 from qsynth.packet import payload_digest
 from qsynth.protocol import messages
 from qsynth.protocol.journal import CONTACT, FORGOTTEN, HELD, OWN, Entry, State

@@ -11,7 +11,7 @@ import pytest
 import qsynth
 from qsynth.cli.main import main
 from qsynth.errors import QsynthError
-from qsynth.mesh.config import Ipc
+from qsynth.mesh.ipc import Ipc
 from qsynth.peers.config import Central, Oracle
 
 LABELS = tuple("0123456789")

@@ -177,7 +177,7 @@ def test_exchanges_come_every_period_whatever_the_optimizers(count, raw) -> None
 
 @pytest.mark.parametrize("split", [False, True], ids=["one optimizer", "two"])
 def test_every_parameter_is_taught_once_a_step(split) -> None:
-    from qsynth.synthesis.teach import Teaching
+    from qsynth.pipeline.teach import Teaching
     from qsynth.training.learner import TrainerLearner
 
     taught = Teaching(torch.tensor(X[:1]), torch.eye(3)[Y[:1]], 1.0, 1, 1)

@@ -15,9 +15,10 @@ import qsynth
 from qsynth.errors import StateError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
-from qsynth.mesh.config import Ipc, Tcp
 from qsynth.mesh.connections import MOST_BARE, MOST_OF_PEER, Connections, place_of, raise_limit
-from qsynth.mesh.pynng_transport import PynngTransport, transport_of
+from qsynth.mesh.ipc import Ipc
+from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls
 from qsynth.protocol.journal import CONTACT, MOST_JOURNAL_BYTES, Entry, State
 
@@ -163,8 +164,8 @@ def test_addresses_without_end_are_dialled_as_far_as_there_is_room() -> None:
 
 def test_every_entrance_has_the_limits_of_its_config(tmp_path) -> None:
     """Runs, `node up` and scripts make their transports alike."""
-    node = transport_of(Tcp(connections=40, connections_of_host=3), f"tcp://{HOST}:0")
-    local = transport_of(Ipc(), f"ipc://{tmp_path}/s")
+    node = Tcp(connections=40, connections_of_host=3).transport(f"tcp://{HOST}:0")
+    local = Ipc().transport(f"ipc://{tmp_path}/s")
     try:
         assert (node._connections.most, node._connections.most_of_host) == (40, 3)
         assert node._most_dialled == 20
@@ -173,9 +174,8 @@ def test_every_entrance_has_the_limits_of_its_config(tmp_path) -> None:
         node.close()
         local.close()
     root = Path(qsynth.__file__).parent
-    made = [
-        str(path.relative_to(root))
-        for path in root.rglob("*.py")
-        if "PynngTransport(" in path.read_text()
-    ]
-    assert sorted(made) == ["bench/mesh.py", "mesh/pynng_transport.py"]
+    texts = {str(p.relative_to(root)): p.read_text() for p in root.rglob("*.py")}
+    made = [name for name, text in texts.items() if "PynngTransport(" in text]
+    loaded = [name for name, text in texts.items() if '"PynngTransport")(' in text]
+    assert made == ["bench/mesh.py"]
+    assert sorted(loaded) == ["mesh/ipc.py", "mesh/tcp.py"]

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from qsynth.errors import MeshError
 from qsynth.mesh import Answer, Faults, MemoryNetwork, Request, Rpc
-from qsynth.mesh.config import Shared
 from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, PynngTransport, messages_in
+from qsynth.mesh.transport import MeshOptions
 
 ME, YOU = b"m" * 32, b"y" * 32
 
 
 def pair() -> tuple[Rpc, Rpc]:
-    return Rpc(ME, Shared()), Rpc(YOU, Shared())
+    return Rpc(ME, MeshOptions()), Rpc(YOU, MeshOptions())
 
 
 def test_a_request_is_answered() -> None:
@@ -63,7 +63,7 @@ def test_a_late_or_second_answer_is_counted_and_dropped() -> None:
 
 
 def test_too_much_under_way_is_counted() -> None:
-    mine = Rpc(ME, Shared(max_pending=2))
+    mine = Rpc(ME, MeshOptions(max_pending=2))
     sends = [mine.request(0.0, "you", "ping", b"", None) for _ in range(3)]
     assert [len(s) for s in sends] == [1, 1, 0]
     assert mine.counts["too_many_requests"] == 1

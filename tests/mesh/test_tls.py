@@ -12,9 +12,9 @@ from qsynth.cli.main import main
 from qsynth.errors import ConfigError, MeshError, StateError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
-from qsynth.mesh.config import Tcp
 from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.rpc import Rpc
+from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls
 
 HOST = "127.0.0.1"

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic
 from qsynth.encoder import make_encoder
 from qsynth.packet import Statistics
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Participant
 from qsynth.pipeline.publication import Rules, Samples
 from qsynth.similarity.class_sketch import ClassSketch
-from qsynth.synthesis.config import AnalyticHead, Teach
+from qsynth.synthesis.analytic_head import AnalyticHead
+from qsynth.synthesis.head_rule import Teach
 from tests.synthesis.test_predictor import SMALL
 
 NO_TEACHING = Teach(inputs="none")

@@ -10,10 +10,10 @@ import pytest
 from qsynth.dht import Contact
 from qsynth.dht.config import Rings
 from qsynth.distill import distil, read_evidence
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
-from qsynth.mesh.config import Memory
+from qsynth.mesh.memory import Memory
 from qsynth.mesh.pressure import Budget
 from qsynth.peers import make_peers
 from qsynth.peers.config import NoPeers, RandomPeers, Semantic

@@ -14,8 +14,9 @@ from qsynth.host.recorder import Recorder
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.mesh import MemoryNetwork, Rpc
-from qsynth.mesh.config import Memory, Tcp
+from qsynth.mesh.memory import Memory
 from qsynth.mesh.pynng_transport import PynngTransport
+from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls
 from qsynth.protocol import messages
 from qsynth.protocol.relays import MOST_TICKETS, PROMISED_S, RENEW_S, seal

@@ -168,8 +168,14 @@ def test_the_package_of_the_page_brings_whole_options(tmp_path) -> None:
     published = [e for e in events if e["event"] == "publish"]
     assert {len(bytes.fromhex(e["fingerprint"])) for e in published} == {9}  # of three classes
     assert any(e["event"] == "synthesis" and e["used"] for e in events)
-    # In processes of their own, too; and with the words of any option.
-    assert qsynth("run", *words, "placement=processes", "mesh=ipc").returncode == 0
+    assert not any(e["event"] == "reject" for e in events)
+    # In processes of their own, too, over the package's transport and placed by it.
+    words.remove("placement=simulate")
+    placed = qsynth("run", *words, "placement=reversed", "mesh=lossy", "mesh.loss=0.1")
+    assert placed.returncode == 0, placed.stderr
+    assert json.loads(placed.stdout)["transport"] == "lossy"
+    assert json.loads(placed.stdout)["placement"] == "reversed"
+    assert "and <= 0.5" in qsynth("config", "mesh=lossy", "mesh.loss=0.9").stderr
     refused = qsynth("config", "recipe=nearby.yaml", "similarity.features=2")
     assert refused.returncode == 2
     assert "similarity.features=2: must be >= 4" in refused.stderr
@@ -203,9 +209,9 @@ def test_a_group_whose_code_does_not_ask_its_options_takes_none(monkeypatch) -> 
 
     from qsynth import registry
 
-    point = EntryPoint("mine", "json:dumps", "qsynth.placement")
-    monkeypatch.setattr(registry, "declared", lambda: {"qsynth.placement": [point]})
-    assert list(registry.Options("placement", {})) == []
+    point = EntryPoint("mine", "json:dumps", "qsynth.trust")
+    monkeypatch.setattr(registry, "declared", lambda: {"qsynth.trust": [point]})
+    assert list(registry.Options("trust", {})) == []
 
 
 def test_no_package_replaces_an_option_of_ours(monkeypatch) -> None:

@@ -15,17 +15,19 @@ from qsynth.dht.contact import UNREACHABLE, prove
 from qsynth.dht.record import record_key, sign_record
 from qsynth.dht.record_store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh import MemoryNetwork, Request, Rpc
-from qsynth.mesh.config import Memory, Tcp
+from qsynth.mesh.memory import Memory
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
+from qsynth.mesh.tcp import Tcp
 from qsynth.packet import OutcomePacket, decode_packet, encode_packet, packet_digest
 from qsynth.peers.config import Semantic
+from qsynth.pipeline.checks import check_node
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.handlers import serve
@@ -37,8 +39,7 @@ from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.sums.builder import MADE_FOR_ONE, Held
 from qsynth.sums.depth import common_bits
 from qsynth.sums.tree import SumTree
-from qsynth.synthesis.config import AnalyticHead
-from qsynth.training.config import check_node
+from qsynth.synthesis.analytic_head import AnalyticHead
 from tests.protocol.test_node import Peer, publication, turn
 from tests.sums.test_tree import CONFIG, sums_mesh
 

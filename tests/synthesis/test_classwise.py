@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from qsynth.packet import class_statistics
-from qsynth.synthesis.analytic_head import OwnEvidence, synthesize, with_copies
+from qsynth.synthesis.analytic_head import AnalyticHead, synthesize, with_copies
 from qsynth.synthesis.classwise import class_part, shared_classes
-from qsynth.synthesis.config import AnalyticHead
 from qsynth.synthesis.invariance import copies
+from qsynth.synthesis.own_evidence import OwnEvidence
 
 MEANS = np.random.default_rng(7).standard_normal((5, 12)) * 2.0
 SWAPPED = MEANS[[1, 0, 2, 3, 4]]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from qsynth.packet import Statistics, class_statistics, merge
+from qsynth.pipeline.predictor import fit_product
 from qsynth.synthesis import lift
-from qsynth.synthesis.analytic_head import OwnEvidence, synthesize
-from qsynth.synthesis.config import AnalyticHead
+from qsynth.synthesis.analytic_head import AnalyticHead, synthesize
 from qsynth.synthesis.head import UNSEEN, log_prior, log_softmax, sample_weights, solve
 from qsynth.synthesis.lift import lifted
-from qsynth.synthesis.predictor import fit_product
+from qsynth.synthesis.own_evidence import OwnEvidence
 
 MEANS = np.random.default_rng(7).standard_normal((4, 12)) * 1.2
 

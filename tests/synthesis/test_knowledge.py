@@ -8,9 +8,9 @@ import pytest
 from qsynth.distill import Evidence
 from qsynth.distill.reference_logits import ReferenceAnswers, reference_digest
 from qsynth.packet import Statistics
-from qsynth.pipeline.decode import answers_of
 from qsynth.synthesis import class_kd, reference_kd
-from qsynth.synthesis.config import LessonOptions
+from qsynth.synthesis.lesson import LessonOptions
+from qsynth.synthesis.reference_kd import answers_of
 from qsynth.types import Task
 
 TASK = Task("t", 1, ("a", "b", "c", "d"), "vector", (3,), "1", -4.0, 4.0)
@@ -45,8 +45,8 @@ def test_a_class_lesson_gives_each_input_the_target_of_its_class(rng) -> None:
     targets = rng.dirichlet(np.ones(4), 4)
     made = class_kd.class_lesson(LessonOptions(pool_size=40), targets, x, y, TASK, rng)
     assert made.inputs.shape == (40, 3)
-    nearest = np.array([np.abs(targets - row).sum(axis=1).argmin() for row in made.targets.numpy()])
-    np.testing.assert_allclose(made.targets.numpy(), targets[nearest], atol=1e-6)
+    nearest = np.array([np.abs(targets - row).sum(axis=1).argmin() for row in made.targets])
+    np.testing.assert_allclose(made.targets, targets[nearest], atol=1e-6)
     assert len(set(nearest.tolist())) == 4
 
 
@@ -63,7 +63,7 @@ def test_answers_to_another_set_do_not_teach(rng) -> None:
 
     def said(inputs, probabilities=same):
         return Evidence(
-            support([9, 9, 9, 9]), answers=ReferenceAnswers(probabilities, reference_digest(inputs))
+            support([9, 9, 9, 9]), told=ReferenceAnswers(probabilities, reference_digest(inputs))
         )
 
     packets = {b"a": said(mine), b"b": said(other), b"c": said(mine, same[:2])}
@@ -76,7 +76,7 @@ def test_a_reference_lesson_is_the_mean_answer_and_nothing_without_authors() -> 
     answers = {b"a": one, b"b": two}
     made = reference_kd.reference_lesson(LessonOptions(), (b"a", b"b"), answers, inputs)
     assert made is not None
-    np.testing.assert_allclose(made.targets.numpy(), (one + two) / 2)
+    np.testing.assert_allclose(made.targets, (one + two) / 2)
     assert reference_kd.reference_lesson(LessonOptions(), (), answers, inputs) is None
 
 

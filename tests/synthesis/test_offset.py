@@ -12,13 +12,15 @@ from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.config import MLP
 from qsynth.model.outputs import network_outputs
-from qsynth.synthesis import Predictor, synthesize, teach
-from qsynth.synthesis.analytic_head import OwnEvidence
-from qsynth.synthesis.config import AnalyticHead, Teach
+from qsynth.pipeline.offset import Offset, nearest, rows_by_input
+from qsynth.pipeline.predictor import Predictor, fit_product
+from qsynth.pipeline.teach import Teaching, build_teachings
+from qsynth.synthesis import synthesize
+from qsynth.synthesis.analytic_head import AnalyticHead
 from qsynth.synthesis.head import log_softmax, solve
-from qsynth.synthesis.offset import Offset, nearest, rows_by_input
-from qsynth.synthesis.predictor import fit_product
-from qsynth.synthesis.teach import Teaching, make_pool, offset_alone
+from qsynth.synthesis.head_rule import Teach
+from qsynth.synthesis.lesson import make_pool, offset_alone
+from qsynth.synthesis.own_evidence import OwnEvidence
 from qsynth.training.fit import quietly
 from qsynth.training.learner import TrainerLearner
 from qsynth.types import Task
@@ -182,7 +184,7 @@ def test_a_hybrids_pool_carries_the_heads_scores(place) -> None:
     lesson = make_pool(
         Teach(pool_size=32), made.head, made.log_prior, encoder, TASK, x, None, rng, offset
     )
-    (pool,) = teach.build_teachings([lesson])
+    (pool,) = build_teachings([lesson])
     assert isinstance(pool, Teaching)
     assert pool.offset is offset
     assert pool.offsets is not None

@@ -8,10 +8,11 @@ from torch import nn
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededConv
 from qsynth.packet import class_statistics
-from qsynth.synthesis import Head, Predictor
-from qsynth.synthesis.config import Teach
-from qsynth.synthesis.predictor import MIN_VALIDATION, fit_product, harmed
-from qsynth.synthesis.teach import build_teachings, generated, make_pool, own_mix
+from qsynth.pipeline.predictor import MIN_VALIDATION, Predictor, fit_product, harmed
+from qsynth.pipeline.teach import build_teachings
+from qsynth.synthesis import Head
+from qsynth.synthesis.head_rule import Teach
+from qsynth.synthesis.lesson import generated, make_pool, own_mix
 from qsynth.types import Task
 
 SMALL = SeededConv(dimensions=32, fit_images=300, filters=8)

@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 
 from qsynth.distill import Evidence
-from qsynth.distill.mosaic import Mosaic
+from qsynth.distill.mosaic import Images
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededConv
 from qsynth.packet import class_statistics
-from qsynth.pipeline.decode import image_statistics_of, images_of
 from qsynth.recipe.compose import compose
-from qsynth.synthesis.config import ReplayLessonOptions
 from qsynth.synthesis.head import Head, log_softmax
-from qsynth.synthesis.replay import image_statistics, replay_lesson
+from qsynth.synthesis.replay import (
+    ReplayLessonOptions,
+    image_statistics,
+    image_statistics_of,
+    images_of,
+    replay_lesson,
+)
 from qsynth.types import Task
 
 TASK = Task("t", 1, ("a", "b", "c"), "image", (1, 8, 8), "", -1.0, 1.0)
@@ -39,12 +43,12 @@ def test_labels_follow_ones_own_shares(rng, encoder, kind) -> None:
     assert lesson is not None
     assert lesson.inputs.shape == (3000, 1, 8, 8)
     assert -1.0 <= float(lesson.inputs.min()) <= float(lesson.inputs.max()) <= 1.0
-    targets = lesson.targets.numpy()
+    targets = lesson.targets
     if kind == "hard":
         assert set(np.unique(targets)) == {0.0, 1.0}
         np.testing.assert_allclose(targets.mean(axis=0), np.exp(prior), atol=0.03)
     else:
-        features = encoder.encode(lesson.inputs.numpy(), 12)
+        features = encoder.encode(lesson.inputs, 12)
         np.testing.assert_allclose(
             targets, np.exp(log_softmax(head.scores(features) + prior)), atol=1e-5
         )
@@ -73,8 +77,8 @@ def test_images_of_another_size_are_left_aside(rng, encoder) -> None:
     labels = np.array([0, 1, 2, 0, 1])
     features = class_statistics(np.zeros((5, 4), np.float32), labels, 3)
     packets = {
-        b"a": Evidence(features, mosaic=Mosaic(unit, labels)),
-        b"b": Evidence(features, mosaic=Mosaic(unit[:, :, :7], labels)),
+        b"a": Evidence(features, told=Images(unit, labels)),
+        b"b": Evidence(features, told=Images(unit[:, :, :7], labels)),
         b"c": Evidence(features),
     }
     images = images_of(packets, TASK)

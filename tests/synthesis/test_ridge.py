@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from qsynth.packet import joint_statistics
-from qsynth.synthesis.config import Ridge
-from qsynth.synthesis.ridge import TargetEvidence, solve_targets, synthesize_targets
-from qsynth.synthesis.target_predictor import fit_mean, make_predictor
+from qsynth.pipeline.target_predictor import fit_mean, make_predictor
+from qsynth.synthesis.own_evidence import TargetEvidence
+from qsynth.synthesis.ridge import Ridge, solve_targets, synthesize_targets
 from qsynth.types import LABELS, VALUES, Task
 
 WEIGHTS = np.random.default_rng(8).standard_normal((12, 2))

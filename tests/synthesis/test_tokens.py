@@ -12,8 +12,10 @@ from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededFourier
 from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.config import MLP
-from qsynth.synthesis.config import AnalyticHead, ClassKd, Teach
-from qsynth.synthesis.teach import augmented, check_teaching, own_mix, spliced
+from qsynth.synthesis.analytic_head import AnalyticHead
+from qsynth.synthesis.class_kd import ClassKd
+from qsynth.synthesis.head_rule import Teach
+from qsynth.synthesis.lesson import augmented, own_mix, spliced
 from qsynth.types import Task
 
 TASK = Task("words", 1, ("a", "b"), "tokens", (6,), "", 0.0, 19.0)
@@ -61,6 +63,6 @@ def test_bundled_networks_and_generated_inputs_are_refused() -> None:
     with pytest.raises(ConfigError, match="use model=module"):
         make_network(MLP(), TASK)
     with pytest.raises(ConfigError, match="use own_mix or unlabelled"):
-        check_teaching(AnalyticHead(teach=Teach(inputs="generated")), TASK)
-    check_teaching(AnalyticHead(), TASK)
-    check_teaching(ClassKd(), TASK)
+        AnalyticHead(teach=Teach(inputs="generated")).check_task(TASK)
+    AnalyticHead().check_task(TASK)
+    ClassKd().check_task(TASK)

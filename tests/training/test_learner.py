@@ -11,16 +11,17 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import qsynth
-from qsynth.distill.config import Analytic, ReferenceLogits
+from qsynth.distill.analytic import Analytic
+from qsynth.distill.reference_logits import ReferenceLogits
 from qsynth.encoder.config import SeededFourier
 from qsynth.errors import ConfigError, DataError
 from qsynth.model import check_network, make_network
 from qsynth.model.classifier import task_loss
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
 from qsynth.peers.config import Sums
-from qsynth.synthesis import Predictor
-from qsynth.synthesis.config import ReferenceKd
-from qsynth.synthesis.teach import Teaching
+from qsynth.pipeline.predictor import Predictor
+from qsynth.pipeline.teach import Teaching
+from qsynth.synthesis.reference_kd import ReferenceKd
 from qsynth.training.export import load_predictor, save_predictor
 from qsynth.training.fit import quietly
 from qsynth.training.learner import TrainerLearner

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 from qsynth.errors import StateError
 from qsynth.model import make_network
 from qsynth.model.config import CNN, MLP, Linear, ResNet
-from qsynth.synthesis.teach import Teaching
+from qsynth.pipeline.teach import Teaching
 from qsynth.training.fit import quietly
 from qsynth.training.learner import TrainerLearner
 from qsynth.training.loader import ResumableLoader

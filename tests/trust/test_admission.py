@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qsynth.distill import distil, read_evidence
-from qsynth.distill.config import MOST_TTL_S as ALLOWED_S
-from qsynth.distill.config import Analytic
+from qsynth.distill.analytic import MOST_TTL_S as ALLOWED_S
+from qsynth.distill.analytic import Analytic
 from qsynth.errors import PacketError
 from qsynth.identity import Identity
 from qsynth.packet import OutcomePacket, encode_packet

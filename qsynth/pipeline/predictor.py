@@ -56,7 +56,7 @@ class Predictor(nn.Module):
         """Take over a head, the node's own log prior (C,), w and the network's temperature.
 
         network_log_prior: of the label shares that the network's answers follow; None: own.
-        summed: the network has learned what the head's scores lack (`synthesis/offset.py`).
+        summed: the network has learned what the head's scores lack (`pipeline/offset.py`).
         """
         self.summed.fill_(summed)  # type: ignore[operator]
         learned = log_prior if network_log_prior is None else network_log_prior

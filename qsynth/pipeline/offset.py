@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qsynth.encoder import Encoder
-from qsynth.synthesis.analytic_head import OwnEvidence, Synthesis
+from qsynth.synthesis import OwnEvidence, Synthesis
 from qsynth.types import Floats, Floats32, Ints
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qsynth.encoder import Encoder
-from qsynth.synthesis.predictor import MIN_VALIDATION, WEIGHTS, Predictor, answered
+from qsynth.pipeline.predictor import MIN_VALIDATION, WEIGHTS, Predictor, answered
 from qsynth.types import LABELS, Floats, Task
 
 LEAST = 1e-3  # of a probability, where its logarithm is taken

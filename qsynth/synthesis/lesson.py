@@ -1,52 +1,84 @@
-"""Teaching: inputs that the synthesized head labels, for the node's own network to learn from.
+"""Lessons: inputs that the synthesized head labels, for the node's own network to learn from.
 
 Knowledge distillation (Hinton 2015), with the merged head as the teacher.  Which inputs it
-labels matters most: see docs/explanation/learning.md.
+labels matters most: see docs/explanation/learning.md.  Without torch: the trainer makes tensors of
+a lesson (`pipeline/teach.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from qsynth.encoder import Encoder
-from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
-from qsynth.synthesis.config import TargetLessonOptions, Teach
+from qsynth.schema import option, setting
 from qsynth.synthesis.head import Head, log_softmax
-from qsynth.types import CLASSES, LABELS, Floats, Floats32, Task
+from qsynth.types import LABELS, Floats, Floats32, Task
+
+if TYPE_CHECKING:
+    from qsynth.encoder import Encoder
 
 AS_IS, MIXUP = 0.25, 0.375  # shares of own_mix; the rest is cutmix (or mixup for vectors)
 JITTER = 0.15  # of contrast and brightness, as a share of the input range
 
 
+@option("synthesis.teach")
 @dataclass(frozen=True)
-class Teaching:
-    """Hold a pool of inputs (m, *shape) with soft targets (m, C), for one period.
+class LessonOptions:
+    """How a network is taught, whoever the teacher is."""
 
-    offset: gives what is added to the logits of training inputs before the loss.  offsets: (m, C),
-    the same for the pool.  kind: of the task, which says what the loss is.
+    weight: float = setting(3.0, "of the teaching loss beside the network's own", low=0.0)
+    batch_size: int = setting(64, "teaching inputs a step", low=1)
+    pool_size: int = setting(512, "teaching inputs made anew each period", low=1)
+    every_steps: int = setting(1, "optimizer steps between two teaching steps", low=1)
+
+
+@option("synthesis.teach")
+@dataclass(frozen=True)
+class MixedLessonOptions(LessonOptions):
+    """How a network is taught on inputs made of the node's own."""
+
+    inputs: str = setting(
+        "own_mix", "which inputs the head labels", choices=("own_mix", "unlabelled", "none")
+    )
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """Hold inputs (m, *shape) with soft targets (m, C), for one period.
+
+    offset: gives what is added to the logits of training inputs before the loss; where there are
+    no inputs, it is all that a lesson is.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    weight: float
-    batch_size: int
-    every_steps: int
-    offsets: Tensor | None = None
-    offset: Callable[[Tensor], Tensor] | None = None
-    kind: str = CLASSES
+    config: LessonOptions
+    inputs: Floats32
+    targets: Floats32
+    offset: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         """Return m."""
         return len(self.inputs)
+
+    @property
+    def weight(self) -> float:
+        """Return the weight of the teaching loss."""
+        return self.config.weight
+
+    @property
+    def batch_size(self) -> int:
+        """Return the inputs of a lesson."""
+        return self.config.batch_size
+
+    @property
+    def every_steps(self) -> int:
+        """Return the optimizer steps between two lessons."""
+        return self.config.every_steps
 
 
 @dataclass(frozen=True)
@@ -58,7 +90,7 @@ class Pool:
     inputs: merged statistics of inputs, for `generated`.  The rest is that of `Teaching`.
     """
 
-    config: Teach | TargetLessonOptions
+    config: MixedLessonOptions
     head: Head
     encoder: Encoder
     task: Task
@@ -67,7 +99,7 @@ class Pool:
     weight: float
     log_prior: Floats | None = None
     inputs: Statistics | None = None
-    offset: Callable[[Tensor], Tensor] | None = None
+    offset: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         """Return m."""
@@ -90,56 +122,25 @@ class Pool:
             return generated(self.inputs, self.log_prior, count, self.task, rng)
         return own_mix(self.own, count, self.task, rng)
 
-    def labelled(self, inputs: Floats32, features: Floats32) -> Teaching:
-        """Return the teaching of (m, *shape) inputs with (m, D) features."""
+    def targets(self, features: Floats32) -> tuple[Floats32, Floats32]:
+        """Return (m, C) soft targets of inputs with (m, D) features, and the scores behind them."""
         logs = self.head.scores(features)
         if self.log_prior is not None:
             logs = logs + self.log_prior
-            targets = np.exp(log_softmax(logs))
+            made = np.exp(log_softmax(logs))
         else:
-            targets = np.clip(logs, 0.0, 1.0) if self.task.kind == LABELS else logs
-        offsets = None
-        if self.offset is not None:
-            offsets = torch.from_numpy(logs.astype(np.float32))
-        return Teaching(
-            torch.from_numpy(inputs),
-            torch.from_numpy(targets.astype(np.float32)),
-            self.weight,
-            self.batch_size,
-            self.every_steps,
-            offsets,
-            self.offset,
-            self.task.kind,
-        )
+            made = np.clip(logs, 0.0, 1.0) if self.task.kind == LABELS else logs
+        return made.astype(np.float32), logs.astype(np.float32)
 
 
-Lesson = Teaching | Pool
-
-
-def build_teachings(lessons: Sequence[Lesson | None]) -> list[Teaching | None]:
-    """Return the teachings of lessons; what nodes share an encoder for is encoded at once."""
-    ready = [None if isinstance(lesson, Pool) else lesson for lesson in lessons]
-    pools = [(at, lesson) for at, lesson in enumerate(lessons) if isinstance(lesson, Pool)]
-    if not pools:
-        return ready
-    encoder = pools[0][1].encoder
-    assert all(pool.encoder is encoder for _, pool in pools)
-    drawn = [pool.drawn() for _, pool in pools]
-    most = max(pool.head.dimensions for _, pool in pools)
-    features = encoder.encode(np.concatenate(drawn), most)
-    ends = np.cumsum([len(inputs) for inputs in drawn])[:-1]
-    for (at, pool), inputs, part in zip(pools, drawn, np.split(features, ends), strict=True):
-        ready[at] = pool.labelled(inputs, part)
-    return ready
-
-
-def offset_alone(offset: Callable[[Tensor], Tensor]) -> Teaching:
-    """Return a teaching without inputs: an offset of the logits and nothing else."""
-    return Teaching(torch.empty(0), torch.empty(0), 0.0, 1, 1, None, offset)
+def offset_alone(offset: Callable[[Any], Any]) -> SoftTargets:
+    """Return a lesson without inputs: an offset of the logits and nothing else."""
+    nothing = np.zeros(0, np.float32)
+    return SoftTargets(LessonOptions(weight=0.0, batch_size=1), nothing, nothing, offset)
 
 
 def make_pool(
-    config: Teach,
+    config: MixedLessonOptions,
     head: Head,
     log_prior: Floats,
     encoder: Encoder,
@@ -147,7 +148,7 @@ def make_pool(
     own: Floats32,
     inputs: Statistics | None,
     rng: np.random.Generator,
-    offset: Callable[[Tensor], Tensor] | None = None,
+    offset: Callable[[Any], Any] | None = None,
 ) -> Pool | None:
     """Return inputs for the head to label, or None where nothing is taught.
 
@@ -162,7 +163,7 @@ def make_pool(
 
 
 def target_pool(
-    config: TargetLessonOptions,
+    config: MixedLessonOptions,
     head: Head,
     encoder: Encoder,
     task: Task,
@@ -212,16 +213,6 @@ def spliced(own: Floats32, count: int, rng: np.random.Generator) -> Floats32:
     cut = np.where(rng.random(count) < AS_IS, length, rng.integers(1, length + 1, size=count))
     made: Floats32 = np.where(np.arange(length) < cut[:, None], first, second)
     return made
-
-
-def check_teaching(config: Any, task: Task) -> None:
-    """Raise ConfigError where inputs of this layout cannot be made."""
-    inputs = getattr(config.teach, "inputs", "own_mix")
-    if inputs == "generated" and task.layout == "tokens":
-        raise ConfigError(
-            "synthesis.teach.inputs=generated: makes numbers, the task has layout tokens; "
-            "use own_mix or unlabelled"
-        )
 
 
 def generated(

@@ -1,0 +1,64 @@
+"""What a node's options must be together.
+
+Whoever makes a node checks them here: a run, a node on its own host, a script.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qsynth.distill import DistillRule
+from qsynth.errors import ConfigError
+from qsynth.peers.config import check_peers
+from qsynth.similarity import Metric
+from qsynth.synthesis import SynthesisRule
+from qsynth.synthesis.base import check_rules
+
+PROOF_BYTES = 200  # of a contact, in a fleet with an authority
+CONTACT_BYTES = 320  # of a contact beside its fingerprint, and of a message beside its body
+
+
+def check_node(
+    distill: DistillRule,
+    similarity: Metric,
+    synthesis: SynthesisRule,
+    peers: Any,
+    dht: Any,
+    mesh: Any,
+    unlabelled: bool,
+) -> None:
+    """Raise ConfigError where a node's options do not fit together.
+
+    unlabelled: whether it has inputs that nobody has labelled.
+    """
+    inputs = synthesis.teaching_kind
+    check_rules(distill, synthesis)
+    if inputs == "generated" and not distill.tells_inputs:
+        raise ConfigError(
+            "synthesis.teach.inputs=generated: packets must carry input statistics; "
+            "set distill.input_rank=8, or synthesis.teach.inputs=own_mix"
+        )
+    if inputs == "unlabelled" and not unlabelled:
+        raise ConfigError(
+            "synthesis.teach.inputs=unlabelled: nodes have no unlabelled samples; set "
+            "partition.unlabelled_per_node=1200, data.unlabelled with data=arrays, or in a script "
+            "JoinMesh(unlabelled=x)"
+        )
+    check_peers(peers, distill)
+    # What is too large for a transport closes the connection: it must never be sent.
+    beside = CONTACT_BYTES + (PROOF_BYTES if getattr(mesh, "tls", "") else 0)
+    answer = 2 * dht.reply_contacts * (similarity.fingerprint_dim + beside)
+    needed = max(distill.max_bytes + beside, answer)
+    if mesh.max_message_bytes < needed:
+        raise ConfigError(
+            f"mesh.max_message_bytes={mesh.max_message_bytes}: must be >= {needed} for "
+            "distill.max_bytes, dht.reply_contacts and similarity.fingerprint_dim"
+        )
+
+
+def rule_of_distillation(distill: DistillRule, synthesis: SynthesisRule) -> DistillRule:
+    """Return the rule of distillation without statistics of raw inputs, where nobody uses them.
+
+    They leave a node only where its own network is taught on inputs that are made of them.
+    """
+    return distill if synthesis.teaching_kind == "generated" else distill.without_inputs()
