@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from qsynth.synthesis.analytic_head import AnalyticHead
     from qsynth.synthesis.class_kd import ClassKd
     from qsynth.synthesis.head_rule import Teach
+    from qsynth.synthesis.hierarchical import Hierarchical
     from qsynth.synthesis.lesson import LessonOptions
     from qsynth.synthesis.reference_kd import ReferenceKd
     from qsynth.synthesis.replay import Replay, ReplayLessonOptions
@@ -87,6 +88,7 @@ _HOMES = {
     "synthesis.analytic_head": ("AnalyticHead",),
     "synthesis.class_kd": ("ClassKd",),
     "synthesis.head_rule": ("Teach",),
+    "synthesis.hierarchical": ("Hierarchical",),
     "synthesis.lesson": ("LessonOptions",),
     "synthesis.reference_kd": ("ReferenceKd",),
     "synthesis.replay": ("Replay", "ReplayLessonOptions"),
@@ -107,6 +109,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dissimilar",
+    "Hierarchical",
     "Identity",
     "JoinMesh",
     "LabelHistogram",

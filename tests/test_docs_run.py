@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from tests.experiment.test_recipes import EXAMPLES, MADE, small
+from tests.experiment.test_recipes import EXAMPLES, MADE, SITES, original, small
 from tests.test_docs import commands
 
 SMALL = [
@@ -174,7 +174,7 @@ def lighter(words: list[str]) -> list[str]:
 def test_a_command_in_the_docs_does_what_it_says(
     command, place, tmp_path, monkeypatch, capsys, request
 ) -> None:
-    data = os.environ.get("QSYNTH_DATA_DIR")
+    whole = data = os.environ.get("QSYNTH_DATA_DIR")
     if data:  # a part of it is enough
         data = str(request.getfixturevalue("small_data"))
         monkeypatch.setenv("QSYNTH_DATA_DIR", data)
@@ -184,6 +184,8 @@ def test_a_command_in_the_docs_does_what_it_says(
         pytest.skip("QSYNTH_DATA_DIR is not set: no real CIFAR-10 and Fashion-MNIST here")
     if name == "text" and importlib.util.find_spec("wordllama") is None:
         pytest.skip("needs the extra `text`")
+    if name == "pacs" and importlib.util.find_spec("efficientnet_lite_pytorch") is None:
+        pytest.skip("needs the extra `vision`")
     if command.startswith("qsynth bench") and importlib.util.find_spec("faiss") is None:
         pytest.skip("needs the extra `bench`")
     folder = tmp_path / "place"
@@ -192,7 +194,8 @@ def test_a_command_in_the_docs_does_what_it_says(
     made = re.search(r"data\.path=(\w+\.npz)", command)
     if made and name in MADE:
         script = [sys.executable, str(EXAMPLES / MADE[name]), made[1]]
-        subprocess.run([*script, data] if name == "series" else script, check=True, timeout=300)
+        script += [data] if name == "series" else [original(name, whole)] if name in SITES else []
+        subprocess.run(script, check=True, timeout=300)
         monkeypatch.syspath_prepend(str(EXAMPLES))
     if command.startswith("qsynth recipe copy"):
         (folder / "mine.yaml").unlink()

@@ -21,6 +21,7 @@ from qsynth.synthesis import Synthesis
 from qsynth.trust import Admitted
 from qsynth.types import Fingerprint, NodeId
 
+LEAST_SAME = 0.5  # of a node's own halves, from which their likeness says anything
 MOST_JUDGED = 1024  # authors whose usefulness is kept
 
 
@@ -159,10 +160,13 @@ class Participant:
         return is_lost(network, network_outputs(network, inputs))
 
     def alike(self, other: Fingerprint) -> float:
-        """Return how alike an author is, as a share of how alike the same data would look."""
+        """Return how alike an author is, as a share of how alike the same data would look.
+
+        A node whose own halves hardly look alike cannot say whose data are like its own.
+        """
         if self._publication is None or self._same <= 0.0:
             return 0.0
-        return self.pipeline.alike(self._publication.query, other) / self._same
+        return self.pipeline.alike(self._publication.query, other) / max(self._same, LEAST_SAME)
 
     def synthesized(self) -> Synthesis:
         """Return the newest synthesis; of own evidence alone before the first exchange."""

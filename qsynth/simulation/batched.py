@@ -26,14 +26,12 @@ from qsynth.types import NodeId
 
 def one_by_one(plan: RunPlan, node: NodePlan) -> str | None:
     """Return why a node cannot train in one computation with others; None where it can."""
-    model, synthesis = node.model, plan.rules.synthesis
+    model = node.model
     if getattr(model, "dropout", 0.0):
         return "model.dropout"
     if getattr(model, "augment", "none") != "none" and plan.data.task.layout == "image":
         return "model.augment"
-    if synthesis.summed:
-        return "synthesis.network"
-    return why_a_trainer(plan, node)
+    return plan.rules.synthesis.one_by_one() or why_a_trainer(plan, node)
 
 
 def learner_notes(plan: RunPlan) -> list[str]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from qsynth.distill.evidence import Evidence
 from qsynth.errors import ConfigError
-from qsynth.packet import Statistics
 from qsynth.schema import name_of, option, setting
 from qsynth.synthesis.head import Head
 from qsynth.synthesis.lesson import LessonOptions, Pool, SoftTargets
@@ -31,7 +30,7 @@ class Synthesis:
     """Hold what a node knows after synthesis.
 
     head: before any prior.  authors: whose packets count, in the order of their ids.
-    merged: the statistics behind the head.  log_prior: (C,) of the node's own labels.
+    log_prior: (C,) of the node's own labels.
     likelihood: two-fold mean log-likelihood of the node's own samples.
     unseen: for each of the two folds of own samples a head that has not seen it.
     gains: what each author that the rule has tried brought to the likelihood, or would have.
@@ -40,7 +39,6 @@ class Synthesis:
 
     head: Head
     authors: tuple[NodeId, ...]
-    merged: Statistics
     log_prior: Floats
     likelihood: float
     unseen: tuple[Head, Head]
@@ -145,6 +143,10 @@ class SynthesisRule:
     def teaching_kind(self) -> str:
         """Return which inputs are taught on: own_mix, unlabelled, generated or none."""
         return str(getattr(self.teach, "inputs", "none"))
+
+    def one_by_one(self) -> str | None:
+        """Return the setting that keeps networks from training in one computation, if any does."""
+        return None
 
     def check_task(self, task: Task) -> None:
         """Raise ConfigError where the rule is not for such a task."""

@@ -77,3 +77,19 @@ def capped(packet: Statistics, most: float) -> Statistics:
         return packet
     share = most / total
     return Statistics(packet.counts * share, packet.sums * share, packet.scatter * share)
+
+
+def all_capped(
+    packets: Mapping[NodeId, Statistics],
+    own: Statistics,
+    cap: float | None,
+    authors: Mapping[NodeId, int],
+) -> dict[NodeId, Statistics]:
+    """Return packets, each of which counts as at most `cap` times one's own samples.
+
+    cap: None: as they claim.  authors: how many are behind each packet, where it is a sum.
+    """
+    if cap is None:
+        return dict(packets)
+    most = cap * max(float(own.counts.sum()), 1.0)
+    return {a: capped(packet, most * authors.get(a, 1)) for a, packet in packets.items()}

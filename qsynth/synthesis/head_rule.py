@@ -124,6 +124,10 @@ class HeadRule(SynthesisRule):
         """Return the rule with a network that no head teaches, nor learns what it lacks."""
         return replace(super().untaught(), network="apart")
 
+    def one_by_one(self) -> str | None:
+        """Return the setting that keeps networks from training in one computation, if any does."""
+        return f"synthesis.network={self.network}" if self.summed else None
+
     @property
     def summed(self) -> bool:
         """Return whether the network learns what the head's scores lack."""

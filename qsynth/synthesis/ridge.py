@@ -97,10 +97,10 @@ def synthesize_targets(
                 ranked.append((-reached({author: packets[author]}), author, packets[author]))
         ranked.sort(key=lambda entry: entry[:2])
         chosen, gains = greedy(reached, ranked, alike or {}, len(ranked), deadline)
-    head, merged, likelihood, unseen = _tuned(view, chosen)
+    head, likelihood, unseen = _tuned(view, chosen)
     prior = np.zeros(own.targets.shape[1])
     left = len(packets) - len(gains) if config.gate == "greedy" and deadline.over() else 0
-    return Synthesis(head, tuple(sorted(chosen)), merged, prior, likelihood, unseen, gains, left)
+    return Synthesis(head, tuple(sorted(chosen)), prior, likelihood, unseen, gains, left)
 
 
 def solve_targets(joint: Statistics, targets: int, shrinkage: float) -> Head:
@@ -159,8 +159,8 @@ def _fold_heads(
 
 def _tuned(
     view: _View, chosen: Mapping[NodeId, Statistics]
-) -> tuple[Head, Statistics, float, tuple[Head, Head]]:
-    """Return the mean head over shrinkages, what it is solved from, the likelihood, fold heads.
+) -> tuple[Head, float, tuple[Head, Head]]:
+    """Return the mean head over shrinkages, the likelihood, fold heads.
 
     Each shrinkage counts by the likelihood of the node's own targets (Hoeting 1999).
     """
@@ -171,4 +171,4 @@ def _tuned(
     shares = posterior_shares(reached, len(own.targets))
     head = Head.mean([solve_targets(merged, count, s) for s in SHRINKAGES], shares)
     one, other = (Head.mean([pair[side] for pair in folded], shares) for side in (0, 1))
-    return head, merged, max(reached), (one, other)
+    return head, max(reached), (one, other)

@@ -9,7 +9,7 @@ node holds.  Peers are the k most alike by the fingerprints themselves.  No part
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from qsynth.distill import read_evidence
 from qsynth.experiment.build import build
 from qsynth.host.plan_node import make_pipeline
 from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.participant import LEAST_SAME
 from qsynth.pipeline.publication import Publication
 from qsynth.placement.config import Simulate
 from qsynth.recipe.compose import compose
-from qsynth.synthesis import synthesize
+from qsynth.synthesis.analytic_head import AnalyticHead
+from qsynth.synthesis.hierarchical import Hierarchical
 from qsynth.training.fit import single_threaded
 from qsynth.training.plan import RunPlan
 from qsynth.types import Floats, Floats32, Ints
@@ -59,23 +61,22 @@ def world(overrides: Sequence[str], seed: int, data: DataSet | None) -> World:
     publications = [pipeline.distil() for pipeline in pipelines]
     prints = [publication.fingerprint for publication in publications]
     alike = np.array([[pipelines[0].alike(one, other) for other in prints] for one in prints])
-    alike /= np.maximum([pipeline.self_similarity() for pipeline in pipelines], 1e-9)[:, None]
+    same = [pipeline.self_similarity() for pipeline in pipelines]
+    alike /= np.maximum(same, LEAST_SAME)[:, None]
     np.fill_diagonal(alike, -np.inf)
     inputs, labels = plan.data.train_x[free], plan.data.train_y[free]
     return World(plan, pipelines, publications, alike, inputs, labels, {})
 
 
-def own_accuracy(
-    place: World, node: int, authors: Sequence[int], rules: Mapping[str, Any]
-) -> float:
+def own_accuracy(place: World, node: int, authors: Sequence[int], rules: dict[str, Any]) -> float:
     """Return the own accuracy of a node's head with these authors' packets."""
     pipeline, share = place.pipelines[node], place.plan.nodes[node].share
     packets = {
         bytes([a]): read_evidence(place.publications[a].payload).features for a in map(int, authors)
     }
     alike = {bytes([a]): float(place.alike[node, a]) for a in map(int, authors)}
-    config = replace(pipeline.rules.synthesis, **rules)
-    made = synthesize(config, pipeline.own, pipeline.head_d, packets, alike)
+    config = rules.pop("rule", pipeline.rules.synthesis)
+    made = replace(config, **rules).head_of(pipeline.own, pipeline.head_d, packets, alike)
     turns = share.quarter_turns
     if turns not in place.features:
         place.features[turns] = pipeline.encoder.encode(share.inputs(place.inputs))
@@ -103,7 +104,7 @@ def mates(place: World, node: int, k: int) -> list[int]:
 def show(name: str, places: Sequence[World], choose: Any, **rules: Any) -> None:
     """Print one line: mean and worst own accuracy over honest nodes and seeds."""
     values = [
-        own_accuracy(place, node.index, choose(place, node.index), rules)
+        own_accuracy(place, node.index, choose(place, node.index), dict(rules))
         for place in places
         for node in place.plan.nodes
         if node.share.honest
@@ -136,6 +137,8 @@ def main() -> int:
 
     show("no peers", places, lambda *_: [])
     show(f"the recipe's (k={k})", places, lambda p, n: nearest(p, n, k, floor))
+    for rule in (AnalyticHead(), Hierarchical()):
+        show(f"{rule.name} (k={k})", places, lambda p, n: nearest(p, n, k, floor), rule=rule)
     if places[0].plan.nodes[0].share.group is not None:
         show(f"true group (k={k})", places, lambda p, n: mates(p, n, k))
         right = [

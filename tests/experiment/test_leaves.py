@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from qsynth.distill.analytic import Analytic, check_size, packet_size
+from qsynth.distill.analytic import Analytic
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 
@@ -48,9 +48,8 @@ def test_no_array_of_inputs_is_in_the_packet(capsys) -> None:
 
 def test_an_input_rank_of_nothing_is_none() -> None:
     for rank in (None, 0):
-        assert packet_size(Analytic(input_rank=rank), 20, 4, 784) == packet_size(
-            Analytic(), 20, 4, 784
-        )
+        other = Analytic(input_rank=rank)
+        assert other.packet_size(20, 4, 784) == Analytic().packet_size(20, 4, 784)
     with pytest.raises(ConfigError, match=r"or synthesis\.teach\.inputs=own_mix"):
         compose(["distill.input_rank=0"])
 
@@ -73,7 +72,7 @@ def test_an_input_rank_of_nothing_is_none() -> None:
 )
 def test_advice_takes_out_what_costs_most_first(config, d, classes, inputs, said) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_size(config, d, classes, inputs)
+        config.check_size(d, classes, inputs)
     assert said in str(caught.value)
 
 

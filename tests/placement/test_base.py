@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from qsynth.errors import ConfigError
 from qsynth.placement import base as contract
 from qsynth.placement.base import Spec, run_placed
+from qsynth.placement.config import Processes
 from qsynth.placement.processes import ProcessesPlacement
 from tests.placement.test_placement import plan
 
@@ -93,7 +95,7 @@ def test_an_interrupt_stops_what_was_placed(made) -> None:
 
 
 def test_a_fork_that_fails_is_told_and_ends_the_others(made, monkeypatch) -> None:
-    placement = ProcessesPlacement(made)
+    placement = ProcessesPlacement(replace(made, placement=Processes()))
     placement._warm = True
 
     def full() -> int:
