@@ -28,6 +28,7 @@ from qsynth.pipeline.publication import MIN_TRAINING, Rules
 from qsynth.pipeline.target_pipeline import check_packet, check_task
 from qsynth.placement.config import Processes, Simulate
 from qsynth.simulation.batched import learner_notes
+from qsynth.synthesis import HeadRule
 from qsynth.training.fit import check_arguments
 from qsynth.training.loggers import check_logger
 from qsynth.training.plan import NodePlan, RunPlan
@@ -196,9 +197,10 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         )
     if config.attack.share and not task.classified:
         raise ConfigError(f"attack.name={config.attack.name}: forges classes, not {task.kind}")
-    if config.attack.name == "adaptive" and config.synthesis.name != "analytic_head":
+    if config.attack.name == "adaptive" and not isinstance(config.synthesis, HeadRule):
         raise ConfigError(
-            f"attack.name=adaptive: rehearses synthesis=analytic_head, not {config.synthesis.name}"
+            "attack.name=adaptive: rehearses a rule that makes one head of class statistics, "
+            f"analytic_head or hierarchical, not {config.synthesis.name}"
         )
     attackers, nodes = _attackers(config.attack, shares, config.seed), []
     for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):

@@ -13,6 +13,7 @@ time, or fifty that do not end, fail the run.  One JSON object a decoder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import json
 import random
@@ -33,7 +34,9 @@ from qsynth.dht import Contact
 from qsynth.dht.record import Record
 from qsynth.distill import distil, read_evidence
 from qsynth.distill.analytic import Analytic
-from qsynth.distill.class_logits import code_logits
+from qsynth.distill.class_logits import ClassLogits, code_logits
+from qsynth.distill.mosaic import Images, Mosaic, code_mosaic
+from qsynth.distill.reference_logits import ReferenceLogits, code_answers
 from qsynth.errors import PacketError
 from qsynth.identity import Identity, verify
 from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, messages_in
@@ -43,8 +46,10 @@ from qsynth.packet import OutcomePacket, Payload, decode_packet, encode_packet
 from qsynth.protocol import messages
 from qsynth.protocol.handlers import BODIES
 from qsynth.protocol.journal import FRAME, Entry, State, entries_in
+from qsynth.records.service import Records
 from qsynth.similarity import fingerprint
 from qsynth.similarity.class_sketch import ClassSketch
+from qsynth.sums.tree import SumTree
 from qsynth.trust import Admission
 from qsynth.trust.config import Checks
 from qsynth.types import Task
@@ -57,6 +62,11 @@ ENDS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 TASK = Task("fuzz", 1, ("a", "b", "c", "d"), "image", (1, 4, 4), "", 0.0, 1.0)
 NOW = 1000.0
 Decoder = Callable[[bytes], Any]
+
+
+# The bodies of all requests: the node's own, and those of its services.
+KINDS = list((BODIES | dict(Records.bodies) | dict(SumTree.bodies)).values())
+RULES = (ClassLogits(), ReferenceLogits(), Mosaic())  # that read more than statistics
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,9 @@ def payloads() -> list[Payload]:
     ]
     few = distil(Analytic(max_bytes=1400, rank=4), 8, x, None, y * 20, 80)
     logits = made[1] | code_logits(rng.standard_normal((80, 4)), y, 4)
-    return [*made, few, logits]
+    answers = made[1] | code_answers(rng.standard_normal((20, 4)), bytes(8))
+    images = Images(rng.random((6, 1, 8, 8)).astype(np.float32), np.arange(6) % 4)
+    return [*made, few, logits, answers, made[1] | code_mosaic(images, 2000)]
 
 
 def packet(payload: Payload) -> bytes:
@@ -137,11 +149,14 @@ def targets(folder: Path) -> dict[str, Target]:
     bodies = _bodies(packets[0])
 
     def arrays(data: bytes) -> Any:
-        return read_evidence(decode_packet(data).payload)
+        payload = decode_packet(data).payload
+        for rule in RULES:
+            with contextlib.suppress(PacketError):  # of this rule alone
+                read_evidence(payload, rule)
+        return read_evidence(payload)
 
     def body(data: bytes) -> Any:
-        kinds = list(BODIES.values())
-        return messages.unpack(data[1:], kinds[data[0] % len(kinds)]) if data else None
+        return messages.unpack(data[1:], KINDS[data[0] % len(KINDS)]) if data else None
 
     def record(data: bytes) -> Any:
         made = messages.unpack(data, messages.StoreRequest)
@@ -199,8 +214,7 @@ def _bodies(data: bytes) -> tuple[bytes, ...]:
         messages.StoreRequest(contact, stored),
         messages.Relay(contact, messages.Sealed(OTHER.public_key, b"t" * 8, b"s" * 64)),
     ]
-    kinds = list(BODIES.values())
-    return tuple(bytes([kinds.index(type(body))]) + messages.pack(body) for body in made)
+    return tuple(bytes([KINDS.index(type(body))]) + messages.pack(body) for body in made)
 
 
 def mutated(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
