@@ -136,10 +136,12 @@ def choose(options: Mapping[str, type[T]], values: Any, path: str) -> T:
         raise _error(f"{path}.name", name, "no such option", str(name), options)
     known = {f.name for f in dataclasses.fields(options[name])}  # type: ignore[arg-type]
     for key in values:
+        if key in known:
+            continue  # no other option is looked at: it may be a package's, and broken
         others = [
             other
             for other, schema in options.items()
-            if key not in known and key in {f.name for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
+            if key in {f.name for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
         ]
         if others:
             raise ConfigError(

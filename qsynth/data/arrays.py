@@ -256,6 +256,10 @@ def _task(
     if layout == "vector":
         # One place and one spread for all features, from the declared range: never from a node.
         location, scale = ((low + high) / 2,), ((high - low) / 4,)
+        if getattr(config, "units", "range") == "columns":
+            spread = inputs.std(axis=0, dtype=np.float64)
+            location = tuple(inputs.mean(axis=0, dtype=np.float64).tolist())
+            scale = tuple(np.where(spread > 0.0, spread, 1.0).tolist())
     return Task(
         name=Path(source).stem,
         version=1,

@@ -82,6 +82,12 @@ class Arrays:
     tokens: bool = setting(False, "x (n, length) holds whole numbers of a vocabulary: text")
     low: float | None = setting(None, "of inputs' range; null: 0 for images, else the data's")
     high: float | None = setting(None, "of inputs' range; null: 255 for uint8, else the data's")
+    units: str = setting(
+        "range",
+        "of a table's columns: one place and spread for all, of the range; or each column's own in "
+        "this file's training rows (sites with files of their own: task=declared)",
+        choices=("range", "columns"),
+    )
     test_share: float = setting(
         0.25, "kept for the test where the file has none", low=0.05, high=0.9
     )

@@ -10,7 +10,9 @@ from qsynth.distill.coding import payload_statistics
 from qsynth.distill.receipts import Receipts, decode_receipts
 from qsynth.distill.targets import PREFIX as TARGET
 from qsynth.distill.targets import decode_joint, sides
+from qsynth.errors import PacketError
 from qsynth.packet import Payload, Statistics
+from qsynth.schema import name_of
 from qsynth.types import Floats, Ints, NodeId
 
 
@@ -47,8 +49,20 @@ def read_evidence(payload: Payload, rule: DistillRule | None = None) -> Evidence
         payload_statistics(payload, "input_") if "input_means" in payload else None,
         decode_receipts(payload) if "leaves" in payload else None,
         decode_joint(payload, features) if f"{TARGET}means" in payload else None,
-        None if rule is None else rule.read(payload, features),
+        None if rule is None else _told(rule, payload, features),
     )
+
+
+def _told(rule: DistillRule, payload: Payload, features: Statistics) -> object | None:
+    """Return what a rule reads; whatever a package's rule raises, one packet ends no node."""
+    try:
+        return rule.read(payload, features)
+    except PacketError:
+        raise
+    except Exception as error:
+        raise PacketError(
+            "schema", f"distill={name_of(rule)} cannot read it ({type(error).__name__}: {error})"
+        ) from None
 
 
 def leaves_of(packets: Mapping[NodeId, Evidence]) -> dict[NodeId, int]:

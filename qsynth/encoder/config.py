@@ -117,11 +117,11 @@ class ModuleEncoder(EncoderOptions):
 @option("encoder")
 @dataclass(frozen=True)
 class Identity(EncoderOptions):
-    """Take the inputs themselves, in units of their spread: for tables of up to 1,024 columns."""
+    """Take the inputs themselves, in units of the task: for tables of up to 1,024 columns."""
 
     name: str = setting("identity", "the option's name", choices=("identity",))
     dimensions: int = setting(1024, "numbers of an input at most; more are refused", low=4)
-    clip: float = setting(8.0, "units of its spread beyond which a number counts no more", low=0.1)
+    clip: float = setting(8.0, "units beyond which a number counts no more", low=0.1)
 
     encodes: ClassVar[str] = "qsynth.encoder.identity:IdentityEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("vector", "series", "image")

@@ -1,4 +1,4 @@
-"""The encoder `identity`: the inputs themselves, in units of their spread."""
+"""The encoder `identity`: the inputs themselves, in units of the task."""
 
 from __future__ import annotations
 

@@ -145,6 +145,8 @@ def _carry_out(
     _write_page(config, plan, summary)
     if not read_results(plan):
         raise RunError(f"no node has finished; see {', '.join(map(str, logs))}")
+    if len(summary["failures"]) == len(plan.nodes):
+        raise RunError(f"all nodes have failed: {summary['failures'][0]['reason']}")
     return summary
 
 

@@ -37,7 +37,12 @@ class Statistics:
 
     def means(self) -> Floats:
         """Return (C, d) class means; zeros where a class has no sample."""
-        return self.sums / np.maximum(self.counts, 1.0)[:, None]
+        return self.sums / at_least(self.counts)[:, None]
+
+
+def at_least(counts: Floats) -> Floats:
+    """Return counts to divide by: 1 where there is no sample.  A capped packet has parts of one."""
+    return np.where(counts > 0.0, counts, 1.0)
 
 
 def class_statistics(
@@ -103,6 +108,6 @@ def merge(
 
 def spread_of_means(statistics: Statistics) -> Floats:
     """Return (d, d): the sum over samples of the outer product of their class mean."""
-    scaled = statistics.sums / np.sqrt(np.maximum(statistics.counts, 1.0))[:, None]
+    scaled = statistics.sums / np.sqrt(at_least(statistics.counts))[:, None]
     result: Floats = scaled.T @ scaled
     return result

@@ -201,6 +201,8 @@ def _consider(
     if len(near) < len(gains):
         # What agrees with a fold must not be chosen by it, where it is the judge.
         _merge(judge, view, [_agreed(part, kept, gains) for part in judge.parts])
+    if deadline.over():
+        return
     for weights in _sets(gains, view.effective):
         if deadline.over():
             return
@@ -283,11 +285,11 @@ def _fitted(mine: Statistics, theirs: Sequence[Statistics], weights: Floats) -> 
     d, counts = mine.dimensions, mine.counts
     every = _whitened(lower, means).reshape(1 + len(theirs), len(counts), d)
     own, sites = every[0], every[1:]
-    support = np.stack([packet.counts for packet in theirs]) * weights[:, None]  # (K, C)
-    told = support > LEAST_COUNT
-    turn = _directions(sites, support, told)
+    support = np.stack([packet.counts for packet in theirs])  # (K, C)
+    told = support * weights[:, None] > LEAST_COUNT
+    turn = _directions(sites, support * weights[:, None], told)
     sites, own = sites @ turn, own @ turn
-    fleet, tau2, unsure = _fleet(sites, support, trust[:, None] * told, own, counts)
+    fleet, tau2, unsure = _fleet(sites, support, weights[:, None] * told, own, counts)
     a_posteriori: list[Floats] = []
     there: Told = np.asarray(told.any(axis=0))
     for spread in SPREADS:
@@ -335,7 +337,11 @@ def _fleet(
     too few to say how sites differ: one tau^2, from what lies between them and the own means.
     """
     noise = 1.0 / np.maximum(support, LEAST_COUNT)
-    degrees = float(shares.sum() - np.minimum(shares.sum(axis=0), 1.0).sum())
+    sayers = shares.sum(axis=0)
+    free = np.maximum(sayers - 1.0, 0.0)  # (C,) degrees of freedom of each class
+    degrees = float(free.sum())
+    # What sampling alone puts into the squares below.
+    sampled = float((free * (shares * noise).sum(axis=0) / np.maximum(sayers, 1e-9)).sum())
     both: Told = (counts > 0) & (shares > 0).any(axis=0)
     tau2 = np.ones(sites.shape[2])
     for _ in range(ROUNDS):
@@ -343,11 +349,11 @@ def _fleet(
         total = np.maximum(precision.sum(axis=0), 1e-9)
         fleet = (precision * sites).sum(axis=0) / total
         if degrees < len(counts):
-            excess = np.square(own - fleet) - 1.0 / np.maximum(counts, 1.0)[:, None]
+            excess = np.square(own - fleet) - 1.0 / np.maximum(counts, 1.0)[:, None] - 1.0 / total
             tau2 = np.full_like(tau2, excess[both].mean() if both.any() else 1.0)
         else:
-            excess = np.square(sites - fleet) - noise[:, :, None]
-            tau2 = np.einsum("kc,kcd->d", shares, excess) / max(degrees, 1.0)
+            squares = np.einsum("kc,kcd->d", shares, np.square(sites - fleet))
+            tau2 = (squares - sampled) / max(degrees, 1.0)
         tau2 = np.maximum(tau2, LEAST_TAU2)
     return fleet, tau2, 1.0 / total
 
@@ -367,7 +373,10 @@ def _trust(rows: Floats, mine: Statistics, theirs: Sequence[Statistics]) -> Floa
         middle[label] = np.median(every[says[:, label], label], axis=0)
     apart = np.square(every[1:] - middle).mean(axis=2)
     far = (apart * says[1:]).sum(axis=1) / np.maximum(says[1:].sum(axis=1), 1)
-    trust: Floats = np.minimum(1.0, np.square(FAR * np.median(far) / np.maximum(far, 1e-12)))
+    # Sites of classes that nobody else has are not far from anybody.
+    noise = np.mean([1.0 / max(float(part.counts.sum()), 1.0) for part in theirs]) * says.shape[1]
+    usual = max(float(np.median(far)), float(noise))
+    trust: Floats = np.minimum(1.0, np.square(FAR * usual / np.maximum(far, 1e-12)))
     return trust
 
 

@@ -51,6 +51,8 @@ def world(overrides: Sequence[str], seed: int, data: DataSet | None) -> World:
     """Return a seed's fleet after its nodes have looked at their own data."""
     config = replace(compose([*overrides, f"seed={seed}"]).config, placement=Simulate())
     plan = build(config, Path(), data)
+    if any(node.share.site is not None for node in plan.nodes):
+        raise SystemExit("sites have rows of their own: use qsynth compare arms=[head]")
     parts = [part for n in plan.nodes for part in (n.share.train, n.share.validation)]
     parts += [n.share.audit for n in plan.nodes]
     free = np.setdiff1d(np.arange(len(plan.data.train_y)), np.concatenate(parts))
@@ -154,9 +156,10 @@ def main() -> int:
         print(f"precision@{k} of the fingerprint: {np.mean(right):.2f}")
     for count in options.k:
         for merge in ("whole", "classwise", "auto"):
-            show(f"k={count}, {merge}", places, lambda p, n, c=count: nearest(p, n, c), merge=merge)
-    show("random, gate", places, strangers)
-    show("random, no gate", places, strangers, gate="none")
+            rule = AnalyticHead(merge=merge)
+            show(f"k={count}, {merge}", places, lambda p, n, c=count: nearest(p, n, c), rule=rule)
+    show("random, gate", places, strangers, rule=AnalyticHead())
+    show("random, no gate", places, strangers, rule=AnalyticHead(gate="none"))
     return 0
 
 

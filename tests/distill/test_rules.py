@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsynth.distill import Source, read_evidence
-from qsynth.distill.analytic import distil
+from qsynth.distill.analytic import Analytic, distil
 from qsynth.distill.class_logits import ClassLogits, code_logits, decode_logits, logit_shapes
 from qsynth.distill.means import mean_shapes
 from qsynth.distill.reference_logits import (
@@ -177,3 +177,15 @@ def test_answers_of_nothing_and_public_sets_beyond_all_bounds_are_refused() -> N
         decode_answers(nothing, 600)
     with pytest.raises(ConfigError, match="at most 4096"):
         ReferenceLogits(max_bytes=32768).check_size(20, 2, 196, references=5000)
+
+
+def test_whatever_a_rule_of_a_package_raises_one_packet_is_refused(rng) -> None:
+    class Broken(ClassLogits):
+        def read(self, payload, features):
+            raise KeyError("spread")
+
+    y = labels_of(rng, 3)
+    payload = distil(Analytic(), 8, rng.standard_normal((200, 8)).astype(np.float32), None, y, 3)
+    with pytest.raises(PacketError, match="distill=class_logits cannot read it") as caught:
+        read_evidence(payload, Broken())
+    assert caught.value.reason == "schema"

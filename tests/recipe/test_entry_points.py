@@ -20,6 +20,7 @@ import yaml
 
 from qsynth.cli.main import main
 from qsynth.errors import ConfigError
+from qsynth.similarity.options import OPTIONS as SIMILARITY
 from tests.commands import answered
 
 MODULE = '''
@@ -320,3 +321,16 @@ def test_a_lock_does_not_say_where_runs_are_written(tmp_path, monkeypatch) -> No
     assert main(["run", "--locked", "a.qpack", "--quiet"]) == 0
     assert (tmp_path / "runs").exists()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_broken_option_of_a_package_stops_nobody_who_has_not_chosen_it(monkeypatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from qsynth import registry, schema
+
+    point = EntryPoint("mine", "nowhere.at:All", "qsynth.similarity")
+    monkeypatch.setattr(registry, "declared", lambda: {"qsynth.similarity": [point]})
+    made = schema.choose(SIMILARITY, {"name": "class_sketch", "fingerprint_dim": 64}, "similarity")
+    assert made.fingerprint_dim == 64
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        schema.choose(SIMILARITY, {"name": "mine"}, "similarity")
