@@ -63,7 +63,7 @@ class DistillRule:
 
     follows_network: ClassVar[bool] = False  # whether a packet changes with the author's network
     public_set: ClassVar[bool] = False  # whether every node needs the same public inputs
-    leaves: ClassVar[str | None] = None  # what leaves a node beside class statistics, in words
+    sends: ClassVar[str | None] = None  # beside class statistics, in words for `plan`
 
     def statistics(self) -> Analytic:
         """Return how packets carry class statistics."""

@@ -35,7 +35,7 @@ class ClassLogits(ClassMeans):
     name: str = setting("class_logits", "the option's name", choices=("class_logits",))
 
     follows_network: ClassVar[bool] = True
-    leaves: ClassVar[str | None] = "the network's mean answers to each class"
+    sends: ClassVar[str | None] = "the network's mean answers to each class"
 
     def further_shapes(self, classes: int, references: int | None = None) -> Shapes:
         """Return the arrays of mean logits."""

@@ -47,7 +47,7 @@ class Mosaic(ClassMeans):
     images: int = setting(100, "in a packet, as fine as max_bytes lets them be", low=1, high=1024)
     mixed: int = setting(4, "samples of a class in each image", low=1)
 
-    leaves: ClassVar[str | None] = "averaged images, several samples of a class in each"
+    sends: ClassVar[str | None] = "averaged images, several samples of a class in each"
 
     @property
     def least_averaged(self) -> int:

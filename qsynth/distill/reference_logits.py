@@ -41,7 +41,7 @@ class ReferenceLogits(ClassMeans):
 
     follows_network: ClassVar[bool] = True
     public_set: ClassVar[bool] = True
-    leaves: ClassVar[str | None] = "the network's answers to a public set"
+    sends: ClassVar[str | None] = "the network's answers to a public set"
 
     def further_shapes(self, classes: int, references: int | None = None) -> Shapes:
         """Return the arrays of answers.  Raises ConfigError where the public set is too large."""

@@ -120,7 +120,9 @@ class Identity(EncoderOptions):
     """Take the inputs themselves, in units of the task: for tables of up to 1,024 columns."""
 
     name: str = setting("identity", "the option's name", choices=("identity",))
-    dimensions: int = setting(1024, "numbers of an input at most; more are refused", low=4)
+    dimensions: int = setting(
+        1024, "numbers of an input at most; more are refused", low=4, high=1024
+    )
     clip: float = setting(8.0, "units beyond which a number counts no more", low=0.1)
 
     encodes: ClassVar[str] = "qsynth.encoder.identity:IdentityEncoder"

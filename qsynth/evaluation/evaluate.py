@@ -66,7 +66,7 @@ class Evaluator:
         self.plan, self.most = plan, most
         self._features = {} if features is None else features
         self._group_labels = _group_labels(plan)
-        self.balanced = is_balanced(plan.rules.synthesis)
+        self.balanced = plan.rules.synthesis.balanced
 
     def sampled(self, most: int) -> Evaluator:
         """Return one that measures on `most` test rows of a node, with the same features."""
@@ -253,11 +253,6 @@ class Evaluator:
         rows = known[labels]
         counts = np.bincount(labels[rows], minlength=len(known))
         return _accuracy(scores[rows], labels[rows], 1.0 / counts[labels[rows]])
-
-
-def is_balanced(synthesis: Any) -> bool:
-    """Return whether every class counts alike, however rare it is."""
-    return bool(synthesis.balanced)
 
 
 def summarise(scores: list[Score]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from qsynth.config.run import UNGATED, RunConfig, find_arm
 from qsynth.data import DataSet
 from qsynth.errors import RunError
-from qsynth.evaluation.evaluate import Evaluator, is_balanced
+from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.build import build
 from qsynth.experiment.lone_arms import Features
 from qsynth.experiment.summary import mesh_scores, read_results
@@ -108,7 +108,7 @@ def arm_values(config: RunConfig, name: str) -> dict[str, Any]:
     else:
         values = changes(config)
         unused += ["peers", "trust", "attack", "dht", "mesh", "similarity", "synthesis"]
-    if is_balanced(config.synthesis):
+    if config.synthesis.balanced:
         values["judged"] = "balanced"
     if not config.attack.share:
         unused.append("attack")

@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from qsynth.config.run import RunConfig, find_arm
 from qsynth.data import DataSet, load_data
 from qsynth.distill.reference_logits import reference_digest
-from qsynth.evaluation.evaluate import Evaluator, is_balanced
+from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.arms import arm_values, run_mesh
 from qsynth.experiment.build import build
 from qsynth.experiment.lone_arms import (
@@ -66,7 +66,7 @@ def compare(
     results = _run_lone(plans, arms, features, say)
     results |= _run_mesh(config, plans, arms, features, say)
     _keep_honest(results, plans)
-    by = "balanced" if is_balanced(config.synthesis) else "own"
+    by = "balanced" if config.synthesis.balanced else "own"
     best = best_setting(by, *([results[arm, seed] for seed in seeds] for arm in LONE))
     reference = [_setting(results, best, seed) for seed in seeds]
     late = {node.name for node in plans[seeds[0]].nodes if node.begins is not None}

@@ -31,7 +31,7 @@ import torch
 from qsynth.encoder.projection import cache_folder
 from qsynth.errors import ConfigError
 from qsynth.evaluation.curves import Curve, Point
-from qsynth.evaluation.evaluate import Evaluator, Score, is_balanced
+from qsynth.evaluation.evaluate import Evaluator, Score
 from qsynth.evaluation.gain import packed
 from qsynth.files import write_json
 from qsynth.host.plan_node import make_participant
@@ -261,6 +261,6 @@ def arm_digest(plan: RunPlan, arm: str) -> bytes:
         values["encoder"] = plan.encoder.digest.hex()
         rules = plan.rules
         values["pipeline"] = [changes(rules.distill), changes(rules.synthesis)]
-    if arm == "boosted" and is_balanced(plan.rules.synthesis):
+    if arm == "boosted" and plan.rules.synthesis.balanced:
         values["judged"] = "balanced"
     return config_digest(values)

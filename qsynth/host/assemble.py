@@ -52,7 +52,7 @@ def assemble(
         task=task,
         task_digest=task.digest(),
         encoder_digest=encoder_digest,
-        read=partial(read_evidence, rule=rules.read),
+        read=partial(read_evidence, rule=rules.reader),
         sketch=partial(fingerprint, rules.similarity),
     )
     services: list[Callable[[Node], Service]] = [Records]

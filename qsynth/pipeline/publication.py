@@ -56,7 +56,7 @@ class Rules:
     synthesis: SynthesisRule
 
     @property
-    def read(self) -> DistillRule | None:
+    def reader(self) -> DistillRule | None:
         """Return the rule by which packets are read; None where nobody uses what it sends."""
         return self.distill if self.synthesis.needs == name_of(self.distill) else None
 

@@ -216,8 +216,8 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
         said.append(SINGLE)
     if statistics.input_rank:
         said.append(f"the same of the raw inputs, in {statistics.input_rank} factors")
-    if rule.leaves is not None:
-        said.append(rule.leaves)
+    if rule.sends is not None:
+        said.append(rule.sends)
     said.append("a fingerprint of these means, to whoever is asked on the way")
     audit = None
     if packet is not None and statistics is rule:

@@ -14,19 +14,11 @@ import numpy as np
 
 from qsynth.packet import Statistics
 from qsynth.schema import option, setting
-from qsynth.synthesis.base import Synthesis
+from qsynth.synthesis.base import GATE, Synthesis
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.defence import all_capped, distinct
 from qsynth.synthesis.fold_view import FoldView, fold_heads, fold_scores, mean_logs
-from qsynth.synthesis.gate import (
-    ALIKE,
-    GATE,
-    RANKING,
-    Deadline,
-    first_asked,
-    greedy,
-    posterior_shares,
-)
+from qsynth.synthesis.gate import ALIKE, RANKING, Deadline, first_asked, greedy, posterior_shares
 from qsynth.synthesis.head import SHRINKAGES, TEMPERATURES, Head, log_prior, solve
 from qsynth.synthesis.head_rule import HeadRule
 from qsynth.synthesis.own_evidence import OwnEvidence

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from qsynth.distill.analytic import DistillRule
 from qsynth.distill.evidence import Evidence
 from qsynth.errors import ConfigError
+from qsynth.packet import Statistics, class_statistics
 from qsynth.schema import name_of, option, setting
 from qsynth.synthesis.head import Head
 from qsynth.synthesis.lesson import LessonOptions, Pool, SoftTargets
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from qsynth.encoder import Encoder
 
 Packets = Mapping[NodeId, Evidence]
+GATE = "which admitted packets count"  # what the setting `gate` says
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,13 @@ class OwnData:
     alone: Callable[[], Synthesis]
     unlabelled: Floats32 | None = None
     reference: Floats32 | None = None
+
+    @cached_property
+    def input_statistics(self) -> Statistics:
+        """Return the class statistics of the inputs themselves: they stay the same."""
+        assert isinstance(self.evidence, OwnEvidence)
+        flat = self.inputs.reshape(len(self.inputs), -1)
+        return class_statistics(flat, self.evidence.labels, self.task.classes)
 
     def teaching_inputs(self, kind: str) -> Floats32:
         """Return the inputs that lessons are made of; kind: `teach.inputs`."""
@@ -163,7 +174,18 @@ class SynthesisRule:
             )
 
 
-def check_rules(distill: Any, synthesis: SynthesisRule) -> None:
+@option("synthesis")
+@dataclass(frozen=True)
+class Gated(SynthesisRule):
+    """A rule that lets in one packet after the other, while own samples become likelier."""
+
+    gate: str = setting("greedy", GATE, choices=("greedy", "none"))
+    gate_s: float | None = setting(
+        10.0, "CPU seconds that packets may cost; the rest do not count; null: any", low=0.01
+    )
+
+
+def check_rules(distill: DistillRule, synthesis: SynthesisRule) -> None:
     """Raise ConfigError where a rule of synthesis learns nothing from the packets of another."""
     needed = synthesis.needs
     if needed is not None and name_of(distill) != needed:

@@ -16,7 +16,6 @@ GATE_MARGIN = 0.05
 RANKING = 0.5  # share of the time after which packets are no longer ranked, but taken or left
 GATE_GAIN = 0.005  # nats a sample that others have to bring
 ALIKE = 0.7  # share of self-similarity from which routing is trusted that much
-GATE = "which admitted packets count"  # what the setting `gate` says
 LEAST_LOG_SHARE = -50.0  # of a shrinkage in the mean
 
 Reached = Callable[[Mapping[NodeId, Statistics]], float]

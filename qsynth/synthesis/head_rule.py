@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from qsynth.distill.evidence import leaves_of
-from qsynth.packet import Statistics, class_statistics, merge
+from qsynth.packet import Statistics, merge
 from qsynth.schema import option, setting
 from qsynth.synthesis.base import OwnData, Packets, Synthesis, SynthesisRule
 from qsynth.synthesis.lesson import MixedLessonOptions, Pool, SoftTargets, make_pool, offset_alone
@@ -141,8 +141,5 @@ class HeadRule(SynthesisRule):
 
 def _inputs(own: OwnData, synthesis: Synthesis, packets: Packets) -> Statistics:
     """Return the merged statistics of inputs, own ones and those of the authors that count."""
-    assert isinstance(own.evidence, OwnEvidence)
-    flat = own.inputs.reshape(len(own.inputs), -1)
-    mine = class_statistics(flat, own.evidence.labels, own.task.classes)
     sent = [packets[author].inputs for author in synthesis.authors]
-    return merge([mine, *(part for part in sent if part is not None)])
+    return merge([own.input_statistics, *(part for part in sent if part is not None)])

@@ -49,21 +49,10 @@ class MixedLessonOptions(LessonOptions):
 
 
 @dataclass(frozen=True)
-class SoftTargets:
-    """Hold inputs (m, *shape) with soft targets (m, C), for one period.
-
-    offset: gives what is added to the logits of training inputs before the loss; where there are
-    no inputs, it is all that a lesson is.
-    """
+class _Lesson:
+    """What a network learns from for one period, and how."""
 
     config: LessonOptions
-    inputs: Floats32
-    targets: Floats32
-    offset: Callable[[Any], Any] | None = None
-
-    def __len__(self) -> int:
-        """Return m."""
-        return len(self.inputs)
 
     @property
     def weight(self) -> float:
@@ -82,7 +71,24 @@ class SoftTargets:
 
 
 @dataclass(frozen=True)
-class Pool:
+class SoftTargets(_Lesson):
+    """Hold inputs (m, *shape) with soft targets (m, C), for one period.
+
+    offset: gives what is added to the logits of training inputs before the loss; where there are
+    no inputs, it is all that a lesson is.
+    """
+
+    inputs: Floats32
+    targets: Floats32
+    offset: Callable[[Any], Any] | None = None
+
+    def __len__(self) -> int:
+        """Return m."""
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Pool(_Lesson):
     """Hold what a teaching is made of once its node trains: until then it needs little room.
 
     own: (n, *shape) of the node's training inputs.  rng: as it is before the first draw.
@@ -96,7 +102,6 @@ class Pool:
     task: Task
     own: Floats32
     rng: np.random.Generator
-    weight: float
     log_prior: Floats | None = None
     inputs: Statistics | None = None
     offset: Callable[[Any], Any] | None = None
@@ -104,16 +109,6 @@ class Pool:
     def __len__(self) -> int:
         """Return m."""
         return self.config.pool_size
-
-    @property
-    def batch_size(self) -> int:
-        """Return the inputs of a lesson."""
-        return self.config.batch_size
-
-    @property
-    def every_steps(self) -> int:
-        """Return the optimizer steps between two lessons."""
-        return self.config.every_steps
 
     def drawn(self) -> Floats32:
         """Return (m, *shape) inputs, the same at each call."""
@@ -142,7 +137,7 @@ def offset_alone(offset: Callable[[Any], Any]) -> SoftTargets:
 def make_pool(
     config: MixedLessonOptions,
     head: Head,
-    log_prior: Floats,
+    log_prior: Floats | None,
     encoder: Encoder,
     task: Task,
     own: Floats32,
@@ -153,30 +148,14 @@ def make_pool(
     """Return inputs for the head to label, or None where nothing is taught.
 
     own: (n, *shape) of the node's training inputs.  inputs: merged statistics of inputs, for
-    `generated`.  The targets follow the node's own label shares, as its network does.
+    `generated`.  log_prior: (C,) of the label shares that targets follow, as the network does; None
+    for a map to labels or values, whose scores are the targets.
     offset: of the network's logits, which the head's scores then are as well.
     """
     if config.inputs == "none" or config.weight == 0.0:
         return None
     kept = inputs if config.inputs == "generated" else None
-    return Pool(config, head, encoder, task, own, rng, config.weight, log_prior, kept, offset)
-
-
-def target_pool(
-    config: MixedLessonOptions,
-    head: Head,
-    encoder: Encoder,
-    task: Task,
-    own: Floats32,
-    rng: np.random.Generator,
-) -> Pool | None:
-    """Return inputs for a map to give targets, or None where nothing is taught.
-
-    own: (n, *shape) of the node's training inputs.
-    """
-    if config.inputs == "none" or config.weight == 0.0:
-        return None
-    return Pool(config, head, encoder, task, own, rng, config.weight)
+    return Pool(config, head, encoder, task, own, rng, log_prior, kept, offset)
 
 
 def own_mix(own: Floats32, count: int, task: Task, rng: np.random.Generator) -> Floats32:

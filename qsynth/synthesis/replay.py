@@ -15,8 +15,7 @@ from qsynth.distill.mosaic import Images
 from qsynth.packet import Statistics
 from qsynth.schema import option, setting
 from qsynth.synthesis.analytic_head import AnalyticHead
-from qsynth.synthesis.base import OwnData, Packets, Synthesis, SynthesisRule
-from qsynth.synthesis.gate import GATE
+from qsynth.synthesis.base import Gated, OwnData, Packets, Synthesis
 from qsynth.synthesis.head import Head, log_softmax
 from qsynth.synthesis.lesson import LessonOptions, SoftTargets, augmented
 from qsynth.synthesis.own_evidence import OwnEvidence
@@ -41,14 +40,10 @@ class ReplayLessonOptions(LessonOptions):
 
 @option("synthesis")
 @dataclass(frozen=True)
-class Replay(SynthesisRule):
+class Replay(Gated):
     """Train the network on its peers' averaged images (distill=mosaic), and the head too."""
 
     name: str = setting("replay", "the option's name", choices=("replay",))
-    gate: str = setting("greedy", GATE, choices=("greedy", "none"))
-    gate_s: float | None = setting(
-        10.0, "CPU seconds that the gate goes on asking; null: any", low=0.01
-    )
     teach: ReplayLessonOptions = field(
         default_factory=ReplayLessonOptions, metadata={"doc": "teaching the network"}
     )
@@ -63,10 +58,6 @@ class Replay(SynthesisRule):
         rule = AnalyticHead(gate=self.gate, gate_s=self.gate_s)
         statistics = image_statistics_of(packets, own.task, own.encoder, own.d)
         return rule.head_of(own.evidence, own.d, statistics, alike)
-
-    def alone(self, own: OwnData) -> Synthesis:
-        """Return the head of own evidence alone."""
-        return AnalyticHead().synthesize(own, {}, {})
 
     def lesson(
         self,

@@ -17,10 +17,10 @@ import numpy as np
 
 from qsynth.packet import Statistics, merge
 from qsynth.schema import option, setting
-from qsynth.synthesis.base import OwnData, Packets, Synthesis, SynthesisRule
-from qsynth.synthesis.gate import GATE, RANKING, Deadline, first_asked, greedy, posterior_shares
+from qsynth.synthesis.base import Gated, OwnData, Packets, Synthesis
+from qsynth.synthesis.gate import RANKING, Deadline, first_asked, greedy, posterior_shares
 from qsynth.synthesis.head import Head, solve_spd
-from qsynth.synthesis.lesson import MixedLessonOptions, Pool, target_pool
+from qsynth.synthesis.lesson import MixedLessonOptions, Pool, make_pool
 from qsynth.synthesis.lift import lifted
 from qsynth.synthesis.own_evidence import TargetEvidence
 from qsynth.types import NodeId
@@ -38,14 +38,10 @@ class TargetLessonOptions(MixedLessonOptions):
 
 @option("synthesis")
 @dataclass(frozen=True)
-class Ridge(SynthesisRule):
+class Ridge(Gated):
     """For labels and values: merge joint statistics into a linear map, beside the network."""
 
     name: str = setting("ridge", "the option's name", choices=("ridge",))
-    gate: str = setting("greedy", GATE, choices=("greedy", "none"))
-    gate_s: float | None = setting(
-        10.0, "CPU seconds that the gate goes on asking; null: any", low=0.01
-    )
     teach: TargetLessonOptions = field(
         default_factory=TargetLessonOptions, metadata={"doc": "teaching the network"}
     )
@@ -71,7 +67,7 @@ class Ridge(SynthesisRule):
     ) -> Pool | None:
         """Return inputs with the targets of the map."""
         inputs = own.teaching_inputs(self.teach.inputs)
-        return target_pool(self.teach, synthesis.head, own.encoder, own.task, inputs, rng)
+        return make_pool(self.teach, synthesis.head, None, own.encoder, own.task, inputs, None, rng)
 
 
 def synthesize_targets(
