@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from qsynth.data.images import Images
+from qsynth.data.options import DataOptions
 from qsynth.schema import option, setting
 
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")  # types.INVARIANCES, without NumPy
@@ -13,7 +15,7 @@ KINDS = ("classes", "labels", "values")  # of types.Task
 
 @option("data")
 @dataclass(frozen=True)
-class Digits:
+class Digits(DataOptions):
     """8x8 digits that ship with scikit-learn: 1,797 real images, no download."""
 
     name: str = setting("digits", "the option's name", choices=("digits",))
@@ -28,7 +30,7 @@ class Digits:
 
 @option("data")
 @dataclass(frozen=True)
-class Fmnist:
+class Fmnist(DataOptions):
     """Fashion-MNIST in the official IDX files."""
 
     name: str = setting("fmnist", "the option's name", choices=("fmnist",))
@@ -44,7 +46,7 @@ class Fmnist:
 
 @option("data")
 @dataclass(frozen=True)
-class Cifar10:
+class Cifar10(DataOptions):
     """CIFAR-10 in the official binary layout or the official Python archive."""
 
     name: str = setting("cifar10", "the option's name", choices=("cifar10",))
@@ -60,7 +62,7 @@ class Cifar10:
 
 @option("data")
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(DataOptions):
     """The user's own .npz with x, y and, optionally, node, x_test, y_test, node_test."""
 
     name: str = setting("arrays", "the option's name", choices=("arrays",))
@@ -96,7 +98,7 @@ class Arrays:
 
 @option("data")
 @dataclass(frozen=True)
-class DataModule:
+class DataModule(DataOptions):
     """The user's own LightningDataModule: batches of (x, y) from train and test loaders."""
 
     name: str = setting("module", "the option's name", choices=("module",))
@@ -116,6 +118,7 @@ OPTIONS: dict[str, type] = {
     "fmnist": Fmnist,
     "cifar10": Cifar10,
     "arrays": Arrays,
+    "images": Images,
     "module": DataModule,
 }
 

@@ -21,6 +21,7 @@ class DataSet:
     float32: 0 and 1 for K labels, or K values in units of the task's target scale.
     train_node, test_node: (n,) whose sample it is, where the data say so.
     further_x, further_node: inputs without labels, and whose they are.
+    origin: the digest, where inputs are made of another data set's as they are needed.
     """
 
     task: Task
@@ -32,10 +33,11 @@ class DataSet:
     test_node: Ints | None = None
     further_x: Floats32 | None = None
     further_node: Ints | None = None
+    origin: bytes = b""
 
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""
-        return self._digest
+        return self.origin or self._digest
 
     @cached_property
     def _digest(self) -> bytes:

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qsynth.encoder.options import EncoderOptions
 from qsynth.encoder.projection import cached, whitened_components
+from qsynth.encoder.store import FeatureStore
 from qsynth.types import Floats32, Task, config_digest
 
 # Inputs encoded at a time: larger parts leave the cache and cost a page fault each (3 x slower).
@@ -26,10 +28,12 @@ class Encoder(nn.Module):
     """
 
     least: int = 0
+    kept_as: str = ""  # what names this map on disk; "": its features are quickly made again
 
     def __init__(self, config: Any, task: Task) -> None:
         super().__init__()
-        shown = {"encoder": asdict(config), "shape": task.shape, "layout": task.layout}
+        told = config.told() if isinstance(config, EncoderOptions) else asdict(config)
+        shown = {"encoder": told, "shape": task.shape, "layout": task.layout}
         ranges = {"low": task.low, "high": task.high}
         scaling = {"location": task.location, "scale": task.scale}
         self.digest = config_digest(shown | ranges | scaling)
@@ -86,4 +90,15 @@ class Encoder(nn.Module):
                 parts = [self._fast_raw(self._standard(part)) for part in rows.split(BATCH)]
                 raw = torch.cat(parts)
                 encoded.append((raw.sub_(mean) @ projection)[:, :dimensions])
+        if not encoded:
+            return np.zeros((0, self.dimensions), np.float32)[:, :dimensions]
         return np.ascontiguousarray(torch.cat(encoded).numpy())
+
+    def encode_kept(self, inputs: Floats32) -> Floats32:
+        """Return all features of samples (n, *shape): from disk where they have been made before.
+
+        What takes long to make is kept for each sample; other encoders make features anew.
+        """
+        if not self.kept_as:
+            return self.encode(inputs)
+        return FeatureStore(self.kept_as, self.dimensions).features(inputs, self.encode)

@@ -34,7 +34,7 @@ class OwnEncoder(Encoder):
         self.network = _load(config) if network is None else network
         self.network.eval().requires_grad_(False)
         rng = np.random.default_rng([config.seed, 17])
-        inputs = _fit_inputs(rng, config.fit_inputs, task)
+        inputs = fit_inputs(rng, config.fit_inputs, task)
         sample = self._checked(inputs[:PROBES])
         weights = hashlib.sha256()
         for key, value in sorted(self.network.state_dict().items()):
@@ -109,7 +109,7 @@ def _load(config: ModuleEncoder) -> nn.Module:
     return made
 
 
-def _fit_inputs(rng: np.random.Generator, count: int, task: Task) -> Floats32:
+def fit_inputs(rng: np.random.Generator, count: int, task: Task) -> Floats32:
     """Return seeded inputs in the task's range: 1/f noise, standard vectors, or any tokens."""
     if task.layout == "tokens":
         drawn = rng.integers(int(task.low), int(task.high) + 1, (count, *task.shape))

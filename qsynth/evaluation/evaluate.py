@@ -193,8 +193,8 @@ class Evaluator:
         """Return (n, D) encoder features of the node's test rows."""
         turns = node.share.quarter_turns
         if turns not in self._features:
-            inputs = node.share.inputs(self.plan.data.test_x)
-            self._features[turns] = self.plan.encoder.encode(inputs)
+            inputs = node.share.inputs(self.plan.data.test_x[:])
+            self._features[turns] = self.plan.encoder.encode_kept(inputs)
         return self._features[turns][self.rows(node)]
 
     def rows(self, node: NodePlan) -> Ints:

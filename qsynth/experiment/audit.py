@@ -112,7 +112,7 @@ def _free_samples(plan: RunPlan) -> tuple[Floats32, Ints]:
     rest = np.setdiff1d(np.arange(len(data.train_y)), np.concatenate(held))
     inputs, labels = data.train_x[rest], data.train_y[rest]
     if len(rest) < REFERENCE:
-        inputs = np.concatenate([inputs, data.test_x])
+        inputs = np.concatenate([inputs, data.test_x[:]])
         labels = np.concatenate([labels, data.test_y])
     if len(labels) < LEAST:
         raise ConfigError(

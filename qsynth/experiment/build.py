@@ -15,9 +15,11 @@ from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAcce
 
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
+from qsynth.data.options import DataOptions
 from qsynth.data.samples import check_range, check_shape, inputs_of
 from qsynth.distill.reference_logits import ReferenceLogits
 from qsynth.encoder import Encoder, make_encoder
+from qsynth.encoder.config import FEATURES
 from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.mesh.address import is_loopback
 from qsynth.mesh.memory import Memory
@@ -29,6 +31,7 @@ from qsynth.pipeline.target_pipeline import check_packet, check_task
 from qsynth.placement.config import Processes, Simulate
 from qsynth.simulation.batched import learner_notes
 from qsynth.synthesis import HeadRule
+from qsynth.training.features import Backbone, FeaturedData, make_rows, on_features
 from qsynth.training.fit import check_arguments
 from qsynth.training.loggers import check_logger
 from qsynth.training.plan import NodePlan, RunPlan
@@ -79,9 +82,13 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
     _check_trainer(config)
     if data is None:
         data = load_data(config.data, config.task)
-    encoder = make_encoder(config.encoder, data.task)
+    data = _as_trained(config, data)
+    options = FEATURES if isinstance(data, FeaturedData) else config.encoder
+    encoder = make_encoder(options, data.task)
     frozen = _checked_networks(config, data)
     nodes = _nodes(config, data)
+    if isinstance(data, FeaturedData):
+        make_rows(data, [node.share for node in nodes])
     reference = None
     if config.distill.public_set:
         reference = public_set(config.distill, data, nodes, config.seed)
@@ -93,7 +100,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
         data=data,
         batch_size=config.data.batch_size,
         encoder=encoder,
-        encoder_config=config.encoder,
+        encoder_config=options,
         rules=Rules(config.distill, config.similarity, config.synthesis),
         trainer=config.trainer,
         peers=config.peers,
@@ -108,6 +115,15 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
         publish=config.publish,
     )
     return replace(plan, notes=(*plan.notes, *learner_notes(plan), *_host_notes(config)))
+
+
+def _as_trained(config: RunConfig, data: DataSet) -> DataSet:
+    """Return what networks train on: the data, or features of them."""
+    asked = isinstance(config.data, DataOptions) and config.data.features
+    if not asked or isinstance(data, FeaturedData):
+        return data
+    encoder = make_encoder(config.encoder, data.task)
+    return on_features(data, Backbone(encoder, config.encoder, data.task))
 
 
 def _host_notes(config: RunConfig) -> list[str]:

@@ -32,7 +32,8 @@ def write_predictor(
     predictor = participant.predictor(network)
     model = {} if isinstance(node.model, Module) else asdict(node.model)
     try:
-        save_predictor(predictor, folder / "predictor.pt", asdict(plan.encoder_config), model)
+        encoder = asdict(plan.encoder_config)
+        save_predictor(predictor, folder / "predictor.pt", encoder, model, plan.backbone)
         torch.save({"state_dict": network.state_dict()}, folder / "checkpoint.ckpt")
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
         first = str(error).splitlines()[0]
@@ -42,11 +43,15 @@ def write_predictor(
 
 
 def read_predictor(plan: RunPlan, node: NodePlan, path: Path | None = None) -> Predictor:
-    """Return what a node has left, or another predictor of it.  Raises DataError."""
+    """Return what a node has left, or another predictor of it, to take the plan's own inputs.
+
+    Raises DataError.
+    """
     own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
     # What the run's config names is trusted by now; what a file in its folder names is not.
     trust = [config.target] if isinstance(config := plan.encoder_config, ModuleEncoder) else []
-    return load_predictor(path or plan.node_folder(node) / "predictor.pt", own, trust=trust)
+    path = path or plan.node_folder(node) / "predictor.pt"
+    return load_predictor(path, own, trust=trust, on_features=True)
 
 
 def write_result(

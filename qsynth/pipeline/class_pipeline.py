@@ -50,7 +50,7 @@ class ClassPipeline:
         own_d = self.d if whole else max(len(samples.train_y) // 2, encoder.least)
         self.head_d = min(rules.synthesis.d or max(own_d, 4), encoder.dimensions)
         own = OwnEvidence.from_samples(
-            encoder.encode(samples.train_x), samples.train_y, task.classes, seed
+            encoder.encode_kept(samples.train_x), samples.train_y, task.classes, seed
         )
         self.own = with_copies(own, self.head_d, self._views, task.invariances)
         self.own_data = OwnData(
@@ -69,7 +69,7 @@ class ClassPipeline:
 
     def _views(self, kind: str) -> list[Floats32]:
         """Return the features of the own samples, changed in a way that leaves their labels."""
-        return [self.encoder.encode(copy) for copy in copies(self.samples.train_x, kind)]
+        return [self.encoder.encode_kept(copy) for copy in copies(self.samples.train_x, kind)]
 
     @property
     def summed(self) -> bool:
@@ -199,7 +199,8 @@ class ClassPipeline:
         outputs = network_outputs(network, torch.from_numpy(inputs))
         logits = outputs.double().numpy()
         predictor.lost = is_lost(network, outputs)
-        scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
+        features = self.encoder.encode_kept(inputs)[:, : synthesis.head.dimensions]
+        scores = synthesis.head.scores(features)
         learned = self.network_log_prior(synthesis)
         balanced = self.rules.synthesis.balanced
         wanted = np.zeros_like(learned) if balanced else synthesis.log_prior
@@ -223,7 +224,7 @@ class ClassPipeline:
         inputs = self.samples.validation_x
         logits = network_outputs(predictor.network, torch.from_numpy(inputs))
         with torch.no_grad():
-            scores = predictor.head_scores(torch.from_numpy(inputs))
+            scores = predictor.scores_of(torch.from_numpy(self.encoder.encode_kept(inputs)))
             logs = predictor.combine(logits, scores, "own").double().numpy()
         rows = np.arange(len(logs))
         lost: Floats = -logs[rows, self.samples.validation_y]

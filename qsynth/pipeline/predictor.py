@@ -26,9 +26,11 @@ class Predictor(nn.Module):
     Returns log-probabilities (n, C): (1 - w) * network + w * head, renormalised.  Where the
     network's logits of an input are not finite numbers, the head answers alone.
     lost: whether the network was found to give such numbers when the predictor was made.
+    backbone: what makes features of inputs, where network and head take features; None: none does.
     """
 
     lost = False
+    backbone: Encoder | None = None
 
     def __init__(self, network: nn.Module, encoder: Encoder | None, task: Task) -> None:
         super().__init__()
@@ -77,10 +79,15 @@ class Predictor(nn.Module):
         prior: "own" (the node's label shares), "uniform", or (C,) probabilities.
         mask: (C,) bool, the classes that may be answered; None is all.
         """
+        inputs = self.seen(inputs)
         logs = self.combine(self.network_logits(inputs), self.head_scores(inputs), prior)
         if mask is not None:
             logs = torch.log_softmax(logs.masked_fill(~mask, -torch.inf), dim=1)
         return logs
+
+    def seen(self, inputs: Tensor) -> Tensor:
+        """Return what network and head take: the inputs, or their features."""
+        return inputs if self.backbone is None else self.backbone(inputs)
 
     def network_logits(self, inputs: Tensor) -> Tensor:
         """Return the network's (n, C) float32 logits, whatever precision it was trained in."""
@@ -91,8 +98,13 @@ class Predictor(nn.Module):
         """Return the head's (n, C) scores of inputs, or None where there is no head."""
         if self.encoder is None:
             return None
+        return self.scores_of(self.encoder(inputs))
+
+    def scores_of(self, features: Tensor) -> Tensor:
+        """Return the head's (n, C) scores of (n, D) features."""
         weights: Tensor = self.head_weights  # type: ignore[assignment]
-        scores: Tensor = self.encoder(inputs) @ weights + self.head_bias
+        bias: Tensor = self.head_bias  # type: ignore[assignment]
+        scores: Tensor = features @ weights + bias
         return scores
 
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:

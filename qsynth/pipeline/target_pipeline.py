@@ -50,7 +50,7 @@ class TargetPipeline:
             self.rule, len(samples.train_y), encoder.dimensions, task.classes, encoder.least
         )
         self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
-        features = encoder.encode(samples.train_x)
+        features = encoder.encode_kept(samples.train_x)
         self.own = TargetEvidence.from_samples(features, samples.train_y.astype(np.float32), seed)
         self.own_data = OwnData(
             task, encoder, self.own, samples.train_x, self.head_d, self.alone, samples.unlabelled_x
@@ -124,7 +124,8 @@ class TargetPipeline:
         inputs = self.samples.validation_x
         answers = network_outputs(network, torch.from_numpy(inputs))
         predictor.lost, outputs = is_lost(network, answers), answers.double().numpy()
-        scores = synthesis.head.scores(self.encoder.encode(inputs, synthesis.head.dimensions))
+        features = self.encoder.encode_kept(inputs)[:, : synthesis.head.dimensions]
+        scores = synthesis.head.scores(features)
         targets: Floats = self.samples.validation_y.astype(np.float64)
         weight = 1.0
         if not predictor.lost:
@@ -144,7 +145,7 @@ class TargetPipeline:
         inputs = self.samples.validation_x
         logits = network_outputs(predictor.network, torch.from_numpy(inputs))
         with torch.no_grad():
-            scores = predictor.head_scores(torch.from_numpy(inputs))
+            scores = predictor.scores_of(torch.from_numpy(self.encoder.encode_kept(inputs)))
             answers = predictor.combine(logits, scores, "own").double().numpy()
         lost: Floats = np.square(answers - targets).mean(axis=1)
         return lost

@@ -23,6 +23,7 @@ class TargetPredictor(Predictor):
         self, inputs: Tensor, prior: str | Tensor = "own", mask: Tensor | None = None
     ) -> Tensor:
         """Return (n, K) probabilities or values; prior and mask mean nothing here."""
+        inputs = self.seen(inputs)
         answers = self.combine(self.network_logits(inputs), self.head_scores(inputs), prior)
         if self.task.kind == LABELS:
             return answers

@@ -6,6 +6,7 @@ Traffic and time are estimates; `docs/reference/commands.md` says how far off th
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from qsynth.config.run import RunConfig
@@ -13,8 +14,10 @@ from qsynth.data.config import Arrays
 from qsynth.data.dataset import DataSet
 from qsynth.data.layout import Layout, layout_of, layout_of_data
 from qsynth.data.load import load_data
+from qsynth.data.options import DataOptions
 from qsynth.distill.analytic import Analytic
-from qsynth.encoder.config import EncoderOptions
+from qsynth.encoder.config import FEATURES
+from qsynth.encoder.options import EncoderOptions
 from qsynth.errors import ConfigError
 from qsynth.model.size import size
 from qsynth.partition import check_sites
@@ -63,6 +66,7 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
         nodes = layout.sites or 0
     if layout is not None:
         config.encoder.check_layout(layout.layout)
+        config, layout = _as_trained(config, layout)
         if isinstance(config.partition, Natural):
             if layout.sites is None:
                 raise ConfigError("partition.name=natural: the data have no `node` array")
@@ -107,8 +111,18 @@ def check_early(config: RunConfig) -> DataSet | None:
     if statistics is rule and (isinstance(statistics.d, int) or rule.tells_inputs):
         layout = layout_of(config.data, config.task) if data is None else layout_of_data(data)
         if layout is not None and layout.kind == "classes":
+            config, layout = _as_trained(config, layout)
             _check_packet(statistics, layout, config.encoder)
     return data
+
+
+def _as_trained(config: RunConfig, layout: Layout) -> tuple[RunConfig, Layout]:
+    """Return config and layout of what networks train on: the inputs, or features of them."""
+    if not (isinstance(config.data, DataOptions) and config.data.features):
+        return config, layout
+    size = config.encoder.features(math.prod(layout.shape))
+    seen = replace(layout, layout="vector", shape=(size,))
+    return replace(config, encoder=FEATURES), seen
 
 
 def _check_packet(rule: Analytic, layout: Layout, encoder: EncoderOptions) -> None:

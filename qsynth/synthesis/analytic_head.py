@@ -92,24 +92,30 @@ def _synthesis(
     alike: Mapping[NodeId, float],
     deadline: Deadline,
 ) -> Synthesis:
-    offers = _offers(config, view.mine, packets, alike)
-    gains: Mapping[NodeId, float] = {}
-    if config.gate == "none" and config.most is None:
-        chosen = {author: parts[0] for author, parts in offers.items()}
-    elif config.gate == "none":
-        chosen = {
-            author: offer
-            for _, author, offer in _ranked(view, offers, alike, deadline)[: config.most]
-        }
-    else:
-        ranked = _ranked(view, offers, alike, deadline)
-        chosen, gains = greedy(
-            partial(_likelihood, view), ranked, alike, config.most or len(offers), deadline
-        )
+    chosen, gains = let_in(config, view, packets, alike, deadline)
     head, likelihood, unseen = _tuned(view, chosen)
     prior = log_prior(np.bincount(view.own.labels, minlength=view.own.classes).astype(np.float64))
     left = len(packets) - len(gains) if config.gate == "greedy" and deadline.over() else 0
     return Synthesis(head, tuple(sorted(chosen)), prior, likelihood, unseen, gains, left)
+
+
+def let_in(
+    config: AnalyticHead,
+    view: FoldView,
+    packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float],
+    deadline: Deadline,
+) -> tuple[dict[NodeId, Statistics], dict[NodeId, float]]:
+    """Return what counts of each packet that does, and what each author tried brought."""
+    offers = _offers(config, view.mine, packets, alike)
+    if config.gate == "none" and config.most is None:
+        return {author: parts[0] for author, parts in offers.items()}, {}
+    if config.gate == "none":
+        ranked = _ranked(view, offers, alike, deadline)[: config.most]
+        return {author: offer for _, author, offer in ranked}, {}
+    ranked = _ranked(view, offers, alike, deadline)
+    most = config.most or len(offers)
+    return greedy(partial(_likelihood, view), ranked, alike, most, deadline)
 
 
 def _offers(

@@ -102,7 +102,8 @@ class SynthesisRule:
     )
 
     needs: ClassVar[str | None] = None  # the rule of distillation whose packets it learns from
-    classified: ClassVar[bool] = True  # whether it is for classes; else for labels and values
+    # Whether it is for classes; for labels and values; or, None, for all of them.
+    classified: ClassVar[bool | None] = True
 
     def synthesize(
         self, own: OwnData, packets: Packets, alike: Mapping[NodeId, float]
@@ -161,7 +162,7 @@ class SynthesisRule:
 
     def check_task(self, task: Task) -> None:
         """Raise ConfigError where the rule is not for such a task."""
-        if self.classified != task.classified:
+        if self.classified not in (None, task.classified):
             fitting = "analytic_head" if task.classified else "ridge"
             raise ConfigError(
                 f"synthesis.name={name_of(self)}: not for a task of {task.kind}; "

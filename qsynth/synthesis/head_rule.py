@@ -102,7 +102,7 @@ class HeadRule(SynthesisRule):
         pool = make_pool(
             self.teach,
             synthesis.head,
-            self.network_log_prior(synthesis),
+            self.network_log_prior(synthesis) if own.task.classified else None,
             own.encoder,
             own.task,
             own.teaching_inputs(self.teach.inputs),

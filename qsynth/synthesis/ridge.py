@@ -82,7 +82,7 @@ def synthesize_targets(
     d: features of it.  packets: joint statistics by author, of as many targets.  alike: how alike
     each author's fingerprint is, as a share of how alike a node of the same data would look.
     """
-    view = _View(own, own.statistics(d), tuple(own.statistics(d, f) for f in own.folds[::-1]))
+    view = TargetView.of(own, d)
     chosen, gains = dict(packets), dict[NodeId, float]()
     deadline = Deadline(config.gate_s)
     if config.gate == "greedy":
@@ -116,12 +116,17 @@ def solve_targets(joint: Statistics, targets: int, shrinkage: float) -> Head:
 
 
 @dataclass(frozen=True)
-class _View:
-    """Own evidence: whole, and without each fold."""
+class TargetView:
+    """Hold own joint statistics: whole, and without each fold."""
 
     own: TargetEvidence
     mine: Statistics
     unseen: tuple[Statistics, ...]
+
+    @classmethod
+    def of(cls, own: TargetEvidence, d: int) -> TargetView:
+        """Return the view of own evidence in its first d features."""
+        return cls(own, own.statistics(d), tuple(own.statistics(d, f) for f in own.folds[::-1]))
 
     def merged(self, mine: Statistics, chosen: Mapping[NodeId, Statistics]) -> Statistics:
         """Return own statistics with these packets: in author order, for the same bits."""
@@ -139,12 +144,12 @@ class _View:
         return float(-0.5 * np.log(np.maximum(np.square(wrong).mean(axis=0), FLOOR)).mean())
 
 
-def _reached(view: _View, chosen: Mapping[NodeId, Statistics]) -> float:
+def _reached(view: TargetView, chosen: Mapping[NodeId, Statistics]) -> float:
     return view.likelihood(_fold_heads(view, chosen, GATE_SHRINKAGE))
 
 
 def _fold_heads(
-    view: _View, chosen: Mapping[NodeId, Statistics], shrinkage: float
+    view: TargetView, chosen: Mapping[NodeId, Statistics], shrinkage: float
 ) -> tuple[Head, Head]:
     count = view.own.targets.shape[1]
     one, other = (
@@ -154,7 +159,7 @@ def _fold_heads(
 
 
 def _tuned(
-    view: _View, chosen: Mapping[NodeId, Statistics]
+    view: TargetView, chosen: Mapping[NodeId, Statistics]
 ) -> tuple[Head, float, tuple[Head, Head]]:
     """Return the mean head over shrinkages, the likelihood, fold heads.
 

@@ -35,7 +35,8 @@ def keeping(plan: RunPlan, node: NodePlan, participant: Participant) -> Exchange
         if period in shown:
             folder.mkdir(exist_ok=True)
             predictor = participant.predictor(network)
-            save_predictor(predictor, folder / f"{period}.pt", asdict(plan.encoder_config), model)
+            encoder = asdict(plan.encoder_config)
+            save_predictor(predictor, folder / f"{period}.pt", encoder, model, plan.backbone)
         return teaching
 
     return exchange

@@ -13,14 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from qsynth.encoder import make_encoder
+from qsynth.encoder import Encoder, make_encoder
 from qsynth.encoder.config import OPTIONS as ENCODERS
+from qsynth.encoder.pretrained import Pretrained
 from qsynth.errors import DataError, UntrustedError, printable
 from qsynth.model import make_network
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.target_predictor import make_predictor
 from qsynth.schema import choose
 from qsynth.training.best_weights import copied
+from qsynth.training.features import Backbone
 from qsynth.types import Task
 
 MOST_SAID = 300  # characters of torch's list of what does not fit
@@ -39,18 +41,45 @@ TUPLES = ("labels", "shape", "location", "scale", "invariances", "target_locatio
 
 
 def save_predictor(
-    predictor: Predictor, path: Path, encoder: dict[str, Any], model: dict[str, Any]
+    predictor: Predictor,
+    path: Path,
+    encoder: dict[str, Any],
+    model: dict[str, Any],
+    backbone: Backbone | None = None,
 ) -> None:
     """Write all that `load_predictor` needs: plain values and arrays, no code.
 
     encoder, model: the configs they were built from; an empty model is the user's own module.
+    backbone: what makes the features that the predictor's network takes, if it does.
     """
-    task = {k: list(v) if k in TUPLES else v for k, v in asdict(predictor.task).items()}
     # The encoder is a pure function of its config: a receiver computes it again.
     state = {k: v for k, v in predictor.state_dict().items() if not k.startswith("encoder.")}
+    values: dict[str, Any] = {
+        "task": _plain(predictor.task),
+        "encoder": encoder,
+        "model": model,
+        "state": state,
+    }
+    if backbone is not None:
+        values["backbone"] = {
+            "task": _plain(backbone.task),
+            "encoder": asdict(backbone.config),
+            "digest": backbone.encoder.digest.hex(),
+        }
+    elif predictor.encoder is not None:
+        values["digest"] = predictor.encoder.digest.hex()
     part = path.with_suffix(".part")
-    torch.save({"task": task, "encoder": encoder, "model": model, "state": state}, part)
+    torch.save(values, part)
     os.replace(part, path)
+
+
+def _plain(task: Task) -> dict[str, Any]:
+    return {k: list(v) if k in TUPLES else v for k, v in asdict(task).items()}
+
+
+def _task(values: Mapping[str, Any]) -> Task:
+    given: dict[str, Any] = {k: tuple(v) if k in TUPLES else v for k, v in values.items()}
+    return Task(**given)
 
 
 def load_predictor(
@@ -58,23 +87,25 @@ def load_predictor(
     network: nn.Module | None = None,
     encoder: nn.Module | None = None,
     trust: Sequence[str] = (),
+    on_features: bool = False,
 ) -> Predictor:
     """Return a node's predictor, ready to answer.  A file names no code that is then run.
 
     network: an instance of the user's own module, where the file names none.  It is copied: the
     predictor has the file's weights, the instance keeps its own.  encoder: the network of
     `encoder=module`, with the weights that the fleet uses.  trust: package.Class names which the
-    file may give as its encoder or network instead.
+    file may give as its encoder or network instead.  on_features: leave the backbone of
+    `data.features` out; the predictor then takes features.
     Raises DataError where the file is no predictor, or not of such a module, and UntrustedError
     where it names code that the caller has neither given nor trusted.
     """
     try:
         stored = torch.load(Path(path), weights_only=True, map_location="cpu")
-        values: dict[str, Any] = {
-            k: tuple(v) if k in TUPLES else v for k, v in stored["task"].items()
-        }
-        task, state = Task(**values), stored["state"]
+        task, state = _task(stored["task"]), stored["state"]
         encoder_values, model = dict(stored["encoder"]), dict(stored["model"])
+        under = stored.get("backbone")
+        below = None if under is None else (_task(under["task"]), dict(under["encoder"]))
+        digest = str(stored.get("digest", "") if under is None else under["digest"])
     except UNREADABLE as error:
         raise DataError(f"{path}: not a predictor that qsynth wrote ({error})") from None
     if network is None:
@@ -82,12 +113,14 @@ def load_predictor(
             raise DataError(f"{path}: holds a module of the user's own: give network=...")
         _check_trust(path, "network", model, trust)
         network = make_network(model, task)
-    encoding = None
+    encoding, behind = None, None
+    if below is not None:
+        if not on_features:
+            behind = _encoder(path, below[1], below[0], encoder, trust, digest)
+        encoder = None
     if encoder_values:
-        if encoder is None:
-            _check_trust(path, "encoder", encoder_values, trust)
-        config: Any = choose(ENCODERS, encoder_values, "encoder")
-        encoding = make_encoder(config, task, None if encoder is None else copied(encoder))
+        own = digest if below is None else ""
+        encoding = _encoder(path, encoder_values, task, encoder, trust, own)
         state = state | {f"encoder.{k}": v for k, v in encoding.state_dict().items()}
     predictor = make_predictor(copied(network), encoding, task)
     try:
@@ -97,7 +130,33 @@ def load_predictor(
         raise DataError(
             f"{path}: is of another network than {type(network).__name__} ({said})"
         ) from None
+    predictor.backbone = behind
     return predictor.eval()
+
+
+def _encoder(
+    path: str | Path,
+    values: dict[str, Any],
+    task: Task,
+    network: nn.Module | None,
+    trust: Sequence[str],
+    digest: str,
+) -> Encoder:
+    """Return the encoder that a file names.
+
+    digest: of the one that the predictor was made with; "": not told.  Raises DataError where a
+    pre-trained one has other weights here.
+    """
+    if network is None:
+        _check_trust(path, "encoder", values, trust)
+    config: Any = choose(ENCODERS, values, "encoder")
+    made = make_encoder(config, task, None if network is None else copied(network))
+    if isinstance(config, Pretrained) and digest and made.digest.hex() != digest:
+        raise DataError(
+            f"{path}: was made with other weights of encoder={values.get('name')} than this "
+            "machine has"
+        )
+    return made
 
 
 def _check_trust(

@@ -12,6 +12,7 @@ from qsynth.model.config import Module
 from qsynth.partition import Share
 from qsynth.pipeline.publication import Rules, Samples
 from qsynth.training.config import Trainer
+from qsynth.training.features import Backbone, FeaturedData
 from qsynth.types import Floats32
 
 
@@ -81,6 +82,11 @@ class RunPlan:
     reference: Floats32 | None = None
     notes: tuple[str, ...] = ()
     publish: str = "auto"
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """Return what makes the inputs of networks, where they are features; else None."""
+        return self.data.backbone if isinstance(self.data, FeaturedData) else None
 
     def node_folder(self, node: NodePlan) -> Path:
         """Return where a node writes."""

@@ -1,0 +1,138 @@
+"""The data option `images`: folders of pictures, one for each class, below one for each site."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsynth.data.dataset import DataSet, split_test
+from qsynth.data.options import DataOptions
+from qsynth.data.samples import MOST_CLASSES
+from qsynth.errors import DataError
+from qsynth.lazy import Deferred
+from qsynth.schema import option, setting
+from qsynth.types import Floats32, Ints, Task
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+pil = Deferred("PIL.Image")
+ops = Deferred("PIL.ImageOps")
+
+
+@option("data")
+@dataclass(frozen=True)
+class Images(DataOptions):
+    """Folders of pictures: PATH/SITE/CLASS/FILE, or PATH/CLASS/FILE without sites."""
+
+    name: str = setting("images", "the option's name", choices=("images",))
+    path: str = setting("", "the folder")
+    side: int = setting(64, "pixels a side that pictures are resized to", low=6, high=1024)
+    grey: bool = setting(False, "one channel instead of three")
+    sites_each: int = setting(
+        1, "nodes that the pictures of each site's folder are dealt to", low=1, high=1024
+    )
+    labels: tuple[str, ...] = setting(
+        [], "classes in the order of their indices; empty: the folders' names", distinct=True
+    )
+    test_share: float = setting(0.25, "kept for the test", low=0.05, high=0.9)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+    def load(self) -> DataSet:
+        """Return (n, 3 or 1, side, side) pictures in [0, 1].  Raises DataError."""
+        found = _found(self.path)
+        names = self.labels or tuple(sorted({each.label for each in found}))
+        strange = sorted({each.label for each in found} - set(names))
+        if strange:
+            raise DataError(f"data.path={self.path}: folder {strange[0]} is none of data.labels")
+        if not 2 <= len(names) <= MOST_CLASSES:
+            raise DataError(
+                f"data.path={self.path}: {len(names)} classes; each has a folder of its own, as in "
+                "SITE/CLASS/FILE or CLASS/FILE"
+            )
+        inputs = np.stack([_picture(each.path, self.side, self.grey) for each in found])
+        labels = np.array([names.index(each.label) for each in found], np.int64)
+        site = _sites(found, self.sites_each)
+        train, test = split_test(labels, site, self.test_share)
+        nodes = (None, None) if site is None else (site[train], site[test])
+        task = Task(
+            name=Path(self.path).expanduser().resolve().name,
+            version=1,
+            labels=names,
+            layout="image",
+            shape=tuple(inputs.shape[1:]),
+            units="grey level" if self.grey else "colour",
+            low=0.0,
+            high=1.0,
+        )
+        return DataSet(task, inputs[train], labels[train], inputs[test], labels[test], *nodes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One picture's file, its class, and its site where there are any."""
+
+    path: Path
+    label: str
+    site: str | None
+
+
+def _found(path: str) -> list[_Found]:
+    """Return the pictures below a folder, in the order of their names.  Raises DataError."""
+    key = f"data.path={path}"
+    if not path:
+        raise DataError("data.path=: needs a folder of SITE/CLASS/FILE or CLASS/FILE")
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{key}: no such folder")
+    files = sorted(
+        each
+        for each in root.rglob("*")
+        if each.suffix.lower() in SUFFIXES and each.is_file() and not each.name.startswith(".")
+    )
+    found = [_Found(f, f.parent.name, None) for f in files]
+    depths = {len(f.relative_to(root).parts): f for f in files}
+    if not files:
+        raise DataError(f"{key}: no picture in it ({', '.join(SUFFIXES)})")
+    if set(depths) == {3}:
+        return [_Found(f, f.parent.name, f.parent.parent.name) for f in files]
+    if set(depths) == {2}:
+        return found
+    wrong = next(depths[depth] for depth in sorted(depths) if depth not in (2, 3) or 3 in depths)
+    raise DataError(
+        f"{key}: {wrong.relative_to(root)} stands elsewhere than the others; all must be "
+        "SITE/CLASS/FILE, or all CLASS/FILE"
+    )
+
+
+def _sites(found: list[_Found], each: int) -> Ints | None:
+    """Return (n,) site indices; None where there is one site that is not to be dealt."""
+    names = sorted({one.site or "" for one in found})
+    if names == [""] and each == 1:
+        return None
+    place = np.array([names.index(one.site or "") for one in found])
+    rng, site = np.random.default_rng(0), np.zeros(len(found), np.int64)
+    for index in range(len(names)):
+        rows = rng.permutation(np.flatnonzero(place == index))
+        for part, dealt in enumerate(np.array_split(rows, each)):
+            site[dealt] = index * each + part
+    return site
+
+
+def _picture(path: Path, side: int, grey: bool) -> Floats32:
+    """Return (channels, side, side) of a file, upright.  Raises DataError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a file that unpacks to gigabytes
+            with pil.open(path) as opened:
+                upright: Any = ops.exif_transpose(opened).convert("L" if grey else "RGB")
+            small = upright.resize((side, side), pil.Resampling.BICUBIC)
+    except ImportError:
+        raise DataError("data.name=images: needs pip install 'qsynth[vision]'") from None
+    except Exception as error:  # each format has errors of its own
+        raise DataError(f"{path}: cannot be read as a picture ({error})") from None
+    pixels = np.asarray(small, np.float32).reshape(side, side, -1) / np.float32(255.0)
+    made: Floats32 = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return made
