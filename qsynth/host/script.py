@@ -143,7 +143,7 @@ def _option(group: str, given: Any, task: Task) -> Any:
         name = {
             "encoder": FITTING[task.layout],
             "mesh": "tcp",
-            "synthesis": "analytic_head" if task.classified else "ridge",
+            "synthesis": "hierarchical",
             "peers": "semantic",
         }.get(group, next(iter(known)))
         return known[name]()

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from qsynth.errors import ConfigError
-from qsynth.partition.config import Dirichlet, LabelGroups, LabelSwap, Natural, Rotations
+from qsynth.partition.config import (
+    Dirichlet,
+    Grouped,
+    LabelGroups,
+    LabelSwap,
+    Late,
+    Natural,
+    Rotations,
+)
 from qsynth.types import Floats, Floats32, Ints
 
 DIRICHLET_TRIES = 200
@@ -179,7 +187,7 @@ def _counts(
         return _skewed(config, allowed, stock, rng), groups
     counts = _spread(config, allowed, config.samples_per_node)
     few = newcomers(config, nodes)
-    counts[few] = _spread(config, allowed[few], getattr(config, "newcomer_samples", 0))
+    counts[few] = _spread(config, allowed[few], config.newcomer_samples)
     return counts, groups
 
 
@@ -236,9 +244,11 @@ def _check_label_shares(config: Any, classes: int) -> None:
 
 def newcomers(config: Any, nodes: int) -> list[int]:
     """Return the nodes that come late: the last ones."""
-    share = getattr(config, "newcomer_share", 0.0)
+    share = config.newcomer_share if isinstance(config, Late) else 0.0
     few = min(round(share * nodes), nodes - 1)
-    if few and (config.samples_per_node is None or getattr(config, "label_alpha", None)):
+    natural = isinstance(config, Natural)  # whose sites have what they have
+    skewed = isinstance(config, Grouped) and config.label_alpha
+    if few and not natural and (config.samples_per_node is None or skewed):
         raise ConfigError(
             f"partition.newcomer_share={share}: needs partition.samples_per_node and no label_alpha"
         )
@@ -380,11 +390,12 @@ def _natural(
         raise ConfigError("partition.name=natural: the data have no `node` array")
     sites = np.unique(site)
     check_sites(len(sites), nodes)
-    shares = []
-    for value in sites:
+    shares, late = [], set(newcomers(config, nodes))
+    for node, value in enumerate(sites):
         indices = np.flatnonzero(site == value)
-        if config.samples_per_node is not None:
-            indices = np.sort(rng.permutation(indices)[: config.samples_per_node])
+        most = config.newcomer_samples if node in late else config.samples_per_node
+        if most is not None:
+            indices = np.sort(rng.permutation(indices)[:most])
         parts = _split(indices, labels, config, rng)
         shares.append(Share(*parts, None, 0, np.arange(classes), int(value)))
     return shares

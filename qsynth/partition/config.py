@@ -36,17 +36,24 @@ class Shares:
 
 @option("partition")
 @dataclass(frozen=True)
-class Even(Shares):
-    """What partitions have that deal every node the same share of each class."""
+class Late(Shares):
+    """What partitions have where some nodes can come late."""
 
-    label_shares: tuple[float, ...] = setting(
-        [], "of each class in every node's samples, adding up to 1; empty: even", low=0.0, high=1.0
-    )
     newcomer_share: float = setting(
         0.0, "of the nodes come late, with few samples", low=0.0, high=0.9
     )
     newcomer_samples: int = setting(40, "dealt to each newcomer", low=4)
     newcomer_period: int = setting(3, "in which newcomers begin, of the others' periods", low=0)
+
+
+@option("partition")
+@dataclass(frozen=True)
+class Even(Late):
+    """What partitions have that deal every node the same share of each class."""
+
+    label_shares: tuple[float, ...] = setting(
+        [], "of each class in every node's samples, adding up to 1; empty: even", low=0.0, high=1.0
+    )
 
 
 @option("partition")
@@ -116,7 +123,7 @@ class LabelSwap(Grouped):
 
 @option("partition")
 @dataclass(frozen=True)
-class Natural(Shares):
+class Natural(Late):
     """Deal by the data's own `node` array: one node a site."""
 
     name: str = setting("natural", "the option's name", choices=("natural",))

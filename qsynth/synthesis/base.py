@@ -163,10 +163,9 @@ class SynthesisRule:
     def check_task(self, task: Task) -> None:
         """Raise ConfigError where the rule is not for such a task."""
         if self.classified not in (None, task.classified):
-            fitting = "analytic_head" if task.classified else "ridge"
             raise ConfigError(
                 f"synthesis.name={name_of(self)}: not for a task of {task.kind}; "
-                f"use synthesis={fitting}"
+                "use synthesis=hierarchical"
             )
         if self.teaching_kind == "generated" and task.layout == "tokens":
             raise ConfigError(

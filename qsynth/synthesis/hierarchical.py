@@ -18,6 +18,7 @@ with random effects).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -46,7 +47,6 @@ GATE = AnalyticHead()  # whose gate is one of the candidates
 POOLED_SHRINKAGES = (0.02, 0.1, 0.4)  # of the scatter of all sites: it needs hardly any
 SINGLE = 0.5  # shrinkage of the heads by which single packets are weighed
 SOFTNESS = 8.0  # a packet counts by the likelihood to the power 1/8: one fold is no sure judge
-CHOSEN = 0.02  # nats a sample that a gate gains by chance, on the samples that it goes by
 EVEN = 0.9  # least weight from which packets count alike
 LEAST_WEIGHT = 0.01  # of a packet; below it is left out
 
@@ -144,7 +144,8 @@ def _consider(
         # What agrees with a fold must not be chosen by it, where it is the judge.
         _merge(judge, view, [_agreed(part, kept, gains) for part in judge.parts])
         chosen, _ = let_in(GATE, view, kept, alike, deadline)
-        _merge(judge, view, [chosen] * len(judge.parts), -CHOSEN)
+        prior = _subset_prior(len(gains) - len(near), len(chosen.keys() - near.keys()))
+        _merge(judge, view, [chosen] * len(judge.parts), prior / view.effective)
     if deadline.over():
         return
     for weights in _sets(gains, view.effective):
@@ -167,6 +168,20 @@ def _agreed(
     """Return of each packet the classes that mean the same here, by own statistics."""
     parts = {author: class_part(mine, kept[author]) for author in sorted(gains)}
     return {author: part[0] for author, part in parts.items() if part}
+
+
+def _subset_prior(packets: int, chosen: int) -> float:
+    """Return the log prior of one subset: all sizes alike, and all subsets of a size.
+
+    A gate goes by the samples that judge it: what it gains by having a choice must not count.
+    Source: Rissanen 1978 (description length).
+    """
+    return -(
+        math.log1p(packets)
+        + math.lgamma(packets + 1)
+        - math.lgamma(chosen + 1)
+        - math.lgamma(packets - chosen + 1)
+    )
 
 
 def _merge(

@@ -19,7 +19,7 @@ from qsynth.synthesis.base import Synthesis
 from qsynth.synthesis.defence import all_capped
 from qsynth.synthesis.gate import RANKING, Deadline, first_asked, posterior_shares
 from qsynth.synthesis.head import Head
-from qsynth.synthesis.judge import Weights, counting
+from qsynth.synthesis.judge import LEARNED, Weights, counting
 from qsynth.synthesis.lift import lifted
 from qsynth.synthesis.ridge import GATE_SHRINKAGE, SHRINKAGES, TargetView, solve_targets
 from qsynth.types import NodeId
@@ -53,7 +53,7 @@ class _Judge:
     def mean(self, gains: Mapping[NodeId, float], left: int) -> Synthesis:
         """Return the mean over candidates by their likelihood.  left: packets not asked."""
         own = self.view.own
-        shares = posterior_shares(self.likelihoods, len(own.targets))
+        shares = posterior_shares(self.likelihoods, LEARNED * len(own.targets))
         head, one, other = (Head.mean([m[side] for m in self.maps], shares) for side in range(3))
         authors = counting(shares.tolist(), self.weights)
         prior = np.zeros(own.targets.shape[1])
