@@ -67,6 +67,7 @@ def checks(config: Any, home: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "files", _files
     yield "folder", lambda: _folder(home)
     yield "kernels", _kernels
+    yield "features", _features
     if isinstance(config.mesh, Tcp):
         yield "mesh", lambda: _mesh(config)
         if not config.mesh.dial_only:
@@ -116,6 +117,13 @@ def _kernels() -> str:
     if not os.access(folder, os.W_OK):
         return f"{folder} cannot be written: numba keeps its cache in the user's own folder"
     return f"compiled kernels are kept in {folder}"
+
+
+def _features() -> str:
+    from qsynth.encoder import store
+
+    used = store.kept_bytes() / 2**20
+    return f"{used:.0f} of {store.limit_mib()} MiB of kept features in {store.features_folder()}"
 
 
 def _mesh(config: Any) -> str:

@@ -86,6 +86,20 @@ class BackboneEncoder(Encoder):
         told = [self.digest.hex(), np.round(probes, 2).tolist()]
         self.kept_as = config_digest(told).hex()
 
+    def encode(self, inputs: Floats32 | Tensor, dimensions: int | None = None) -> Floats32:
+        """Return features as every encoder does; those of an input are the same bits in any batch.
+
+        So what is kept on disk is what would be made anew.
+        """
+        mean: Tensor = self.mean  # type: ignore[assignment]
+        projection: Tensor = self.projection  # type: ignore[assignment]
+        made = [np.zeros((0, self.dimensions), np.float32)]
+        with torch.no_grad():
+            for rows in torch.as_tensor(inputs).split(BATCH) if len(inputs) else ():
+                raw = self._raw(self._standard(_filled(rows))) - mean
+                made.append((raw @ projection)[: len(rows)].numpy())
+        return np.ascontiguousarray(np.concatenate(made)[:, :dimensions])
+
     def _load(self, config: Any) -> Backbone:
         raise NotImplementedError
 
@@ -388,6 +402,12 @@ def _reference(config: Pretrained, task: Task) -> tuple[Floats32 | None, str]:
     if not np.isfinite(inputs).all():
         raise ConfigError(f"{key}: holds numbers that are not finite")
     return inputs, hashlib.sha256(inputs.tobytes()).hexdigest()
+
+
+def _filled(rows: Tensor) -> Tensor:
+    """Return a whole batch: the rows, and the last of them as often as there is room."""
+    missing = BATCH - len(rows)
+    return rows if missing == 0 else torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
 
 
 def _spread(rows: Floats) -> float:

@@ -7,6 +7,7 @@ locked; the folder has a limit, and the files used longest ago go first.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 import zipfile
@@ -96,7 +97,7 @@ class FeatureStore:
 
 def row_keys(inputs: Floats32) -> npt.NDArray[np.void]:
     """Return (n,) keys of 16 bytes, one for each input's numbers."""
-    rows = np.ascontiguousarray(inputs).reshape(len(inputs), -1)
+    rows = np.ascontiguousarray(inputs).reshape(len(inputs), math.prod(inputs.shape[1:]))
     digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
     return np.frombuffer(b"".join(digests), np.dtype("V16"))
 

@@ -30,12 +30,12 @@ class Predictor(nn.Module):
     """
 
     lost = False
-    backbone: Encoder | None = None
 
     def __init__(self, network: nn.Module, encoder: Encoder | None, task: Task) -> None:
         super().__init__()
         self.network = network
         self.encoder = encoder
+        self.backbone: Encoder | None = None
         self.task = task
         d = encoder.dimensions if encoder is not None else 0
         self.register_buffer("head_weights", torch.zeros(d, task.classes))

@@ -52,8 +52,9 @@ def save_predictor(
     encoder, model: the configs they were built from; an empty model is the user's own module.
     backbone: what makes the features that the predictor's network takes, if it does.
     """
-    # The encoder is a pure function of its config: a receiver computes it again.
-    state = {k: v for k, v in predictor.state_dict().items() if not k.startswith("encoder.")}
+    # Encoders are pure functions of their configs: a receiver computes them again.
+    computed = ("encoder.", "backbone.")
+    state = {k: v for k, v in predictor.state_dict().items() if not k.startswith(computed)}
     values: dict[str, Any] = {
         "task": _plain(predictor.task),
         "encoder": encoder,
