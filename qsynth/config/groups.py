@@ -12,15 +12,15 @@ from typing import Any
 
 from qsynth.attack.config import OPTIONS as ATTACK
 from qsynth.config.run import BASELINES, NodeGroup, RunConfig
-from qsynth.data.config import OPTIONS as DATA
 from qsynth.data.config import TASK_OPTIONS as TASK
+from qsynth.data.options import OPTIONS as DATA
 from qsynth.dht.config import OPTIONS as DHT
 from qsynth.distill.options import OPTIONS as DISTILL
-from qsynth.encoder.config import OPTIONS as ENCODER
+from qsynth.encoder.options import OPTIONS as ENCODER
 from qsynth.errors import ConfigError
 from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.model.config import OPTIONS as MODEL
-from qsynth.partition.config import OPTIONS as PARTITION
+from qsynth.partition.options import OPTIONS as PARTITION
 from qsynth.peers.config import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
@@ -120,7 +120,7 @@ def _check_together(config: RunConfig) -> None:
             f"mesh.name={config.mesh.name}: placement={config.placement.name} may put nodes on "
             "several machines; use mesh=tcp"
         )
-    drift, steps = getattr(config.partition, "drift_period", None), config.trainer
+    drift, steps = config.partition.drift(), config.trainer
     periods = steps.periods
     if drift is not None and drift >= periods:
         raise ConfigError(

@@ -73,9 +73,7 @@ def find_arm(name: str) -> Arm:
 def check_arm(config: RunConfig, name: str) -> None:
     """Raise ConfigError for an arm that is none, or that this partition cannot have."""
     kind, partition = find_arm(name).kind, config.partition
-    if "oracle" in name and not (
-        hasattr(partition, "groups") or getattr(partition, "one_group", False)
-    ):
+    if "oracle" in name and not partition.has_groups():
         raise ConfigError(
             f"arms={name}: needs true groups, partition={partition.name} deals without them"
         )
@@ -85,7 +83,7 @@ def check_arm(config: RunConfig, name: str) -> None:
         raise ConfigError(
             f"arms={name}: synthesis={config.synthesis.name} has no gate to leave out"
         )
-    drifts = getattr(partition, "drift_period", None) is not None
+    drifts = partition.drift() is not None
     if drifts and (kind == "weights" or name.startswith(("oracle", "central"))):
         raise ConfigError(f"arms={name}: does not follow drift; set partition.drift_period=null")
 

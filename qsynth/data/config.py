@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qsynth.data.images import Images
-from qsynth.data.options import DataOptions
 from qsynth.schema import option, setting
 
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")  # types.INVARIANCES, without NumPy
 KINDS = ("classes", "labels", "values")  # of types.Task
+
+
+@option("data")
+@dataclass(frozen=True)
+class DataOptions:
+    """What our data options have.  An option subclasses it."""
+
+    features: bool = setting(
+        False,
+        "whether networks train on the features of a frozen encoder, made once and kept on disk; "
+        "the predictor has the encoder inside",
+    )
 
 
 @option("data")
@@ -111,16 +121,6 @@ class DataModule(DataOptions):
         0.25, "kept for the test where there is no test loader", low=0.05, high=0.9
     )
     batch_size: int = setting(16, "own training samples a step", low=1)
-
-
-OPTIONS: dict[str, type] = {
-    "digits": Digits,
-    "fmnist": Fmnist,
-    "cifar10": Cifar10,
-    "arrays": Arrays,
-    "images": Images,
-    "module": DataModule,
-}
 
 
 @option("task")

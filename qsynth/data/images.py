@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from qsynth.data.config import DataOptions
 from qsynth.data.dataset import DataSet, split_test
-from qsynth.data.options import DataOptions
 from qsynth.data.samples import MOST_CLASSES
 from qsynth.errors import DataError
 from qsynth.lazy import Deferred

@@ -1,19 +1,13 @@
-"""What our options of the group `data` have in common."""
+"""The options of the group `data`."""
 
-from __future__ import annotations
+from qsynth.data.config import Arrays, Cifar10, DataModule, Digits, Fmnist
+from qsynth.data.images import Images
 
-from dataclasses import dataclass
-
-from qsynth.schema import option, setting
-
-
-@option("data")
-@dataclass(frozen=True)
-class DataOptions:
-    """What our data options have.  An option subclasses it."""
-
-    features: bool = setting(
-        False,
-        "whether networks train on the features of a frozen encoder, made once and kept on disk; "
-        "the predictor has the encoder inside",
-    )
+OPTIONS: dict[str, type] = {
+    "digits": Digits,
+    "fmnist": Fmnist,
+    "cifar10": Cifar10,
+    "arrays": Arrays,
+    "images": Images,
+    "module": DataModule,
+}

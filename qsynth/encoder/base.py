@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qsynth.encoder.options import EncoderOptions
+from qsynth.encoder.config import EncoderOptions
 from qsynth.encoder.projection import cached, whitened_components
 from qsynth.encoder.store import FeatureStore
 from qsynth.types import Floats32, Task, config_digest

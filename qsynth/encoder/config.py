@@ -1,21 +1,59 @@
-"""The options of the group `encoder`."""
+"""Options of the group `encoder`, and what all of them have in common."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from qsynth.encoder.options import EncoderOptions
-from qsynth.encoder.pretrained import (
-    EfficientNetLite0,
-    Onnx,
-    SentenceTransformers,
-    Timm,
-    Torchvision,
-    Transformers,
-)
-from qsynth.registry import Options
-from qsynth.schema import option, setting
+from qsynth.errors import ConfigError
+from qsynth.lazy import load
+from qsynth.schema import name_of, option, setting
+
+# The encoder that fits a layout of inputs.
+FITTING = {
+    "image": "seeded_conv",
+    "series": "seeded_conv1d",
+    "vector": "seeded_fourier",
+    "tokens": "module",
+}
+
+
+@option("encoder")
+@dataclass(frozen=True)
+class EncoderOptions:
+    """What every encoder has.  An option subclasses it."""
+
+    dimensions: int = setting(256, "features at most; packets use a prefix", low=4, high=1024)
+
+    encodes: ClassVar[str] = ""  # module:Class of the `Encoder`, made of the option and the task
+    layouts: ClassVar[tuple[str, ...]] = ()  # of the inputs that it takes; empty: all
+    whole: ClassVar[bool] = False  # whether features have no order: a packet has all or a few
+
+    def features(self, size: int) -> int:
+        """Return how many features there are at most.  size: numbers in an input."""
+        return self.dimensions
+
+    def least(self, size: int) -> int:
+        """Return how many features a packet has at least where it is left to the rule."""
+        return self.features(size) if self.whole else 0
+
+    def check_layout(self, layout: str) -> None:
+        """Raise ConfigError where the encoder is not for inputs of a task's layout."""
+        if self.layouts and layout not in self.layouts:
+            spoken = " or ".join({"image": "images"}.get(each, each) for each in self.layouts)
+            raise ConfigError(
+                f"encoder.name={name_of(self)}: needs {spoken}, the task has layout {layout}; "
+                f"use encoder={FITTING[layout]}"
+            )
+
+    def told(self) -> dict[str, Any]:
+        """Return what features depend on, for their digest."""
+        return asdict(self)
+
+    def encoding(self) -> Any:
+        """Return the class of the encoder."""
+        module, _, name = self.encodes.partition(":")
+        return load(module, name)
 
 
 @option("encoder")
@@ -100,20 +138,3 @@ class Identity(EncoderOptions):
 
 
 FEATURES = Identity()  # of data whose inputs are features already
-
-OPTIONS = Options(
-    "encoder",
-    {
-        "seeded_conv": SeededConv,
-        "seeded_fourier": SeededFourier,
-        "seeded_conv1d": SeededConv1d,
-        "identity": Identity,
-        "module": ModuleEncoder,
-        "efficientnet_lite0": EfficientNetLite0,
-        "torchvision": Torchvision,
-        "timm": Timm,
-        "transformers": Transformers,
-        "sentence_transformers": SentenceTransformers,
-        "onnx": Onnx,
-    },
-)

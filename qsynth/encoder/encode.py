@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qsynth.encoder.base import Encoder
-from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededFourier
-from qsynth.encoder.options import EncoderOptions
+from qsynth.encoder.config import EncoderOptions, ModuleEncoder, SeededConv, SeededFourier
 from qsynth.encoder.projection import one_over_f
 from qsynth.errors import ConfigError
 from qsynth.kernels import rectified_means

@@ -1,11 +1,11 @@
-"""The options of pre-trained encoders: their code, which needs torch, is `backbones.py`."""
+"""The options of pre-trained encoders: their code, which needs torch, is in `*_backbones.py`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from qsynth.encoder.options import EncoderOptions
+from qsynth.encoder.config import EncoderOptions
 from qsynth.schema import option, setting
 
 PROJECTIONS = ("random", "seeded", "reference")
@@ -57,7 +57,7 @@ class EfficientNetLite0(Pretrained):
         0.6, "of a feature, so that most are about 1; 0: their spread on seeded noise", low=0.0
     )
 
-    encodes: ClassVar[str] = "qsynth.encoder.backbones:LiteEncoder"
+    encodes: ClassVar[str] = "qsynth.encoder.image_backbones:LiteEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("image",)
 
 
@@ -73,7 +73,7 @@ class Torchvision(Pretrained):
         None, "a file of its state_dict; null: the default weights in torch's cache"
     )
 
-    encodes: ClassVar[str] = "qsynth.encoder.backbones:TorchvisionEncoder"
+    encodes: ClassVar[str] = "qsynth.encoder.image_backbones:TorchvisionEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("image",)
     located: ClassVar[tuple[str, ...]] = ("reference", "weights")
 
@@ -90,7 +90,7 @@ class Timm(Pretrained):
         None, "a file of its weights; null: the default ones in the hub's cache"
     )
 
-    encodes: ClassVar[str] = "qsynth.encoder.backbones:TimmEncoder"
+    encodes: ClassVar[str] = "qsynth.encoder.image_backbones:TimmEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("image",)
     located: ClassVar[tuple[str, ...]] = ("reference", "weights")
 
@@ -103,7 +103,7 @@ class Transformers(Pretrained):
     name: str = setting("transformers", "the option's name", choices=("transformers",))
     model: str = setting("", "a folder of save_pretrained, or a name in the hub's cache")
 
-    encodes: ClassVar[str] = "qsynth.encoder.backbones:TransformersEncoder"
+    encodes: ClassVar[str] = "qsynth.encoder.transformer_backbones:TransformersEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("image", "tokens")
     located: ClassVar[tuple[str, ...]] = ("reference", "model")
 
@@ -119,7 +119,7 @@ class SentenceTransformers(Pretrained):
     root: bool = setting(False, "take the signed root of each feature, which evens them out")
     model: str = setting("", "a folder that it was saved in, or a name in the hub's cache")
 
-    encodes: ClassVar[str] = "qsynth.encoder.backbones:SentenceEncoder"
+    encodes: ClassVar[str] = "qsynth.encoder.transformer_backbones:SentenceEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("tokens",)
     located: ClassVar[tuple[str, ...]] = ("reference", "model")
 
@@ -136,6 +136,6 @@ class Onnx(Pretrained):
     )
     spread: tuple[float, ...] = setting([1.0], "of the same")
 
-    encodes: ClassVar[str] = "qsynth.encoder.backbones:OnnxEncoder"
+    encodes: ClassVar[str] = "qsynth.encoder.onnx_backbone:OnnxEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("image", "series", "vector", "tokens")
     located: ClassVar[tuple[str, ...]] = ("reference", "file")

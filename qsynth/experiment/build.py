@@ -15,7 +15,7 @@ from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAcce
 
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
-from qsynth.data.options import DataOptions
+from qsynth.data.config import DataOptions
 from qsynth.data.samples import check_range, check_shape, inputs_of
 from qsynth.distill.reference_logits import ReferenceLogits
 from qsynth.encoder import Encoder, make_encoder
@@ -25,10 +25,11 @@ from qsynth.mesh.address import is_loopback
 from qsynth.mesh.memory import Memory
 from qsynth.mesh.transport import MeshOptions
 from qsynth.model import check_network, make_network
-from qsynth.partition import Share, assign_samples, assign_unlabelled, held_by_nobody, newcomers
+from qsynth.partition import Partition, Share, assign_samples, assign_unlabelled, held_by_nobody
 from qsynth.pipeline.publication import MIN_TRAINING, Rules
 from qsynth.pipeline.target_pipeline import check_packet, check_task
 from qsynth.placement.config import Processes, Simulate
+from qsynth.schema import name_of
 from qsynth.simulation.batched import learner_notes
 from qsynth.synthesis import HeadRule
 from qsynth.training.features import Backbone, FeaturedData, make_rows, on_features
@@ -109,7 +110,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
         mesh=_mesh(config),
         placement=config.placement,
         nodes=nodes,
-        drift_period=getattr(config.partition, "drift_period", None),
+        drift_period=config.partition.drift(),
         reference=reference,
         notes=(*notes, *frozen, *_audit_notes(config, nodes)),
         publish=config.publish,
@@ -205,7 +206,7 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
     )
     if data.further_x is not None:
         shares = assign_unlabelled(shares, len(data.further_x), data.further_node, config.seed)
-    late = newcomers(config.partition, len(named))
+    late = config.partition.newcomers(len(named))
     if late and not isinstance(config.placement, Simulate):
         raise ConfigError(
             f"partition.newcomer_share={config.partition.newcomer_share}: needs "
@@ -248,14 +249,13 @@ def _attackers(attack: Any, shares: Sequence[Share], seed: int) -> set[int]:
     return set(drawn[: max(count, 0)].tolist())
 
 
-def _check_partition(partition: Any, kind: str) -> None:
+def _check_partition(partition: Partition, kind: str) -> None:
     """Raise ConfigError where a partition deals by classes, and the task has none."""
-    by_classes = ("liar_share", "label_shares")
-    asked = [key for key in by_classes if getattr(partition, key, None)]
-    if partition.name not in ("iid", "rotations", "natural") or asked:
+    by_classes = partition.by_classes()
+    if not partition.of_targets or by_classes:
         raise ConfigError(
-            f"partition.name={partition.name}{', ' + asked[0] if asked else ''}: deals by classes; "
-            f"a task of {kind} has iid, rotations and natural"
+            f"partition.name={name_of(partition)}{', ' + by_classes if by_classes else ''}: deals "
+            f"by classes; a task of {kind} has iid, rotations and natural"
         )
 
 

@@ -19,8 +19,8 @@ from qsynth.data.samples import (
 )
 from qsynth.dht.config import OPTIONS as DHT
 from qsynth.distill.options import OPTIONS as DISTILL
-from qsynth.encoder.config import OPTIONS as ENCODER
-from qsynth.encoder.options import FITTING
+from qsynth.encoder.config import FITTING
+from qsynth.encoder.options import OPTIONS as ENCODER
 from qsynth.errors import ConfigError, DataError, choice_rule, nearest_spelling
 from qsynth.host.consent import ASK, AUTO, NEVER
 from qsynth.mesh.options import OPTIONS as MESH

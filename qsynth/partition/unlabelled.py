@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsynth.partition.assign import Share
+from qsynth.partition.share import Share
 from qsynth.types import Ints
 
 

@@ -10,18 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from qsynth.config.run import RunConfig
-from qsynth.data.config import Arrays
+from qsynth.data.config import Arrays, DataOptions
 from qsynth.data.dataset import DataSet
 from qsynth.data.layout import Layout, layout_of, layout_of_data
 from qsynth.data.load import load_data
-from qsynth.data.options import DataOptions
 from qsynth.distill.analytic import Analytic
-from qsynth.encoder.config import FEATURES
-from qsynth.encoder.options import EncoderOptions
+from qsynth.encoder.config import FEATURES, EncoderOptions
 from qsynth.errors import ConfigError
 from qsynth.model.size import size
 from qsynth.partition import check_sites
-from qsynth.partition.config import Dirichlet, Iid, Natural
+from qsynth.partition.iid import Iid
 from qsynth.peers.config import first_k
 from qsynth.pipeline.publication import MIN_TRAINING
 from qsynth.similarity import fingerprint_size
@@ -62,12 +60,12 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     """
     layout = layout_of(config.data, config.task)
     nodes = sum(group.count for group in config.fleet.values())
-    if not config.fleet and isinstance(config.partition, Natural) and layout is not None:
+    if not config.fleet and config.partition.of_sites and layout is not None:
         nodes = layout.sites or 0
     if layout is not None:
         config.encoder.check_layout(layout.layout)
         config, layout = _as_trained(config, layout)
-        if isinstance(config.partition, Natural):
+        if config.partition.of_sites:
             if layout.sites is None:
                 raise ConfigError("partition.name=natural: the data have no `node` array")
             check_sites(layout.sites, nodes)
@@ -280,7 +278,7 @@ def _instead(groups: list[dict[str, Any]], nodes: int) -> dict[str, Any]:
 
 def _advice(config: RunConfig, made: dict[str, Any]) -> str:
     """Return one sentence: whether a mesh is what this fleet needs."""
-    one_situation = isinstance(config.partition, (Iid, Dirichlet))
+    one_situation = config.partition.one_situation
     traffic, instead = made["traffic"], _instead(made["groups"], made["nodes"])
     fedavg = instead["fedavg_bytes"]
     if made["nodes"] < 2:

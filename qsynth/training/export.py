@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from qsynth.encoder import Encoder, make_encoder
-from qsynth.encoder.config import OPTIONS as ENCODERS
+from qsynth.encoder.options import OPTIONS as ENCODERS
 from qsynth.encoder.pretrained import Pretrained
 from qsynth.errors import DataError, UntrustedError, printable
 from qsynth.model import make_network

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from qsynth.data import DataSet
 from qsynth.encoder import Encoder
-from qsynth.encoder.options import EncoderOptions
+from qsynth.encoder.config import EncoderOptions
 from qsynth.partition import Share
 from qsynth.types import Floats32, Task, config_digest
 

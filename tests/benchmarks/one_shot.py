@@ -21,11 +21,12 @@ from qsynth.data.config import Cifar10, FromData
 from qsynth.distill import distil, payload_statistics
 from qsynth.distill.analytic import Analytic
 from qsynth.encoder import make_encoder
-from qsynth.encoder.config import EfficientNetLite0
+from qsynth.encoder.pretrained import EfficientNetLite0
 from qsynth.packet import class_statistics, merge
 from qsynth.synthesis.head import Head, solve
 
-WIDE, NARROW = 1024, 320  # features of the exact sums, and of packets of 8 KiB
+WIDE = 1024  # features of the exact sums
+PACKETS = ((320, 14, 8192), (640, 36, 32768))  # features, factors, bytes at most
 RIDGE = 1.0  # AFL's gamma: it is taken out again in the paper, and hardly matters here
 SHRINKAGE = 0.01
 FLOAT = 4  # bytes
@@ -80,8 +81,8 @@ def main() -> int:
     for clients in options.clients:
         for alpha in options.alphas:
             parts = dealt(y, clients, alpha, options.seed)
-            for d, most in ((NARROW, 8192), (WIDE, 32768)):
-                rule = Analytic(d=d, max_bytes=most, min_support=5)
+            for d, rank, most in PACKETS:
+                rule = Analytic(d=d, rank=rank, max_bytes=most, min_support=5)
                 packets = [distil(rule, d, x[rows], None, y[rows], classes) for rows in parts]
                 size = max(sum(array.nbytes for array in packet.values()) for packet in packets)
                 merged = merge([payload_statistics(packet) for packet in packets])

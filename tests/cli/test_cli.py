@@ -48,7 +48,7 @@ MISTAKES = [
     (["baselines=[alon]"], "did you mean alone"),
     (["synthesis.teach.inputs=generate"], "did you mean generated"),
     (["synthesis.teach.inputz=none"], "did you mean inputs"),
-    (["synthesis.gate=greddy"], "did you mean greedy"),
+    (["synthesis=analytic_head", "synthesis.gate=greddy"], "did you mean greedy"),
     (["synthesis.head_weight=1.5"], "<= 1.0"),
     (["distill.input_rank=null"], "distill.input_rank=8"),
     (["trainer.max_steps=1.5"], "whole number"),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from qsynth.encoder import make_encoder
-from qsynth.encoder.config import (
+from qsynth.encoder.pretrained import (
     EfficientNetLite0,
     Onnx,
     SentenceTransformers,

@@ -129,7 +129,7 @@ def test_a_rule_without_a_gate_has_no_ungated_arm() -> None:
 
 
 def test_each_mesh_arm_changes_what_it_says_and_nothing_else() -> None:
-    config = compose(SMALL).config
+    config = compose([*SMALL, "synthesis=analytic_head"]).config
     assert mesh_config(config, "semantic").peers == config.peers
     ungated = mesh_config(config, "random_ungated")
     assert (ungated.peers.name, ungated.peers.k) == ("random", config.peers.k)

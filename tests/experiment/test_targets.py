@@ -59,7 +59,7 @@ def test_a_run_of_targets(kind, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["synthesis=analytic_head"], "use synthesis=ridge"),
+        (["synthesis=analytic_head"], "use synthesis=hierarchical"),
         (["partition=dirichlet"], "deals by classes"),
         (["distill.coding=means"], "coding low_rank or diagonal"),
         (["similarity=label_histogram"], "class_sketch and sketch_mean"),
@@ -111,7 +111,7 @@ def test_classes_do_not_take_ridge(tmp_path, capsys) -> None:
         )
         == 2
     )
-    assert "use synthesis=analytic_head" in capsys.readouterr().err
+    assert "use synthesis=hierarchical" in capsys.readouterr().err
 
 
 def test_labels_that_are_no_labels_are_refused(tmp_path, capsys) -> None:

@@ -194,7 +194,8 @@ def join(**more: Any) -> qsynth.JoinMesh:
     return qsynth.JoinMesh(TASK, (X, Y), (X, Y), **more)
 
 
-UP = ["node", "up", "mesh=tcp", "synthesis.teach.inputs=own_mix", "distill.input_rank=null"]
+UP = ["node", "up", "mesh=tcp", "synthesis=analytic_head", "distill.input_rank=null"]
+UP.append("synthesis.teach.inputs=own_mix")
 
 
 @pytest.mark.parametrize(("key", "value"), SETTINGS, ids=lambda v: str(v))

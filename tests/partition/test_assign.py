@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from qsynth.errors import ConfigError
-from qsynth.partition import assign_samples, newcomers
-from qsynth.partition.assign import _in_shares
-from qsynth.partition.config import Dirichlet, Iid, LabelGroups, LabelSwap, Natural, Rotations
+from qsynth.partition import assign_samples
+from qsynth.partition.dirichlet import Dirichlet
+from qsynth.partition.even import in_shares
+from qsynth.partition.iid import Iid
+from qsynth.partition.label_groups import LabelGroups
+from qsynth.partition.label_swap import LabelSwap
+from qsynth.partition.natural import Natural
+from qsynth.partition.rotations import Rotations
 
 LABELS = np.tile(np.arange(10), 120)
 SITE = np.arange(1200) % 6
@@ -211,11 +216,11 @@ def test_newcomers_are_the_last_nodes_and_have_few_samples() -> None:
     config = Rotations(samples_per_node=100, newcomer_share=0.25, newcomer_samples=20)
     shares = assign_samples(config, LABELS, 10, 8, 1, None, SHAPE)
     sizes = [len(s.train) + len(s.validation) for s in shares]
-    assert newcomers(config, 8) == [6, 7]
+    assert config.newcomers(8) == [6, 7]
     assert sizes == [100] * 6 + [20] * 2
-    assert newcomers(Iid(), 8) == []
-    assert newcomers(Natural(), 8) == []
-    assert newcomers(Iid(samples_per_node=9, newcomer_share=0.9), 2) == [1]
+    assert Iid().newcomers(8) == []
+    assert Natural().newcomers(8) == []
+    assert Iid(samples_per_node=9, newcomer_share=0.9).newcomers(2) == [1]
 
 
 @pytest.mark.parametrize(
@@ -240,6 +245,6 @@ def test_shares_that_cannot_be_are_one_clear_error(config, said) -> None:
 def test_a_group_without_a_share_of_its_labels_is_refused() -> None:
     config = LabelGroups(samples_per_node=20, label_shares=(0.5, 0.5, 0.0, 0.0))
     allowed = np.array([[True, True, False, False], [False, True, True, False]])
-    assert _in_shares(config, allowed, 20).tolist() == [[10, 10, 0, 0], [0, 20, 0, 0]]
+    assert in_shares(allowed, 20, config.label_shares).tolist() == [[10, 10, 0, 0], [0, 20, 0, 0]]
     with pytest.raises(ConfigError, match="no share of any"):
-        _in_shares(config, ~allowed, 20)
+        in_shares(~allowed, 20, config.label_shares)

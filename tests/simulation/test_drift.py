@@ -14,7 +14,8 @@ from qsynth.experiment.arms import run_mesh
 from qsynth.experiment.build import build
 from qsynth.host.plan_node import make_participant
 from qsynth.partition import assign_samples
-from qsynth.partition.config import LabelGroups, Rotations
+from qsynth.partition.label_groups import LabelGroups
+from qsynth.partition.rotations import Rotations
 from qsynth.recipe.compose import compose
 from qsynth.report.events import all_events
 from qsynth.simulation.simulate import simulate
