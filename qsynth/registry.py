@@ -22,7 +22,7 @@ from qsynth.errors import ConfigError
 
 # The groups that take options of packages, and what the class of such an option must have.
 OPEN = {
-    "data": ("load", "batch_size"),
+    "data": ("load", "batch_size", "features"),
     "distill": ("statistics", "further_shapes", "further", "read", "max_bytes"),
     "encoder": ("encoding", "features", "least", "check_layout", "dimensions"),
     "mesh": ("transport", "of_a_run", "max_message_bytes"),

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from qsynth.data import load_data
-from qsynth.data.config import Fmnist, FromData
+from qsynth.data.fmnist import Fmnist
+from qsynth.data.task import FromData
 
 SITES, TRAINING, TEST = 16, 80, 400
 

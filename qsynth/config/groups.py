@@ -12,8 +12,8 @@ from typing import Any
 
 from qsynth.attack.config import OPTIONS as ATTACK
 from qsynth.config.run import BASELINES, NodeGroup, RunConfig
-from qsynth.data.config import TASK_OPTIONS as TASK
 from qsynth.data.options import OPTIONS as DATA
+from qsynth.data.task import TASK_OPTIONS as TASK
 from qsynth.dht.config import OPTIONS as DHT
 from qsynth.distill.options import OPTIONS as DISTILL
 from qsynth.encoder.options import OPTIONS as ENCODER
@@ -94,7 +94,7 @@ def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
 
 def _check_together(config: RunConfig) -> None:
     """Check what no single key can tell."""
-    further = getattr(config.data, "unlabelled", None)
+    further = config.data.further()
     check_node(
         config.distill,
         config.similarity,
@@ -139,10 +139,6 @@ def _check_together(config: RunConfig) -> None:
 
 
 def _check_sizes(config: RunConfig) -> None:
-    side = getattr(config.data, "side", None)
-    whole = {"fmnist": 28, "cifar10": 32}.get(config.data.name)
-    if side is not None and whole is not None and whole % side:
-        raise ConfigError(f"data.side={side}: must divide {whole}")
     for name, group in config.fleet.items():
         model = group.model
         if model.name == "resnet" and model.width % model.groups:

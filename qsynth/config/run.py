@@ -77,7 +77,7 @@ def check_arm(config: RunConfig, name: str) -> None:
         raise ConfigError(
             f"arms={name}: needs true groups, partition={partition.name} deals without them"
         )
-    if name == "linear" and getattr(config.data, "tokens", False):
+    if name == "linear" and config.data.is_text():
         raise ConfigError("arms=linear: needs numbers that can be added up, the data are tokens")
     if name.endswith(UNGATED) and not hasattr(config.synthesis, "gate"):
         raise ConfigError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.data.config import Arrays
+from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.samples import (
     check_apart,
@@ -27,7 +27,8 @@ from qsynth.data.samples import (
     targets,
 )
 from qsynth.errors import DataError
-from qsynth.types import CLASSES, VALUES, Floats32, Ints, Task
+from qsynth.schema import option, setting
+from qsynth.types import CLASSES, LABELS, VALUES, Floats32, Ints, Task
 
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 MOST_PACKED = 500  # times its size that a file may unpack to: zeros give 1,000
@@ -36,18 +37,85 @@ LEAST_SPREAD = 1e-30  # of a value that is to be learned
 LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
 
 
-def load(config: Arrays, names: tuple[str, ...] = (), ranged: bool = False) -> DataSet:
-    """Return the samples of an .npz with x, y and, optionally, node, x_test, y_test, node_test.
+@option("data")
+@dataclass(frozen=True)
+class Arrays(DataOptions):
+    """The user's own .npz with x, y and, optionally, node, x_test, y_test, node_test."""
 
-    x: (n, features), (n, channels, length) or (n, channels, height, width).  y: (n,) class
-    indices or label names, or (n, K) labels or values, as `kind` says.  node: (n,) whole numbers or
-    text, whose sample it is.  names: of the labels, where the config names none.  ranged: whether
-    a declared task says what range inputs have.
-    """
-    arrays = _read("path", config.path, {"x", "y"})
-    further = None if config.unlabelled is None else _read("unlabelled", config.unlabelled, {"x"})
-    source = str(Path(config.path).expanduser())
-    return from_arrays(arrays, config, source, names, further, ranged)
+    name: str = setting("arrays", "the option's name", choices=("arrays",))
+    path: str = setting("", "of the .npz file")
+    unlabelled: str | None = setting(
+        None, "an .npz with x of further inputs and, optionally, node (teach.inputs=unlabelled)"
+    )
+    labels: tuple[str, ...] = setting(
+        [], "names in the order of class indices; empty: 0, 1, ...", distinct=True
+    )
+    label_map: dict[str, str] = setting(
+        {}, "the task's label for each of this site's own, where task=declared names them otherwise"
+    )
+    kind: str = setting(
+        "classes",
+        "of y: a class index, 0 or 1 for each of several labels, or numbers",
+        choices=(CLASSES, LABELS, VALUES),
+    )
+    tokens: bool = setting(False, "x (n, length) holds whole numbers of a vocabulary: text")
+    low: float | None = setting(None, "of inputs' range; null: 0 for images, else the data's")
+    high: float | None = setting(None, "of inputs' range; null: 255 for uint8, else the data's")
+    units: str = setting(
+        "range",
+        "of a table's columns: one place and spread for all, of the range; or each column's own in "
+        "this file's training rows (sites with files of their own: task=declared)",
+        choices=("range", "columns"),
+    )
+    test_share: float = setting(
+        0.25, "kept for the test where the file has none", low=0.05, high=0.9
+    )
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+    early: ClassVar[bool] = True
+
+    def load(self) -> DataSet:
+        """Return the samples of an .npz with x, y and, optionally, node, x_test, y_test, node_test.
+
+        x: (n, features), (n, channels, length) or (n, channels, height, width).  y: (n,) class
+        indices or label names, or (n, K) labels or values, as `kind` says.  node: (n,) whole
+        numbers or text, whose sample it is.
+        """
+        return self.load_as((), False)
+
+    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+        """Return the same where the task is declared elsewhere."""
+        arrays = _read("path", self.path, {"x", "y"})
+        unlabelled, further = self.unlabelled, None
+        if unlabelled is not None:
+            further = _read("unlabelled", unlabelled, {"x"})
+        reading = Reading(
+            tuple(self.labels),
+            self.test_share,
+            self.kind,
+            self.tokens,
+            self.low,
+            self.high,
+            self.units,
+            str(unlabelled),
+        )
+        return from_arrays(arrays, reading, self.source(), names, further, ranged)
+
+    def source(self) -> str:
+        """Return what a message calls the data: its file."""
+        return str(Path(self.path).expanduser())
+
+    def mapped(self) -> dict[str, str]:
+        """Return the declared task's label for each of the data's own that has another name."""
+        return self.label_map
+
+    def further(self) -> str | None:
+        """Return the file of further inputs without labels."""
+        return self.unlabelled
+
+    def is_text(self) -> bool:
+        """Return whether inputs are whole numbers of a vocabulary."""
+        return self.tokens
 
 
 def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
@@ -123,9 +191,23 @@ def _stored(stored: Any, name: str, path: Path) -> npt.NDArray[Any]:
     return array
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Say how named arrays are read.  The settings of `Arrays` say what each means."""
+
+    labels: tuple[str, ...]
+    test_share: float
+    kind: str = CLASSES
+    tokens: bool = False
+    low: float | None = None
+    high: float | None = None
+    units: str = "range"
+    unlabelled: str = ""
+
+
 def from_arrays(
     arrays: Mapping[str, Any],
-    config: Any,
+    reading: Reading,
     source: str,
     names: tuple[str, ...] = (),
     further: Mapping[str, Any] | None = None,
@@ -136,12 +218,12 @@ def from_arrays(
     names: of the labels, where the config names none.  further: arrays of inputs that nobody has
     labelled.  ranged: whether a declared task says what range inputs have.  Raises DataError.
     """
-    kind = getattr(config, "kind", CLASSES)
-    named = tuple(config.labels) or names
+    kind = reading.kind
+    named = tuple(reading.labels) or names
     inputs = inputs_of(arrays["x"], source)
     labels = _told(arrays["y"], kind, source, "y", named)
-    all_names = label_names(tuple(config.labels), labels, source)
-    task = _task(arrays["x"], inputs, all_names, config, source, ranged)
+    all_names = label_names(tuple(reading.labels), labels, source)
+    task = _task(arrays["x"], inputs, all_names, reading, source, ranged)
     if kind == VALUES:
         task = _with_units(task, labels, source)
     node, test_node, further_node = site_indices(
@@ -162,11 +244,11 @@ def from_arrays(
         made = DataSet(task, inputs, labels, test_x, test_y, node, test_node)
     else:
         strata = labels if kind == CLASSES else np.zeros(len(labels), np.int64)
-        train, test = split_test(strata, node, config.test_share)
+        train, test = split_test(strata, node, reading.test_share)
         nodes = (None, None) if node is None else (node[train], node[test])
         made = DataSet(task, inputs[train], labels[train], inputs[test], labels[test], *nodes)
     if further is not None:
-        made = _with_further(made, further, further_node, str(config.unlabelled))
+        made = _with_further(made, further, further_node, reading.unlabelled)
     return in_units(made)
 
 
@@ -236,7 +318,12 @@ def _told(
 
 
 def _task(
-    given: Any, inputs: Floats32, names: tuple[str, ...], config: Any, source: str, ranged: bool
+    given: Any,
+    inputs: Floats32,
+    names: tuple[str, ...],
+    reading: Reading,
+    source: str,
+    ranged: bool,
 ) -> Task:
     """Return the task that inputs alone tell of.
 
@@ -245,18 +332,18 @@ def _task(
     layout = LAYOUT_OF_AXES.get(inputs.ndim - 1)
     if layout is None:
         raise DataError(f"{source}: x must have 2, 3 or 4 axes, got {inputs.ndim}")
-    if getattr(config, "tokens", False):
+    if reading.tokens:
         if layout != "vector" or not np.array_equal(inputs, np.rint(inputs)):
             raise DataError(f"{source}: data.tokens needs x (n, length) of whole numbers")
         layout = "tokens"
     # Where the task is declared, its own range takes the place of this one.
-    low, high = (0.0, 1.0) if ranged else _range(given, inputs, layout, config, source)
+    low, high = (0.0, 1.0) if ranged else _range(given, inputs, layout, reading, source)
     location: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     if layout == "vector":
         # One place and one spread for all features, from the declared range: never from a node.
         location, scale = ((low + high) / 2,), ((high - low) / 4,)
-        if getattr(config, "units", "range") == "columns":
+        if reading.units == "columns":
             spread = inputs.std(axis=0, dtype=np.float64)
             location = tuple(inputs.mean(axis=0, dtype=np.float64).tolist())
             scale = tuple(np.where(spread > 0.0, spread, 1.0).tolist())
@@ -271,15 +358,15 @@ def _task(
         high=high,
         location=location,
         scale=scale,
-        kind=getattr(config, "kind", CLASSES),
+        kind=reading.kind,
     )
 
 
 def _range(
-    given: Any, inputs: Floats32, layout: str, config: Any, source: str
+    given: Any, inputs: Floats32, layout: str, reading: Reading, source: str
 ) -> tuple[float, float]:
     """Return the range of inputs: as configured, of bytes, or what they themselves hold."""
-    low, high = getattr(config, "low", None), getattr(config, "high", None)
+    low, high = reading.low, reading.high
     byte = getattr(given, "dtype", None) == np.uint8
     if layout != "tokens" and low is None and high is None and not byte:
         check_proportion(inputs, source)

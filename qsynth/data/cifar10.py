@@ -9,17 +9,19 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.data.config import Cifar10
+from qsynth.data.base import Bundled, Layout
 from qsynth.data.dataset import DataSet, averaged
 from qsynth.data.files import Remote, fetch, find, search_path
 from qsynth.data.inert_pickle import Inert, read_pickle
 from qsynth.errors import ConfigError, DataError
+from qsynth.schema import option, setting
 from qsynth.types import Ints, Task
 
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -39,38 +41,56 @@ CANDIDATES = (
 SIDE, ROW = 32, 1 + 3 * 32 * 32
 MAX_FILE = 64 * 1024 * 1024  # an official batch has 31 MB
 Rows = tuple[npt.NDArray[np.uint8], Ints]
+SAMPLES = 50_000  # that training has at most
 
 
-def load(config: Cifar10) -> DataSet:
-    """Return all training batches found and the test batch: images (3, side, side) in [0, 1]."""
-    if SIDE % config.side:
-        raise ConfigError(f"data.side={config.side}: must divide {SIDE}: 8, 16 or 32")
-    places = search_path(config.root)
-    source = find(places, CANDIDATES)
-    if source is None:
-        source = fetch("cifar10", places, "cifar10", (BINARY,)) / BINARY.file_name
-    if source.is_file() and not source.name.endswith(".tar.gz"):
-        source = source.parent
-    train: list[Rows] = []
-    test: list[Rows] = []
-    for name, data in _batches(source):
-        images, labels = rows_of_pickle(data, name) if _is_python(name) else rows(data, name)
-        (test if name.startswith("test_batch") else train).append((images, labels))
-    if not train or not test:
-        raise DataError(f"cifar10: {source} needs data_batch_* and test_batch files")
-    task = Task(
-        name="cifar-10",
-        version=1,
-        labels=LABELS,
-        layout="image",
-        shape=(3, config.side, config.side),
-        units="red, green, blue",
-        low=0.0,
-        high=1.0,
-    )
-    train_x, train_y = _joined(train, config.side)
-    test_x, test_y = _joined(test, config.side)
-    return DataSet(task, train_x, train_y, test_x, test_y)
+@option("data")
+@dataclass(frozen=True)
+class Cifar10(Bundled):
+    """CIFAR-10 in the official binary layout or the official Python archive."""
+
+    name: str = setting("cifar10", "the option's name", choices=("cifar10",))
+    root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
+    side: int = setting(32, "pixels a side after averaging; must divide 32", low=8, high=32)
+    batch_size: int = setting(32, "own training samples a step", low=1)
+
+    def check(self) -> None:
+        """Raise ConfigError where pixels cannot be averaged to this side."""
+        if SIDE % self.side:
+            raise ConfigError(f"data.side={self.side}: must divide {SIDE}: 8, 16 or 32")
+
+    def layout(self) -> Layout:
+        """Return what samples look like; `train` at most."""
+        return Layout("image", (3, self.side, self.side), self.outputs(), SAMPLES)
+
+    def load(self) -> DataSet:
+        """Return all training batches found and the test batch: (3, side, side) in [0, 1]."""
+        places = search_path(self.root)
+        source = find(places, CANDIDATES)
+        if source is None:
+            source = fetch("cifar10", places, "cifar10", (BINARY,)) / BINARY.file_name
+        if source.is_file() and not source.name.endswith(".tar.gz"):
+            source = source.parent
+        train: list[Rows] = []
+        test: list[Rows] = []
+        for name, data in _batches(source):
+            images, labels = rows_of_pickle(data, name) if _is_python(name) else rows(data, name)
+            (test if name.startswith("test_batch") else train).append((images, labels))
+        if not train or not test:
+            raise DataError(f"cifar10: {source} needs data_batch_* and test_batch files")
+        task = Task(
+            name="cifar-10",
+            version=1,
+            labels=LABELS,
+            layout="image",
+            shape=(3, self.side, self.side),
+            units="red, green, blue",
+            low=0.0,
+            high=1.0,
+        )
+        train_x, train_y = _joined(train, self.side)
+        test_x, test_y = _joined(test, self.side)
+        return DataSet(task, train_x, train_y, test_x, test_y)
 
 
 def rows(data: bytes, name: str) -> Rows:

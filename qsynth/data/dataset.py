@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,19 +84,3 @@ def averaged(images: npt.NDArray[np.uint8], side: int) -> Floats32:
     blocks = images.reshape(count, channels, side, step, side, step)
     means: Floats32 = blocks.mean(axis=(3, 5), dtype=np.float32) / np.float32(255.0)
     return means
-
-
-@runtime_checkable
-class DataOption(Protocol):
-    """What an option of the group `data` is that a package brings.
-
-    `batch_size` is among its settings, `test_share` where it splits itself.
-    """
-
-    batch_size: int
-
-    def load(self) -> DataSet:
-        """Return the data and the task that they declare.  Raises DataError.
-
-        Each call must give the same samples in the same order, in any process.
-        """

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.data.config import Fmnist
+from qsynth.data.base import Bundled, Layout
 from qsynth.data.dataset import DataSet, averaged
 from qsynth.data.files import Remote, fetch, find, search_path
 from qsynth.errors import ConfigError, DataError
+from qsynth.schema import option, setting
 from qsynth.types import Task
 
 LABELS = (
@@ -55,30 +57,50 @@ REMOTES = (
 FOLDERS = ("fashion-mnist", "FashionMNIST/raw", "fashion_mnist", ".")
 SIDE = 28
 MAX_BYTES = 60_000 * SIDE * SIDE + 16  # of one decompressed file: nothing larger is official
+SAMPLES = 60_000  # that training has at most
 
 
-def load(config: Fmnist) -> DataSet:
-    """Return 60,000 training and 10,000 test images (1, side, side) in [0, 1]."""
-    if SIDE % config.side:
-        raise ConfigError(f"data.side={config.side}: must divide {SIDE}: 7, 14 or 28")
-    places = search_path(config.root)
-    folder = _folder(places) or fetch("fmnist", places, "fashion-mnist", REMOTES)
-    parts: list[Any] = []
-    for part in ("train", "t10k"):
-        images = read_idx(_file(folder, f"{part}-images-idx3-ubyte"), axes=3)
-        parts.append(averaged(images[:, None], config.side))
-        parts.append(read_idx(_file(folder, f"{part}-labels-idx1-ubyte"), axes=1).astype(np.int64))
-    task = Task(
-        name="fashion-mnist",
-        version=1,
-        labels=LABELS,
-        layout="image",
-        shape=(1, config.side, config.side),
-        units="grey level",
-        low=0.0,
-        high=1.0,
-    )
-    return DataSet(task, *parts)
+@option("data")
+@dataclass(frozen=True)
+class Fmnist(Bundled):
+    """Fashion-MNIST in the official IDX files."""
+
+    name: str = setting("fmnist", "the option's name", choices=("fmnist",))
+    root: str | None = setting(None, "folder of the files; null: $QSYNTH_DATA_DIR or the cache")
+    side: int = setting(28, "pixels a side after averaging; must divide 28", low=7, high=28)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+    def check(self) -> None:
+        """Raise ConfigError where pixels cannot be averaged to this side."""
+        if SIDE % self.side:
+            raise ConfigError(f"data.side={self.side}: must divide {SIDE}: 7, 14 or 28")
+
+    def layout(self) -> Layout:
+        """Return what samples look like; `train` at most."""
+        return Layout("image", (1, self.side, self.side), self.outputs(), SAMPLES)
+
+    def load(self) -> DataSet:
+        """Return 60,000 training and 10,000 test images (1, side, side) in [0, 1]."""
+        places = search_path(self.root)
+        folder = _folder(places) or fetch("fmnist", places, "fashion-mnist", REMOTES)
+        parts: list[Any] = []
+        for part in ("train", "t10k"):
+            images = read_idx(_file(folder, f"{part}-images-idx3-ubyte"), axes=3)
+            parts.append(averaged(images[:, None], self.side))
+            parts.append(
+                read_idx(_file(folder, f"{part}-labels-idx1-ubyte"), axes=1).astype(np.int64)
+            )
+        task = Task(
+            name="fashion-mnist",
+            version=1,
+            labels=LABELS,
+            layout="image",
+            shape=(1, self.side, self.side),
+            units="grey level",
+            low=0.0,
+            high=1.0,
+        )
+        return DataSet(task, *parts)
 
 
 def read_idx(path: Path, axes: int) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qsynth.data.config import DataOptions
+from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.samples import MOST_CLASSES
 from qsynth.errors import DataError
@@ -68,6 +68,10 @@ class Images(DataOptions):
             high=1.0,
         )
         return DataSet(task, inputs[train], labels[train], inputs[test], labels[test], *nodes)
+
+    def source(self) -> str:
+        """Return what a message calls the data: its folder."""
+        return str(Path(self.path).expanduser())
 
 
 @dataclass(frozen=True)

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from qsynth.data import arrays, cifar10, digits, fmnist, module
 from qsynth.data.arrays import check_inputs, in_units, units
-from qsynth.data.config import Arrays, Cifar10, Declared, Digits, Fmnist, FromData
-from qsynth.data.dataset import DataOption, DataSet
+from qsynth.data.base import DataOptions
+from qsynth.data.dataset import DataSet
 from qsynth.data.samples import check_axes, check_shape
+from qsynth.data.task import Declared, FromData
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.types import VALUES, Task
 
 
-def load_data(config: Any, task: FromData | Declared) -> DataSet:
+def load_data(config: DataOptions, task: FromData | Declared) -> DataSet:
     """Return the data set of a `data` config; its task is the data's own or the declared one."""
     data = _loaded(config, task)
-    if getattr(config, "positives", ()):
-        data = against_the_rest(data, tuple(config.positives))
-    if getattr(config, "label_map", {}):
-        data = renamed(data, config.label_map, task)
+    if config.against():
+        data = against_the_rest(data, tuple(config.against()))
+    if config.mapped():
+        data = renamed(data, config.mapped(), task)
     if isinstance(task, FromData):
         if data.task.layout == "image":
-            check_axes(data.train_x, _source(config, data))
+            check_axes(data.train_x, config.source() or data.task.name)
         named = replace(data.task, version=task.version, invariances=tuple(task.invariances))
     else:
         named = declared(task, data)
@@ -35,31 +33,16 @@ def load_data(config: Any, task: FromData | Declared) -> DataSet:
     if named.invariances and named.layout != "image":
         raise ConfigError(f"task.invariances: for images, the data are {named.layout} inputs")
     data = replace(data, task=named)
-    check_inputs(data, _source(config, data))
+    check_inputs(data, config.source() or data.task.name)
     return data
 
 
-def _source(config: Any, data: DataSet) -> str:
-    """Return what a message calls the data."""
-    path = getattr(config, "path", "")
-    return str(Path(path).expanduser()) if path else getattr(config, "target", "") or data.task.name
-
-
-def _loaded(config: Any, task: FromData | Declared) -> DataSet:
+def _loaded(config: DataOptions, task: FromData | Declared) -> DataSet:
     """Return the data set of a config, with the task that it tells of."""
-    bundled: dict[type, Any] = {Digits: digits.load, Fmnist: fmnist.load, Cifar10: cifar10.load}
-    if type(config) in bundled:
-        made: DataSet = bundled[type(config)](config)
-        return made
-    if isinstance(config, DataOption):
+    if not isinstance(task, Declared):
         return config.load()
     # A site that maps its own labels has other names than the task's.
-    mapped = bool(getattr(config, "label_map", {}))
-    told = task if isinstance(task, Declared) else None
-    names = tuple(told.labels) if told is not None and not mapped else ()
-    load: Any = arrays.load if isinstance(config, Arrays) else module.load
-    loaded: DataSet = load(config, names, ranged=told is not None)
-    return loaded
+    return config.load_as(() if config.mapped() else tuple(task.labels), True)
 
 
 def _in_own_units(data: DataSet) -> DataSet:

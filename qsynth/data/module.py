@@ -8,18 +8,19 @@ between the two would differ between a run, its report, and a node that starts a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.data.arrays import from_arrays
-from qsynth.data.config import DataModule
+from qsynth.data.arrays import Reading, from_arrays
+from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet
 from qsynth.data.samples import as_array, row_digests
 from qsynth.errors import ConfigError, DataError
-from qsynth.schema import load_target, run_own
+from qsynth.schema import load_target, option, run_own, setting
 
 HOOKS = ("prepare_data", "setup", "train_dataloader", "test_dataloader")
 MOST_UNCOUNTED = 100_000  # batches of a loader without a length
@@ -27,22 +28,48 @@ LIGHTNING = ("pytorch_lightning", "lightning")
 NamedArrays = dict[str, npt.NDArray[Any]]
 
 
-def load(config: DataModule, names: tuple[str, ...] = (), ranged: bool = False) -> DataSet:
-    """Return all (x, y) batches of a data module's train loader, and of its test loader.
+@option("data")
+@dataclass(frozen=True)
+class DataModule(DataOptions):
+    """The user's own LightningDataModule: batches of (x, y) from train and test loaders."""
 
-    names: of the labels, where the config names none.  ranged: whether a declared task says what
-    range inputs have.  Raises ConfigError where the user's code fails, DataError where its samples
-    are not the same each time.
-    """
-    made = load_target("data.target", config.target)
-    if not (isinstance(made, type) and all(hasattr(made, hook) for hook in HOOKS)):
-        raise ConfigError(f"data.target={config.target}: must be a LightningDataModule")
-    run = partial(run_own, "data.target", config.target)
-    first, again = _read(config, made, run), _read(config, made, run)
-    for part in ("", "_test"):
-        if f"x{part}" in first:
-            _check_same(config.target, first, again, part)
-    return from_arrays(first, config, config.target, names, ranged=ranged)
+    name: str = setting("module", "the option's name", choices=("module",))
+    target: str = setting("", "package.Class of a LightningDataModule")
+    arguments: dict[str, Any] = setting({}, "its keyword arguments")
+    labels: tuple[str, ...] = setting(
+        [], "names in the order of class indices; empty: 0, 1, ...", distinct=True
+    )
+    test_share: float = setting(
+        0.25, "kept for the test where there is no test loader", low=0.05, high=0.9
+    )
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+    own_code: ClassVar[bool] = True
+
+    def load(self) -> DataSet:
+        """Return all (x, y) batches of a data module's train loader, and of its test loader.
+
+        Raises ConfigError where the user's code fails, DataError where its samples are not the
+        same each time.
+        """
+        return self.load_as((), False)
+
+    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+        """Return the same where the task is declared elsewhere."""
+        made = load_target("data.target", self.target)
+        if not (isinstance(made, type) and all(hasattr(made, hook) for hook in HOOKS)):
+            raise ConfigError(f"data.target={self.target}: must be a LightningDataModule")
+        run = partial(run_own, "data.target", self.target)
+        first, again = _read(self, made, run), _read(self, made, run)
+        for part in ("", "_test"):
+            if f"x{part}" in first:
+                _check_same(self.target, first, again, part)
+        reading = Reading(tuple(self.labels), self.test_share)
+        return from_arrays(first, reading, self.target, names, ranged=ranged)
+
+    def source(self) -> str:
+        """Return what a message calls the data: the class of its module."""
+        return self.target
 
 
 def _read(config: DataModule, made: type, run: Callable[[Callable[[], Any]], Any]) -> NamedArrays:

@@ -1,13 +1,5 @@
-"""The options of the group `data`."""
+"""The options of the group `data`: one module each, and those of installed packages."""
 
-from qsynth.data.config import Arrays, Cifar10, DataModule, Digits, Fmnist
-from qsynth.data.images import Images
+from qsynth.registry import options_in
 
-OPTIONS: dict[str, type] = {
-    "digits": Digits,
-    "fmnist": Fmnist,
-    "cifar10": Cifar10,
-    "arrays": Arrays,
-    "images": Images,
-    "module": DataModule,
-}
+OPTIONS = options_in("data", "qsynth.data")

@@ -15,7 +15,6 @@ from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAcce
 
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
-from qsynth.data.config import DataOptions
 from qsynth.data.samples import check_range, check_shape, inputs_of
 from qsynth.distill.reference_logits import ReferenceLogits
 from qsynth.encoder import Encoder, make_encoder
@@ -120,8 +119,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
 
 def _as_trained(config: RunConfig, data: DataSet) -> DataSet:
     """Return what networks train on: the data, or features of them."""
-    asked = isinstance(config.data, DataOptions) and config.data.features
-    if not asked or isinstance(data, FeaturedData):
+    if not config.data.features or isinstance(data, FeaturedData):
         return data
     encoder = make_encoder(config.encoder, data.task)
     return on_features(data, Backbone(encoder, config.encoder, data.task))

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from qsynth.config.run import RunConfig
-from qsynth.data.config import Arrays, DataOptions
+from qsynth.data.base import Layout, layout_of_data
 from qsynth.data.dataset import DataSet
-from qsynth.data.layout import Layout, layout_of, layout_of_data
+from qsynth.data.layout import layout_of
 from qsynth.data.load import load_data
 from qsynth.distill.analytic import Analytic
 from qsynth.encoder.config import FEATURES, EncoderOptions
@@ -104,7 +104,7 @@ def check_early(config: RunConfig) -> DataSet | None:
     """
     rule, data = config.distill, None
     statistics = rule.statistics()
-    if isinstance(config.data, Arrays):
+    if config.data.early:
         data = load_data(config.data, config.task)
     if statistics is rule and (isinstance(statistics.d, int) or rule.tells_inputs):
         layout = layout_of(config.data, config.task) if data is None else layout_of_data(data)
@@ -116,7 +116,7 @@ def check_early(config: RunConfig) -> DataSet | None:
 
 def _as_trained(config: RunConfig, layout: Layout) -> tuple[RunConfig, Layout]:
     """Return config and layout of what networks train on: the inputs, or features of them."""
-    if not (isinstance(config.data, DataOptions) and config.data.features):
+    if not config.data.features:
         return config, layout
     size = config.encoder.features(math.prod(layout.shape))
     seen = replace(layout, layout="vector", shape=(size,))

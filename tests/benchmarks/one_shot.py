@@ -17,7 +17,8 @@ import argparse
 import numpy as np
 
 from qsynth.data import load_data
-from qsynth.data.config import Cifar10, FromData
+from qsynth.data.cifar10 import Cifar10
+from qsynth.data.task import FromData
 from qsynth.distill import distil, payload_statistics
 from qsynth.distill.analytic import Analytic
 from qsynth.encoder import make_encoder

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from qsynth.data import load_data
-from qsynth.data.config import Arrays, FromData
+from qsynth.data.arrays import Arrays
+from qsynth.data.task import FromData
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import Identity
 

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from qsynth.data import files, load_data
-from qsynth.data.cifar10 import rows_of_pickle
-from qsynth.data.config import Arrays, Cifar10, DataModule, Declared, Digits, Fmnist, FromData
-from qsynth.data.fmnist import read_idx
+from qsynth.data.arrays import Arrays
+from qsynth.data.cifar10 import Cifar10, rows_of_pickle
+from qsynth.data.digits import Digits
+from qsynth.data.fmnist import Fmnist, read_idx
 from qsynth.data.inert_pickle import read_pickle
+from qsynth.data.module import DataModule
+from qsynth.data.task import Declared, FromData
 from qsynth.errors import ConfigError, DataError
 
 

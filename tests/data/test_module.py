@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset, random_split
 
 from qsynth.data import load_data
-from qsynth.data.config import DataModule, FromData
+from qsynth.data.module import DataModule
+from qsynth.data.task import FromData
 from qsynth.errors import ConfigError, DataError
 
 SET = TensorDataset(
@@ -181,7 +182,7 @@ def test_what_a_users_code_raises_is_told_with_its_line(kind, said) -> None:
 
 
 def test_sites_may_have_names(tmp_path, rng) -> None:
-    from qsynth.data.config import Arrays
+    from qsynth.data.arrays import Arrays
 
     x, y = rng.random((40, 3)), np.arange(40) % 2
     names = np.array(["north", "south", "east"])[np.arange(40) % 3]

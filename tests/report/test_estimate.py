@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from qsynth.data.config import Arrays, Digits, FromData
+from qsynth.data.arrays import Arrays
+from qsynth.data.digits import Digits
 from qsynth.data.layout import layout_of
 from qsynth.data.load import load_data
+from qsynth.data.task import FromData
 from qsynth.errors import DataError
 from qsynth.model import make_network
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet

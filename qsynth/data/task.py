@@ -1,0 +1,49 @@
+"""The options of the group `task`: the data's own, or one that is declared in full."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qsynth.schema import option, setting
+from qsynth.types import AXES, CLASSES, INVARIANCES, LABELS, VALUES
+
+KINDS = (CLASSES, LABELS, VALUES)
+
+
+@option("task")
+@dataclass(frozen=True)
+class FromData:
+    """Take the task that the data option declares."""
+
+    name: str = setting("from_data", "the option's name", choices=("from_data",))
+    version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
+    invariances: tuple[str, ...] = setting(
+        [], "that leave labels what they are", choices=INVARIANCES
+    )
+
+
+@option("task")
+@dataclass(frozen=True)
+class Declared:
+    """Declare the task in full; the data must fit it."""
+
+    name: str = setting("declared", "the option's name", choices=("declared",))
+    title: str = setting("", "the task's name")
+    version: int = setting(1, "raise it whenever the meaning of inputs or labels changes", low=1)
+    labels: tuple[str, ...] = setting([], "names in the order of class indices", distinct=True)
+    layout: str = setting("vector", "of inputs", choices=tuple(AXES))
+    shape: tuple[int, ...] = setting([], "of one input")
+    units: str = setting("", "of inputs")
+    low: float = setting(0.0, "of inputs' range")
+    high: float = setting(1.0, "of inputs' range")
+    location: tuple[float, ...] = setting([], "of each feature of a vector; empty: 0")
+    scale: tuple[float, ...] = setting([], "of each feature of a vector; empty: 1")
+    kind: str = setting("classes", "of what is told of an input", choices=KINDS)
+    target_location: tuple[float, ...] = setting([], "of each value; empty: 0")
+    target_scale: tuple[float, ...] = setting([], "of each value; empty: 1")
+    invariances: tuple[str, ...] = setting(
+        [], "that leave labels what they are", choices=INVARIANCES
+    )
+
+
+TASK_OPTIONS: dict[str, type] = {"from_data": FromData, "declared": Declared}
