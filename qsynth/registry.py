@@ -26,7 +26,7 @@ OPEN = {
     "distill": ("statistics", "further_shapes", "further", "read", "max_bytes"),
     "encoder": ("encoding", "features", "least", "check_layout", "dimensions"),
     "mesh": ("transport", "of_a_run", "max_message_bytes"),
-    "partition": ("deal", "drift", "newcomers", "has_groups", "validation_share"),
+    "partition": ("deal", "drift", "newcomers", "has_groups", "turns", "validation_share"),
     "peers": ("choosing",),
     "placement": ("placing", "check_here", "simulated"),
     "similarity": ("size", "vector", "likeness", "fingerprint_dim"),

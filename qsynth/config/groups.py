@@ -109,6 +109,7 @@ def _check_together(config: RunConfig) -> None:
             f"partition.unlabelled_per_node={config.partition.unlabelled_per_node}: "
             "must be 0 beside data.unlabelled"
         )
+    _check_features(config)
     _check_sizes(config)
     if not config.placement.simulated and not config.mesh.sockets:
         raise ConfigError(
@@ -136,6 +137,22 @@ def _check_together(config: RunConfig) -> None:
     for name, group in config.fleet.items():
         if group.model.name == "module" and not group.model.target:
             raise ConfigError(f"fleet.{name}.model.target=: needs package.Class")
+
+
+def _check_features(config: RunConfig) -> None:
+    """Raise ConfigError where networks take features, and something else needs the inputs."""
+    if not config.data.features:
+        return
+    if config.partition.turns:
+        raise ConfigError(
+            f"data.features=true: partition.name={config.partition.name} turns images, and nodes "
+            "have their features"
+        )
+    if config.task.invariances:
+        raise ConfigError(
+            f"data.features=true: task.invariances={list(config.task.invariances)} change images, "
+            "and nodes have their features"
+        )
 
 
 def _check_sizes(config: RunConfig) -> None:

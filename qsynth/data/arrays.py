@@ -161,10 +161,16 @@ def check_unpacked(path: Path, said: str) -> None:
             f"{said}: {here / 2**20:.1f} MiB that unpack to {mib:,.0f} MiB; data that are so "
             "regular on purpose are saved without packing: np.savez"
         )
+    check_memory(said, size)
+
+
+def check_memory(said: str, size: int) -> None:
+    """Raise DataError where data of so many bytes are more than there is memory for."""
     there = _memory()
     if there is not None and size > there:
         raise DataError(
-            f"{said}: unpacks to {mib:,.0f} MiB, {there / 2**20:,.0f} MiB of memory are free"
+            f"{said}: unpacks to {size / 2**20:,.0f} MiB, {there / 2**20:,.0f} MiB of memory are "
+            "free"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from qsynth.data.arrays import check_memory
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.samples import MOST_CLASSES
@@ -52,7 +53,11 @@ class Images(DataOptions):
                 f"data.path={self.path}: {len(names)} classes; each has a folder of its own, as in "
                 "SITE/CLASS/FILE or CLASS/FILE"
             )
-        inputs = np.stack([_picture(each.path, self.side, self.grey) for each in found])
+        channels = 1 if self.grey else 3
+        check_memory(f"data.path={self.path}", 8 * len(found) * channels * self.side**2)
+        inputs = np.empty((len(found), channels, self.side, self.side), np.float32)
+        for row, each in enumerate(found):
+            inputs[row] = _picture(each.path, self.side, self.grey)
         labels = np.array([names.index(each.label) for each in found], np.int64)
         site = _sites(found, self.sites_each)
         train, test = split_test(labels, site, self.test_share)
@@ -125,13 +130,24 @@ def _sites(found: list[_Found], each: int) -> Ints | None:
     return site
 
 
+def _in_bytes(picture: Any) -> Any:
+    """Return a picture of a byte a channel.  Raises ValueError where its range is not known."""
+    if picture.mode.startswith("I;16"):
+        return pil.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError("its pixels have no range of their own: save it with 8 or 16 bits")
+    return picture.convert("RGBA") if "transparency" in picture.info else picture
+
+
 def _picture(path: Path, side: int, grey: bool) -> Floats32:
     """Return (channels, side, side) of a file, upright.  Raises DataError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a file that unpacks to gigabytes
+            warnings.simplefilter("ignore")
+            # A file that unpacks to gigabytes.
+            warnings.simplefilter("error", pil.DecompressionBombWarning)
             with pil.open(path) as opened:
-                upright: Any = ops.exif_transpose(opened).convert("L" if grey else "RGB")
+                upright: Any = _in_bytes(ops.exif_transpose(opened)).convert("L" if grey else "RGB")
             small = upright.resize((side, side), pil.Resampling.BICUBIC)
     except ImportError:
         raise DataError("data.name=images: needs pip install 'qsynth[vision]'") from None

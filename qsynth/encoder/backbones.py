@@ -34,9 +34,10 @@ class Backbone:
     """Hold a network of (n, *shape) to (n, p), the units of its inputs, and what it is named by."""
 
     network: nn.Module
-    digest: str  # of the weights
+    digest: str  # of all that the map depends on: weights, and the settings that stand beside them
     centre: tuple[float, ...] = (0.0,)
     spread: tuple[float, ...] = (1.0,)
+    channels: int | None = 3  # of images: a grey one is given so often; None: as it is
 
 
 class BackboneEncoder(Encoder):
@@ -45,7 +46,8 @@ class BackboneEncoder(Encoder):
     def __init__(self, config: Pretrained, task: Task) -> None:
         super().__init__(config, task)
         self.side, self.rooted, self.layout = config.side, config.root, task.layout
-        backbone = self._load(config)
+        backbone = self._loaded(config)
+        self.channels = backbone.channels
         self.network = backbone.network.eval().requires_grad_(False)
         self.register_buffer("centre", self._by_channel(backbone.centre))
         self.register_buffer("spread", self._by_channel(backbone.spread))
@@ -55,7 +57,8 @@ class BackboneEncoder(Encoder):
             self.register_buffer("location", torch.from_numpy(place))
             self.register_buffer("scale", torch.from_numpy(width))
         reference, named = _reference(config, task)
-        self.digest = config_digest([self.digest.hex(), backbone.digest, named])
+        units = [list(backbone.centre), list(backbone.spread)]
+        self.digest = config_digest([self.digest.hex(), backbone.digest, units, named])
         rng = np.random.default_rng([config.seed, 23])
         probes = self._probed(config, fit_inputs(rng, PROBES, task))
         p = probes.shape[1]
@@ -91,18 +94,34 @@ class BackboneEncoder(Encoder):
     def _load(self, config: Any) -> Backbone:
         raise NotImplementedError
 
+    def _loaded(self, config: Pretrained) -> Backbone:
+        """Return the backbone.  Raises ConfigError where a library cannot make it of its files."""
+        try:
+            return self._load(config)
+        except ConfigError:
+            raise
+        except Exception as error:  # each library has errors of its own
+            name = f"encoder.name={config.told()['name']}"
+            raise ConfigError(f"{name}: cannot be loaded ({first_line(error)})") from None
+
     def _probed(self, config: Pretrained, inputs: Floats32) -> Floats:
         """Return the (n, p) numbers of seeded inputs.  Raises ConfigError where there are none."""
         what = f"encoder.name={config.told()['name']}"
         try:
-            made = self._many(inputs)
+            made, again = self._many(inputs), self._many(inputs[::-1].copy())
+            first = self._many(inputs[:1])
         except Exception as error:  # a model of anybody's
-            first = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(
-                f"{what}: the model does not take inputs of shape {self.shape} ({first})"
+                f"{what}: the model does not take inputs of shape {self.shape}: {first_line(error)}"
             ) from None
         if not np.isfinite(made).all():
             raise ConfigError(f"{what}: the model gives numbers that are not finite")
+        alone = made if len(made) != len(inputs) else np.concatenate([made[:1], again[::-1]])
+        if len(made) != len(inputs) or not _near(alone, np.concatenate([first, made])):
+            raise ConfigError(
+                f"{what}: the model gives an input other numbers beside others: it must be a fixed "
+                "map of each, with one row an input"
+            )
         return made
 
     def _many(self, inputs: Floats32) -> Floats:
@@ -133,8 +152,8 @@ class BackboneEncoder(Encoder):
 
     def _prepared(self, inputs: Tensor) -> Tensor:
         if self.layout == "image":
-            if inputs.shape[1] == 1:
-                inputs = inputs.expand(-1, 3, -1, -1)
+            if inputs.shape[1] == 1 and self.channels is not None:
+                inputs = inputs.expand(-1, self.channels, -1, -1)
             if self.side and tuple(inputs.shape[2:]) != (self.side, self.side):
                 inputs = F.interpolate(
                     inputs, (self.side, self.side), mode="bicubic", antialias=True
@@ -154,9 +173,9 @@ def library_of(name: str, config: Pretrained, package: str) -> Any:
         ) from None
 
 
-def hash_of(network: nn.Module) -> str:
-    """Return the hash of a network's weights."""
-    weights = hashlib.sha256()
+def hash_of(network: nn.Module, settings: str = "") -> str:
+    """Return the hash of a network's weights, and of what is set beside them."""
+    weights = hashlib.sha256(settings.encode())
     for key, value in sorted(network.state_dict().items()):
         weights.update(key.encode() + value.cpu().float().numpy().tobytes())
     return weights.hexdigest()
@@ -180,6 +199,14 @@ def _reference(config: Pretrained, task: Task) -> tuple[Floats32 | None, str]:
     if not np.isfinite(inputs).all():
         raise ConfigError(f"{key}: holds numbers that are not finite")
     return inputs, hashlib.sha256(inputs.tobytes()).hexdigest()
+
+
+def _near(one: Floats, other: Floats) -> bool:
+    """Return whether two sets of features are the same but for rounding."""
+    if one.shape != other.shape:
+        return False
+    spread = float(np.abs(other).max(initial=0.0))
+    return bool(np.abs(one - other).max(initial=0.0) <= 1e-3 * max(spread, 1e-12))
 
 
 def _filled(rows: Tensor) -> Tensor:

@@ -58,7 +58,12 @@ class TorchvisionEncoder(BackboneEncoder):
         path = config.weights or Path(torch.hub.get_dir()) / "checkpoints" / name
         network.load_state_dict(state_of(path, key, f"fetch {default.url} to it"))
         digest = hash_of(network)
-        last = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)][-1]
+        linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+        if not linear:
+            raise ConfigError(
+                f"{key}: has no linear layer at its end to leave out; use encoder=onnx"
+            )
+        last = linear[-1]
         parent, _, leaf = last.rpartition(".")
         setattr(network.get_submodule(parent), leaf, nn.Identity())
         return Backbone(network, digest, *IMAGENET)
@@ -70,6 +75,8 @@ class TimmEncoder(BackboneEncoder):
     def _load(self, config: Timm) -> Backbone:
         timm = library_of("timm", config, "timm")
         key = f"encoder.model={config.model}"
+        if ":" in config.model:
+            raise ConfigError(f"{key}: a name of timm's own; what a hub holds is not fetched")
         try:
             network = timm.create_model(config.model, pretrained=False)
         except Exception as error:  # timm raises what it likes for a name that it does not know

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from qsynth.encoder.config import EncoderOptions
-from qsynth.schema import option, setting
+from qsynth.errors import ConfigError
+from qsynth.schema import name_of, option, setting
 
 PROJECTIONS = ("random", "seeded", "reference")
 
@@ -36,6 +37,19 @@ class Pretrained(EncoderOptions):
     )
 
     located: ClassVar[tuple[str, ...]] = ("reference",)  # settings that differ between machines
+
+    def check(self) -> None:
+        """Raise ConfigError where a setting that is needed has been left out."""
+        if self.projection == "reference" and self.reference is None:
+            raise ConfigError("encoder.reference=null: encoder.projection=reference needs an .npy")
+        for name, value in asdict(self).items():
+            if value == "":
+                raise ConfigError(f"encoder.{name}=: encoder={name_of(self)} needs it")
+
+    def located_files(self) -> dict[str, str]:
+        """Return the settings that name what lies on this machine, and is somebody's own."""
+        values = asdict(self)
+        return {key: values[key] for key in self.located if values[key]}
 
     def told(self) -> dict[str, Any]:
         """Return what features depend on: where a file lies is no part of it, its content is."""

@@ -6,13 +6,14 @@ locked; the folder has a limit, and the files used longest ago go first.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,11 @@ from qsynth.types import Floats32
 LIMIT_MIB = 2048  # of all features kept; `QSYNTH_FEATURES_MIB` changes it, 0 keeps none
 PART = 128  # inputs made between two steps of the progress bar
 WRITTEN = 4096  # rows after which what is made is written, so that an interruption costs little
+SMALL_BYTES, MOST_SMALL = 4 << 20, 32  # of a file; and how many such there may be
 PATIENCE_S = 2.0  # before a progress bar is shown
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, EOFError)
+_Rows: TypeAlias = dict[bytes, tuple[Path, npt.NDArray[np.void], int]]
+_known: dict[Path, tuple[set[Path], _Rows]] = {}  # by folder: files looked at, and their rows
 
 
 class FeatureStore:
@@ -37,6 +41,7 @@ class FeatureStore:
     def __init__(self, kept_as: str, dimensions: int) -> None:
         self.folder = features_folder() / kept_as
         self.dimensions = dimensions
+        self.row = np.dtype([("key", "V16"), ("features", np.float32, (dimensions,))])
 
     def features(self, inputs: Floats32, make: Callable[[Floats32], Floats32]) -> Floats32:
         """Return (n, d) features of (n, *shape) inputs; `make` gives those that are not kept."""
@@ -52,22 +57,36 @@ class FeatureStore:
 
     def _read(self, keys: npt.NDArray[np.void], into: Floats32) -> npt.NDArray[np.int64]:
         """Fill in the rows that are kept; return the others."""
-        wanted: dict[bytes, list[int]] = {}
+        index, missing, used = self._index(), [], set()
         for row, key in enumerate(keys):
-            wanted.setdefault(key.tobytes(), []).append(row)
-        for path in sorted(self.folder.glob("*.npz")):
-            try:
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                    names, rows = kept["keys"], kept["features"]
+            found = index.get(key.tobytes())
+            features = None if found is None else found[1]["features"][found[2]]
+            if features is None or not np.isfinite(features).all():
+                missing.append(row)
+                continue
+            into[row] = features
+            used.add(found[0] if found else self.folder)
+        for path in used:
+            with contextlib.suppress(OSError):  # gone meanwhile
                 os.utime(path)
+        return np.array(missing, np.int64)
+
+    def _index(self) -> _Rows:
+        """Return where each kept row lies; a file is looked at once in a process."""
+        here = set(self.folder.glob("*.npy"))
+        known, index = _known.setdefault(self.folder, (set(), {}))
+        if known - here:  # some have gone: begin anew
+            known.clear()
+            index.clear()
+        for path in sorted(here - known):
+            known.add(path)
+            try:
+                kept = np.load(path, mmap_mode="r", allow_pickle=False)
             except _UNREADABLE:
                 continue  # torn, or gone meanwhile: its rows are made again
-            if rows.shape != (len(names), self.dimensions) or rows.dtype != np.float32:
-                continue
-            for name, features in zip(names, rows, strict=True):
-                for row in wanted.pop(name.tobytes(), ()):
-                    into[row] = features
-        return np.array(sorted(row for rows in wanted.values() for row in rows), np.int64)
+            if kept.dtype == self.row and kept.ndim == 1:
+                index.update((key.tobytes(), (path, kept, n)) for n, key in enumerate(kept["key"]))
+        return index
 
     def _bunches(self, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
         for at in range(0, len(rows), WRITTEN):
@@ -85,14 +104,34 @@ class FeatureStore:
         limit = limit_mib() * 2**20
         if features.nbytes > limit:
             return
+        rows = np.empty(len(keys), self.row)
+        rows["key"], rows["features"] = keys, features
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            shrink(limit - features.nbytes)
+            few = self._small_files()
+            if few:
+                rows = np.concatenate([rows, *few.values()])
+            shrink(limit - rows.nbytes)
             with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-                np.savez(file, keys=keys, features=features)
-            os.replace(file.name, f"{file.name}.npz")
+                np.save(file, rows)
+            os.replace(file.name, f"{file.name}.npy")
+            for path in few:
+                path.unlink(missing_ok=True)
         except OSError:
             pass  # a cache that cannot be written costs time, nothing else
+
+    def _small_files(self) -> dict[Path, npt.NDArray[np.void]]:
+        """Return the rows of small files, where there are many: they become one."""
+        small = [path for path in self.folder.glob("*.npy") if path.stat().st_size < SMALL_BYTES]
+        if len(small) < MOST_SMALL:
+            return {}
+        rows = {}
+        for path in small:
+            with contextlib.suppress(*_UNREADABLE):
+                kept = np.load(path, allow_pickle=False)
+                if kept.dtype == self.row and kept.ndim == 1:
+                    rows[path] = kept
+        return rows
 
 
 def row_keys(inputs: Floats32) -> npt.NDArray[np.void]:

@@ -20,15 +20,28 @@ class TransformersEncoder(BackboneEncoder):
     def _load(self, config: Transformers) -> Backbone:
         library = library_of("transformers", config, "transformers")
         key = f"encoder.model={config.model}"
+        library.logging.set_verbosity_error()
+        library.logging.disable_progress_bar()
         try:
-            network = library.AutoModel.from_pretrained(
-                config.model, local_files_only=True, trust_remote_code=False
+            network, told = library.AutoModel.from_pretrained(
+                config.model,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # each format has errors of its own
             raise ConfigError(f"{key}: {first_line(error)}") from None
+        # What a checkpoint lacks is drawn by chance; a pooler is not used.
+        lacking = [*told["missing_keys"], *told.get("mismatched_keys", ())]
+        lacking = [str(name) for name in lacking if "pooler" not in str(name)]
+        if lacking:
+            raise ConfigError(
+                f"{key}: lacks {len(lacking)} weights, the first {sorted(lacking)[0]}"
+            )
         centre, spread = _image_units(config.model, library)
         states = _States(network, self.layout == "tokens")
-        return Backbone(states, hash_of(network), centre, spread)
+        digest = hash_of(network, _settings(network))
+        return Backbone(states, digest, centre, spread)
 
 
 class _States(nn.Module):
@@ -61,9 +74,9 @@ class SentenceEncoder(BackboneEncoder):
             model = library.SentenceTransformer(
                 config.model, local_files_only=True, trust_remote_code=False, device="cpu"
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # each format has errors of its own
             raise ConfigError(f"encoder.model={config.model}: {first_line(error)}") from None
-        return Backbone(_Sentences(model), hash_of(model))
+        return Backbone(_Sentences(model), hash_of(model, repr(model)))
 
 
 class _Sentences(nn.Module):
@@ -81,6 +94,14 @@ class _Sentences(nn.Module):
             "sentence_embedding"
         ]
         return made
+
+
+def _settings(network: Any) -> str:
+    """Return a model's settings, without where it lies and what wrote it."""
+    values = network.config.to_dict()
+    for name in ("_name_or_path", "name_or_path", "transformers_version", "architectures", "dtype"):
+        values.pop(name, None)
+    return json.dumps(values, sort_keys=True, default=str)
 
 
 def _image_units(model: str, library: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:

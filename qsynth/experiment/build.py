@@ -74,10 +74,13 @@ INSTEAD = {
 LEAST_AUDITED = 200  # samples of a do-no-harm certificate
 
 
-def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPlan:
+def build(
+    config: RunConfig, folder: Path, data: DataSet | None = None, whole: bool = True
+) -> RunPlan:
     """Return the plan of a run.  Raises ConfigError or DataError where it cannot be.
 
-    data: of `config.data`, where it has been loaded before.
+    data: of `config.data`, where it has been loaded before.  whole: whether all nodes are to run
+    here: their features are then made at once.
     """
     _check_trainer(config)
     if data is None:
@@ -87,7 +90,7 @@ def build(config: RunConfig, folder: Path, data: DataSet | None = None) -> RunPl
     encoder = make_encoder(options, data.task)
     frozen = _checked_networks(config, data)
     nodes = _nodes(config, data)
-    if isinstance(data, FeaturedData):
+    if whole and isinstance(data, FeaturedData):
         make_rows(data, [node.share for node in nodes])
     reference = None
     if config.distill.public_set:

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import LightningModule
 
 from qsynth.encoder.config import ModuleEncoder
+from qsynth.encoder.pretrained import Pretrained
 from qsynth.errors import StateError
 from qsynth.files import write_json
 from qsynth.host.recorder import Recorder
@@ -49,7 +50,10 @@ def read_predictor(plan: RunPlan, node: NodePlan, path: Path | None = None) -> P
     """
     own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
     # What the run's config names is trusted by now; what a file in its folder names is not.
-    trust = [config.target] if isinstance(config := plan.encoder_config, ModuleEncoder) else []
+    config = plan.encoder_config
+    trust = [config.target] if isinstance(config, ModuleEncoder) else []
+    if isinstance(config, Pretrained):
+        trust = list(config.located_files().values())
     path = path or plan.node_folder(node) / "predictor.pt"
     return load_predictor(path, own, trust=trust, on_features=True)
 

@@ -39,6 +39,7 @@ class Partition:
             raise ConfigError("partition.validation_share + partition.audit_share: must be <= 0.9")
 
     of_targets: ClassVar[bool] = False  # whether it deals labels and values too
+    turns: ClassVar[bool] = False  # whether it changes images
     one_situation: ClassVar[bool] = False  # whether all nodes see the same world
     of_sites: ClassVar[bool] = False  # whether it goes by the data's `node` array
 

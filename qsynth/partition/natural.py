@@ -24,6 +24,11 @@ class Natural(Late):
     of_targets: ClassVar[bool] = True
     of_sites: ClassVar[bool] = True
 
+    def newcomers(self, nodes: int) -> list[int]:
+        """Return the sites that come late: spread over all, whatever their order means."""
+        few = min(round(self.newcomer_share * nodes), nodes - 1)
+        return [(place + 1) * nodes // few - 1 for place in range(few)]
+
     def deal(
         self,
         labels: Ints,

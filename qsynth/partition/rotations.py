@@ -23,6 +23,7 @@ class Rotations(Grouped):
     groups: int = setting(4, "true groups, one a quarter turn", low=1, high=4)
 
     of_targets: ClassVar[bool] = True
+    turns: ClassVar[bool] = True
 
     def deal(
         self,

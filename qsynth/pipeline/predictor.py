@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from qsynth.encoder import Encoder
+from qsynth.errors import ShapeError
 from qsynth.model.outputs import fitted
 from qsynth.synthesis.head import Head, log_softmax, sample_weights
 from qsynth.types import Floats, Ints, Task
@@ -87,7 +88,15 @@ class Predictor(nn.Module):
 
     def seen(self, inputs: Tensor) -> Tensor:
         """Return what network and head take: the inputs, or their features."""
-        return inputs if self.backbone is None else self.backbone(inputs)
+        if self.backbone is None:
+            return inputs
+        if tuple(inputs.shape[1:]) != tuple(self.backbone.shape):
+            raise ShapeError(
+                f"inputs must be (n, {', '.join(map(str, self.backbone.shape))}), got "
+                f"{tuple(inputs.shape)}"
+            )
+        made: Tensor = self.backbone(inputs.float())
+        return made
 
     def network_logits(self, inputs: Tensor) -> Tensor:
         """Return the network's (n, C) float32 logits, whatever precision it was trained in."""

@@ -18,13 +18,13 @@ with random effects).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.schema import option, setting
 from qsynth.synthesis.analytic_head import AnalyticHead, let_in
@@ -35,12 +35,12 @@ from qsynth.synthesis.fold_view import FoldView, fold_heads, fold_scores, mean_l
 from qsynth.synthesis.gate import ALIKE, GATE_MARGIN, RANKING, Deadline, first_asked
 from qsynth.synthesis.head import SHRINKAGES, solve
 from qsynth.synthesis.head_rule import HeadRule
-from qsynth.synthesis.judge import Judge, Weights
+from qsynth.synthesis.judge import Judge, Weights, subset_prior
 from qsynth.synthesis.own_evidence import OwnEvidence
 from qsynth.synthesis.random_effects import SPREADS, fitted
 from qsynth.synthesis.ridge import TargetView
 from qsynth.synthesis.target_effects import mean_map
-from qsynth.types import NodeId
+from qsynth.types import NodeId, Task
 
 GATE = AnalyticHead()  # whose gate is one of the candidates
 # Each constant was chosen on seeds 5 to 7 of WISDM, PACS, heart, Fashion-MNIST and digits.
@@ -59,6 +59,17 @@ class Hierarchical(HeadRule):
     name: str = setting("hierarchical", "the option's name", choices=("hierarchical",))
 
     classified: ClassVar[bool | None] = None  # for classes, labels and values
+
+    def check_task(self, task: Task) -> None:
+        """Raise ConfigError where a setting is for classes, and the task has none."""
+        super().check_task(task)
+        wrong = {
+            "objective": self.objective != "own",
+            "network": self.network != "apart",
+            "teach.prior": self.teach.prior != "own",
+        }
+        for key in (key for key, is_set in wrong.items() if is_set and not task.classified):
+            raise ConfigError(f"synthesis.{key}: is for classes, the task has {task.kind}")
 
     def synthesize(
         self, own: OwnData, packets: Packets, alike: Mapping[NodeId, float]
@@ -144,7 +155,7 @@ def _consider(
         # What agrees with a fold must not be chosen by it, where it is the judge.
         _merge(judge, view, [_agreed(part, kept, gains) for part in judge.parts])
         chosen, _ = let_in(GATE, view, kept, alike, deadline)
-        prior = _subset_prior(len(gains) - len(near), len(chosen.keys() - near.keys()))
+        prior = subset_prior(len(gains) - len(near), len(chosen.keys() - near.keys()))
         _merge(judge, view, [chosen] * len(judge.parts), prior / view.effective)
     if deadline.over():
         return
@@ -168,20 +179,6 @@ def _agreed(
     """Return of each packet the classes that mean the same here, by own statistics."""
     parts = {author: class_part(mine, kept[author]) for author in sorted(gains)}
     return {author: part[0] for author, part in parts.items() if part}
-
-
-def _subset_prior(packets: int, chosen: int) -> float:
-    """Return the log prior of one subset: all sizes alike, and all subsets of a size.
-
-    A gate goes by the samples that judge it: what it gains by having a choice must not count.
-    Source: Rissanen 1978 (description length).
-    """
-    return -(
-        math.log1p(packets)
-        + math.lgamma(packets + 1)
-        - math.lgamma(chosen + 1)
-        - math.lgamma(packets - chosen + 1)
-    )
 
 
 def _merge(

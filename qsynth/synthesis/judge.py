@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,3 +79,17 @@ def counting(shares: Sequence[float], weights: Sequence[Weights]) -> tuple[NodeI
         for author, weight in candidate.items():
             used[author] = used.get(author, 0.0) + float(share) * weight
     return tuple(sorted(author for author, weight in used.items() if weight > COUNTS))
+
+
+def subset_prior(packets: int, chosen: int) -> float:
+    """Return the log prior of one subset: all sizes alike, and all subsets of a size.
+
+    A gate goes by the samples that judge it: what it gains by having a choice must not count.
+    Source: Rissanen 1978 (description length).
+    """
+    return -(
+        math.log1p(packets)
+        + math.lgamma(packets + 1)
+        - math.lgamma(chosen + 1)
+        - math.lgamma(packets - chosen + 1)
+    )

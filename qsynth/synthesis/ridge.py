@@ -86,7 +86,7 @@ def synthesize_targets(
     chosen, gains = dict(packets), dict[NodeId, float]()
     deadline = Deadline(config.gate_s)
     if config.gate == "greedy":
-        reached = partial(_reached, view)
+        reached = partial(reached_by, view)
         ranked = []
         for author in first_asked(packets, alike or {}):
             if not deadline.over(RANKING):
@@ -144,7 +144,8 @@ class TargetView:
         return float(-0.5 * np.log(np.maximum(np.square(wrong).mean(axis=0), FLOOR)).mean())
 
 
-def _reached(view: TargetView, chosen: Mapping[NodeId, Statistics]) -> float:
+def reached_by(view: TargetView, chosen: Mapping[NodeId, Statistics]) -> float:
+    """Return how likely own targets are with these packets merged."""
     return view.likelihood(_fold_heads(view, chosen, GATE_SHRINKAGE))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle  # its error alone: nothing here unpickles code
 import struct
@@ -14,17 +15,19 @@ import torch
 from torch import nn
 
 from qsynth.encoder import Encoder, make_encoder
+from qsynth.encoder.config import EncoderOptions
 from qsynth.encoder.options import OPTIONS as ENCODERS
 from qsynth.encoder.pretrained import Pretrained
-from qsynth.errors import DataError, UntrustedError, printable
+from qsynth.errors import ConfigError, DataError, UntrustedError, printable
 from qsynth.model import make_network
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.target_predictor import make_predictor
-from qsynth.schema import choose
+from qsynth.schema import choose, name_of
 from qsynth.training.best_weights import copied
 from qsynth.training.features import Backbone
 from qsynth.types import Task
 
+MOST_NUMBERS = 1 << 22  # of one input, in a file of somebody's
 MOST_SAID = 300  # characters of torch's list of what does not fit
 UNREADABLE = (
     OSError,
@@ -86,7 +89,7 @@ def _task(values: Mapping[str, Any]) -> Task:
 def load_predictor(
     path: str | Path,
     network: nn.Module | None = None,
-    encoder: nn.Module | None = None,
+    encoder: nn.Module | EncoderOptions | None = None,
     trust: Sequence[str] = (),
     on_features: bool = False,
 ) -> Predictor:
@@ -94,8 +97,9 @@ def load_predictor(
 
     network: an instance of the user's own module, where the file names none.  It is copied: the
     predictor has the file's weights, the instance keeps its own.  encoder: the network of
-    `encoder=module`, with the weights that the fleet uses.  trust: package.Class names which the
-    file may give as its encoder or network instead.  on_features: leave the backbone of
+    `encoder=module`, with the weights that the fleet uses; or the options of a pre-trained encoder
+    that lies elsewhere on this machine.  trust: package.Class names, and paths, which the file may
+    give as its encoder or network instead.  on_features: leave the backbone of
     `data.features` out; the predictor then takes features.
     Raises DataError where the file is no predictor, or not of such a module, and UntrustedError
     where it names code that the caller has neither given nor trusted.
@@ -139,25 +143,51 @@ def _encoder(
     path: str | Path,
     values: dict[str, Any],
     task: Task,
-    network: nn.Module | None,
+    given: nn.Module | EncoderOptions | None,
     trust: Sequence[str],
     digest: str,
 ) -> Encoder:
-    """Return the encoder that a file names.
+    """Return the encoder that a file names, or the caller gives.
 
     digest: of the one that the predictor was made with; "": not told.  Raises DataError where a
     pre-trained one has other weights here.
     """
-    if network is None:
-        _check_trust(path, "encoder", values, trust)
-    config: Any = choose(ENCODERS, values, "encoder")
-    made = make_encoder(config, task, None if network is None else copied(network))
-    if isinstance(config, Pretrained) and digest and made.digest.hex() != digest:
+    if math.prod(task.shape) > MOST_NUMBERS:
+        raise DataError(f"{path}: an input has {math.prod(task.shape):,} numbers: not believed")
+    config: Any
+    network = None
+    if isinstance(given, EncoderOptions):
+        config = given
+    else:
+        if given is None:
+            _check_trust(path, "encoder", values, trust)
+        else:
+            network = copied(given)
+        config = choose(ENCODERS, values, "encoder")
+        _check_located(path, config, trust)
+    try:
+        made = make_encoder(config, task, network)
+    except ConfigError as error:
+        if isinstance(config, Pretrained):
+            raise DataError(f"{path}: its encoder is not here: {error}") from None
+        raise
+    if isinstance(config, Pretrained) and made.digest.hex() != digest:
         raise DataError(
-            f"{path}: was made with other weights of encoder={values.get('name')} than this "
-            "machine has"
+            f"{path}: was made with another encoder, or other weights, than "
+            f"encoder={name_of(config)} has here"
         )
     return made
+
+
+def _check_located(path: str | Path, config: Any, trust: Sequence[str]) -> None:
+    """Raise UntrustedError where a file names what lies on this machine."""
+    named = config.located_files() if isinstance(config, Pretrained) else {}
+    for key, place in named.items():
+        if place not in trust:
+            raise UntrustedError(
+                f"{path}: names {printable(str(place))} as encoder.{key}; give encoder=... with "
+                "the options of what lies here, or trust=[...] with that name"
+            )
 
 
 def _check_trust(

@@ -114,6 +114,9 @@ def make_rows(data: DataSet, shares: Sequence[Share]) -> None:
         for part in (share.train, share.validation, share.audit)
     ]
     data.train_x[np.unique(np.concatenate(parts))]
+    more = np.unique(np.concatenate([share.unlabelled for share in shares]))
+    if len(more):
+        (data.train_x if data.further_x is None else data.further_x)[more]
     sites = {share.site for share in shares}
     if data.test_node is None or None in sites:
         data.test_x[:]

@@ -81,6 +81,40 @@ def test_other_modes_and_formats_become_colour(mode, tmp_path) -> None:
     assert Images(path=str(tmp_path), side=8).load().task.shape == (3, 8, 8)
 
 
+def test_sixteen_bits_are_taken_by_their_range_and_others_refused(tmp_path) -> None:
+    ramp = np.linspace(0, 65535, 400).astype(np.uint16).reshape(20, 20)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for index in range(4):
+            Image.fromarray(ramp).save(tmp_path / label / f"{index}.png")
+    assert abs(Images(path=str(tmp_path), side=10, grey=True).load().train_x.mean() - 0.5) < 0.01
+    assert abs(Images(path=str(tmp_path), side=10).load().train_x.mean() - 0.5) < 0.01
+    Image.fromarray(np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)).save(
+        tmp_path / "a" / "float.tiff"
+    )
+    with pytest.raises(DataError, match=r"float\.tiff: .*8 or 16 bits"):
+        Images(path=str(tmp_path), side=10).load()
+
+
+def test_palettes_with_transparency_are_taken(tmp_path) -> None:
+    pixels = np.zeros((12, 12), np.uint8)
+    palette = Image.fromarray(pixels, "P")
+    palette.putpalette([200, 100, 50] * 256)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for index in range(4):
+            palette.save(tmp_path / label / f"{index}.png", transparency=bytes([255] * 256))
+    shown = Images(path=str(tmp_path), side=6).load().train_x[0, :, 0, 0]
+    np.testing.assert_allclose(shown * 255.0, [200, 100, 50], atol=1.0)
+
+
+def test_more_pictures_than_memory_are_refused_before_they_are_read(tmp_path, monkeypatch) -> None:
+    path = folder(tmp_path)
+    monkeypatch.setattr("qsynth.data.arrays._memory", lambda: 1000)
+    with pytest.raises(DataError, match="of memory are free"):
+        Images(path=path, side=8).load()
+
+
 def test_what_is_no_picture_is_left_alone(tmp_path) -> None:
     path = folder(tmp_path)
     (tmp_path / "README.txt").write_text("about")

@@ -22,7 +22,7 @@ from qsynth.encoder.pretrained import (
     Torchvision,
     Transformers,
 )
-from qsynth.errors import ConfigError, DataError
+from qsynth.errors import ConfigError, DataError, UntrustedError
 from qsynth.model import make_network
 from qsynth.model.config import Linear
 from qsynth.pipeline.predictor import Predictor
@@ -211,13 +211,93 @@ def test_a_predictor_refuses_other_weights_than_it_was_made_with(rng, tmp_path) 
     values = {"name": "linear"} | {k: v for k, v in asdict(Linear()).items() if k != "name"}
     save_predictor(predictor, tmp_path / "p.pt", asdict(config), values)
     x = torch.from_numpy(rng.random((3, 5), np.float32))
-    torch.testing.assert_close(load_predictor(tmp_path / "p.pt")(x), predictor(x))
+    trust = [config.file]
+    torch.testing.assert_close(load_predictor(tmp_path / "p.pt", trust=trust)(x), predictor(x))
+    with pytest.raises(UntrustedError, match=r"m\.onnx as encoder\.file"):
+        load_predictor(tmp_path / "p.pt")
+    moved = Onnx(file=written(tmp_path / "moved.onnx", weights))
+    given = load_predictor(tmp_path / "p.pt", encoder=moved)
+    torch.testing.assert_close(given(x), predictor(x))
     written(tmp_path / "m.onnx", weights + 1.0)
     with pytest.raises(DataError, match="other weights"):
-        load_predictor(tmp_path / "p.pt")
+        load_predictor(tmp_path / "p.pt", trust=trust)
     (tmp_path / "m.onnx").unlink()
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_predictor(tmp_path / "p.pt")
+    with pytest.raises(DataError, match="its encoder is not here"):
+        load_predictor(tmp_path / "p.pt", trust=trust)
+
+
+def test_a_file_that_names_a_device_or_a_huge_input_is_refused(rng, tmp_path) -> None:
+    pytest.importorskip("onnxruntime")
+    network = make_network(Linear(), TABLE)
+    predictor = Predictor(network, None, TABLE).eval()
+    values = {"name": "linear"} | {k: v for k, v in asdict(Linear()).items() if k != "name"}
+    save_predictor(predictor, tmp_path / "p.pt", asdict(Onnx(file="/dev/zero")), values)
+    with pytest.raises(DataError, match="no file"):
+        load_predictor(tmp_path / "p.pt", trust=["/dev/zero"])
+    stored = torch.load(tmp_path / "p.pt", weights_only=True)
+    stored["task"] |= {"shape": [10**9], "location": [], "scale": []}
+    torch.save(stored, tmp_path / "p.pt")
+    with pytest.raises(DataError, match="not believed"):
+        load_predictor(tmp_path / "p.pt", network=network, trust=["/dev/zero"])
+
+
+@pytest.mark.parametrize("kind", ["batch", "one row"])
+def test_a_model_that_mixes_inputs_is_refused(kind, tmp_path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1)]
+    if kind == "batch":
+        nodes.append(helper.make_node("Sub", ["x", "m"], ["y"]))
+    else:
+        nodes.append(helper.make_node("Identity", ["m"], ["y"]))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    with pytest.raises(ConfigError, match="a fixed map of each"):
+        make_encoder(Onnx(file=str(tmp_path / "m.onnx")), TABLE)
+
+
+def test_weights_beside_the_file_are_not_read(rng, tmp_path, monkeypatch) -> None:
+    onnx = pytest.importorskip("onnx")
+    file = written(tmp_path / "m.onnx", rng.standard_normal((5, 400)))
+    model = onnx.load(file)
+    onnx.save_model(
+        model,
+        str(tmp_path / "outside.onnx"),
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"encoder\.file"):
+        make_encoder(Onnx(file=str(tmp_path / "outside.onnx")), TABLE)
+
+
+def test_grey_models_take_grey_images(rng, tmp_path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 256])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, str(tmp_path / "grey.onnx"))
+    encoder = make_encoder(Onnx(file=str(tmp_path / "grey.onnx"), root=False, unit=1.0), GREY)
+    x = (255.0 * rng.random((3, 1, 16, 16))).astype(np.float32)
+    np.testing.assert_allclose(encoder.encode(x), x.reshape(3, -1) / 255.0, atol=1e-5)
 
 
 # transformers
@@ -258,6 +338,36 @@ def test_models_of_transformers_come_from_a_folder(rng, tmp_path, monkeypatch) -
     with torch.no_grad():
         states = images(pixel_values=torch.from_numpy(given)).last_hidden_state
     np.testing.assert_allclose(encoder.encode(x), states.mean(1).numpy(), atol=1e-4)
+
+
+def test_a_model_is_named_by_its_settings_too_and_must_be_whole(tmp_path) -> None:
+    library = pytest.importorskip("transformers")
+    import json
+
+    from safetensors.torch import load_file, save_file
+
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+    config = library.ViTConfig(image_size=16, patch_size=8, num_hidden_layers=2, **sizes)
+    library.ViTModel(config).save_pretrained(tmp_path / "m")
+    chosen = Transformers(model=str(tmp_path / "m"))
+    first = make_encoder(chosen, IMAGES).digest
+    assert make_encoder(chosen, IMAGES).digest == first
+    (tmp_path / "m" / "preprocessor_config.json").write_text(
+        '{"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.5, 0.5]}'
+    )
+    second = make_encoder(chosen, IMAGES).digest
+    settings = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps(settings | {"hidden_act": "relu"}))
+    assert len({first, second, make_encoder(chosen, IMAGES).digest}) == 3
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "layer.1." not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"lacks .* weights"):
+        make_encoder(chosen, IMAGES)
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(ConfigError, match=r"encoder\.model="):
+        make_encoder(chosen, IMAGES)
 
 
 def test_a_model_that_is_not_here_is_refused_and_nothing_is_fetched(tmp_path, monkeypatch) -> None:

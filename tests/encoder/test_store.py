@@ -57,10 +57,27 @@ def test_a_torn_or_foreign_file_is_made_again(tmp_path) -> None:
     FeatureStore("a", 4).features(x, make)
     (file,) = (tmp_path / "features" / "a").iterdir()
     file.write_bytes(file.read_bytes()[:200])
-    (file.parent / "strange.npz").write_bytes(b"PK no archive")
-    np.savez(file.parent / "narrow.npz", keys=row_keys(x), features=np.zeros((20, 3), np.float32))
+    (file.parent / "strange.npy").write_bytes(b"no array")
+    narrow = np.zeros(20, [("key", "V16"), ("features", np.float32, (3,))])
+    narrow["key"] = row_keys(x)
+    np.save(file.parent / "narrow.npy", narrow)
     assert np.array_equal(FeatureStore("a", 4).features(x, make), Made()(x))
     assert make.rows == 40
+
+
+def test_many_small_files_become_one_and_numbers_that_are_none_are_made_again(tmp_path) -> None:
+    make = Made()
+    for seed in range(2 * store.MOST_SMALL):
+        FeatureStore("a", 4).features(inputs(3, seed), make)
+    assert len(list((tmp_path / "features" / "a").iterdir())) <= store.MOST_SMALL
+    before = make.rows
+    for seed in range(2 * store.MOST_SMALL):
+        x = inputs(3, seed)
+        assert np.array_equal(FeatureStore("a", 4).features(x, make), Made()(x))
+    assert make.rows == before
+    x = inputs(5, 999)
+    FeatureStore("b", 4).features(x, lambda rows: np.full((len(rows), 4), np.nan, np.float32))
+    assert np.array_equal(FeatureStore("b", 4).features(x, make), Made()(x))
 
 
 def test_the_folder_has_a_limit_and_the_oldest_go_first(monkeypatch, tmp_path) -> None:

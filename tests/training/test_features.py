@@ -15,7 +15,7 @@ from qsynth.cli.main import main
 from qsynth.data import DataSet
 from qsynth.encoder import make_encoder
 from qsynth.encoder.config import ModuleEncoder, SeededConv
-from qsynth.errors import UntrustedError
+from qsynth.errors import ShapeError, UntrustedError
 from qsynth.experiment.build import build
 from qsynth.recipe.compose import compose
 from qsynth.report.estimate import forecast
@@ -131,10 +131,31 @@ def test_a_plan_of_features_is_what_a_run_has(capsys) -> None:
     assert told["groups"][0]["parameters"] > 0
 
 
-def test_rotations_turn_images_and_no_features(capsys) -> None:
-    words = [*SMALL, "partition=rotations", "partition.samples_per_node=60"]
-    assert main(["run", *words]) == 2
-    assert "partition.name=rotations" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["partition=rotations", "partition.samples_per_node=60"], "partition.name=rotations"),
+        (["task.invariances=[flip_horizontal]"], "task.invariances"),
+    ],
+)
+def test_what_changes_images_is_refused_beside_features(words, said, capsys) -> None:
+    for verb in ("plan", "run"):
+        assert main([verb, *SMALL, *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_images_of_another_size_are_refused(task, encoder) -> None:
+    from qsynth.encoder.config import FEATURES
+    from qsynth.model import make_network
+    from qsynth.model.config import Linear
+    from qsynth.pipeline.predictor import Predictor
+
+    seen = featured_task(task, encoder)
+    predictor = Predictor(make_network(Linear(), seen), make_encoder(FEATURES, seen), seen).eval()
+    predictor.backbone = encoder
+    assert predictor(torch.rand(3, 1, 8, 8).double()).shape == (3, task.classes)
+    with pytest.raises(ShapeError, match=r"must be \(n, 1, 8, 8\)"):
+        predictor(torch.rand(3, 1, 9, 9))
 
 
 class Halves(nn.Module):
