@@ -158,8 +158,8 @@ def _together(
 ) -> Statistics:
     """Return the joint statistics of weighed packets, in the order of their authors.
 
-    targets: K.  levels: whether each site has a level of its own: its means then count as what one's
-    own are a posteriori.
+    targets: K.  levels: whether each site has a level of its own: its means then count as what
+    one's own are a posteriori.
     """
     parts = [_scaled(lifted(kept[author], mine), weights[author]) for author in sorted(weights)]
     if levels and mine.counts[0] > 0:
