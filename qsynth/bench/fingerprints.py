@@ -101,7 +101,7 @@ def _dealt(config: RunConfig, count: int, seed: int) -> Prints:
     data = load_data(config.data, config.task)
     task, labels = data.task, data.train_y
     encoder = make_encoder(config.encoder, task)
-    width = getattr(config.similarity, "sketch_d", encoder.dimensions)
+    width = config.similarity.sketched() or encoder.dimensions
     turned: dict[int, Floats32] = {}
     each = int(config.partition.samples_per_node)
     at_once = max(len(labels) // (2 * each), 1)

@@ -27,6 +27,7 @@ from qsynth.peers.config import (
     Dissimilar,
     NoPeers,
     Oracle,
+    PeersOptions,
     RandomPeers,
     first_k,
 )
@@ -54,8 +55,9 @@ def _k(config: RunConfig) -> int:
 
 
 def _central(config: RunConfig) -> RunConfig:
-    floor = getattr(config.peers, "min_similarity", Central().min_similarity)
-    return replace(config, peers=Central(k=_k(config), min_similarity=floor))
+    floor = config.peers.floor() if isinstance(config.peers, PeersOptions) else None
+    least = Central().min_similarity if floor is None else floor
+    return replace(config, peers=Central(k=_k(config), min_similarity=least))
 
 
 def _head(config: RunConfig) -> RunConfig:

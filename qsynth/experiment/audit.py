@@ -144,7 +144,7 @@ def _audit_node(plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints]) -> d
     inside = vouchers(attacker, packet, own[sent], mine[sent])
     outside = vouchers(attacker, packet, strangers, labels[:count])
     known = packet.counts[labels[:count]] > 0
-    few = min(d, getattr(plan.rules.similarity, "sketch_d", d))
+    few = min(d, plan.rules.similarity.sketched() or d)
     short = _Attacker.of(attacker.features[:, :few], attacker.labels, plan.data.task.classes)
     print_only = Statistics(packet.counts, packet.sums[:, :few], packet.scatter[:few, :few])
     pixels = _mosaic_auc(publication.payload, pipeline, (inputs[:count], labels[:count]))

@@ -83,8 +83,7 @@ def execute(
     """
     if config.publish == "ask":
         raise ConfigError("publish=ask: is for `qsynth node up`; a run has nobody to ask")
-    for key in ("listen", "advertise", "join", "tls", "dial_only"):
-        value = getattr(config.mesh, key, None)
+    for key, value in config.mesh.alone_settings().items():
         if value:
             raise ConfigError(f"mesh.{key}={value}: is for `qsynth node up`; a run needs none")
     check_folder(config)

@@ -33,6 +33,7 @@ from qsynth.identity.file import identity_of
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
+from qsynth.peers.config import PeersOptions
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor
@@ -258,7 +259,8 @@ class JoinMesh(Callback):
         """Warn where others have published, and none was alike enough to learn from."""
         assert self.host is not None
         assert self._participant is not None
-        node, floor = self.host.node, getattr(self.script.peers, "min_similarity", 0.0)
+        peers = self.script.peers
+        node, floor = self.host.node, peers.floor() if isinstance(peers, PeersOptions) else None
         with self.host.paused():
             told = [c for c in node.table.contacts.values() if c.version > 0]
             held = bool(node.held) or node.service(SumTree) is not None

@@ -57,7 +57,7 @@ def _forger(plan: RunPlan, node: NodePlan) -> Forger:
     honest = next(other for other in plan.nodes if other.share.honest)
     first = next(other for other in plan.nodes if other.attack is not None)
     metric, told = plan.rules.similarity, make_pipeline(plan, honest).distil()
-    sketched = getattr(metric, "sketch_d", 0)
+    sketched = metric.sketched() or 0
     return Forger(
         node.attack,
         partial(_sketch, metric),

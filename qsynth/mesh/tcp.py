@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qsynth.errors import ConfigError
 from qsynth.lazy import load
@@ -51,6 +51,15 @@ class Tcp(MeshOptions):
         return self.listen or f"{'tls+' if self.tls else ''}tcp://{self.host}:0"
 
     machines: ClassVar[bool] = True
+
+    def certificates(self) -> str:
+        """Return the folder of the keys that connections are proved by; "": of none."""
+        return self.tls
+
+    def alone_settings(self) -> dict[str, Any]:
+        """Return the settings that are for a node on its own host alone."""
+        names = ("listen", "advertise", "join", "tls", "dial_only")
+        return {name: getattr(self, name) for name in names}
 
     def transport(self, listen: str, tls: Tls | None = None) -> LiveTransport:
         """Return a transport that listens at an address.  Raises MeshError."""

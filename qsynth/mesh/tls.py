@@ -106,7 +106,7 @@ def peer_of(pipe: pynng.Pipe) -> bytes:
 
 def tls_of(mesh: Any) -> Tls | None:
     """Return what a `mesh` config's connections are proved by, if it says so.  Raises MeshError."""
-    folder = getattr(mesh, "tls", "")
+    folder = mesh.certificates()
     if not folder:
         return None
     tls = Tls(Path(folder).expanduser())

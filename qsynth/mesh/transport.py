@@ -9,7 +9,7 @@ that a node that can only dial out is still reached.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qsynth.errors import ConfigError
 from qsynth.schema import name_of, option, setting
@@ -77,6 +77,14 @@ class MeshOptions:
 
     sockets: ClassVar[bool] = True  # whether processes can talk over it
     machines: ClassVar[bool] = False  # whether machines can
+
+    def certificates(self) -> str:
+        """Return the folder of the keys that connections are proved by; "": of none."""
+        return ""
+
+    def alone_settings(self) -> dict[str, Any]:
+        """Return the settings that are for a node on its own host alone."""
+        return {}
 
     def transport(self, listen: str, tls: Tls | None = None) -> LiveTransport:
         """Return a transport that listens at an address.  Raises MeshError."""

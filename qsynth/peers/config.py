@@ -11,22 +11,42 @@ from qsynth.schema import option, setting
 FIRST_K = 3  # authors that `k=auto` begins with
 
 
+class PeersOptions:
+    """What code may ask every option for.  An option subclasses it."""
+
+    def first(self) -> int:
+        """Return how many authors a node looks for at first; 0: it does not go by a number."""
+        return 0
+
+    def floor(self) -> float | None:
+        """Return the least similarity of a peer, as a share of one's own; None: any will do."""
+        return None
+
+
 @option("peers")
 @dataclass(frozen=True)
-class Few:
+class Few(PeersOptions):
     """What every option has that learns from a few peers."""
 
     k: int = setting(3, "authors a node holds packets of", low=1, high=256)
 
+    def first(self) -> int:
+        """Return how many authors a node looks for."""
+        return self.k
+
 
 @option("peers")
 @dataclass(frozen=True)
-class Alike:
+class Alike(PeersOptions):
     """What every option has that learns from those alone that are alike."""
 
     min_similarity: float = setting(
         0.6, "floor, as a share of how alike a node of the same data would look", low=0.0, high=2.0
     )
+
+    def floor(self) -> float | None:
+        """Return the least similarity of a peer, as a share of one's own."""
+        return self.min_similarity
 
 
 @option("peers")
@@ -45,6 +65,10 @@ class Semantic(Alike):
     replace_refused: bool = setting(
         True, "look for others instead of authors whose packets the synthesis gate has refused"
     )
+
+    def first(self) -> int:
+        """Return how many authors a node looks for at first."""
+        return FIRST_K if self.k == "auto" else self.k
 
 
 @option("peers")
@@ -65,11 +89,15 @@ class Dissimilar(Few):
 
 @option("peers")
 @dataclass(frozen=True)
-class AllPeers:
+class AllPeers(PeersOptions):
     """Learn from every node; without the gate this is AFL (analytic federated learning)."""
 
     name: str = setting("all", "the option's name", choices=("all",))
     k: int = setting(255, "authors a node holds packets of at most", low=1, high=256)
+
+    def first(self) -> int:
+        """Return how many authors a node looks for."""
+        return self.k
 
 
 @option("peers")
@@ -106,19 +134,25 @@ class Sums(Alike):
         16, "until a sum is asked for anew though no larger one is offered", low=1
     )
 
+    def first(self) -> int:
+        """Return how many contacts a lookup finds."""
+        return self.k
+
 
 @option("peers")
 @dataclass(frozen=True)
-class NoPeers:
+class NoPeers(PeersOptions):
     """Learn from nobody: the pipeline alone."""
 
     name: str = setting("none", "the option's name", choices=("none",))
 
 
 def first_k(peers: Any) -> int:
-    """Return how many authors a node looks for at first; 0 for a way of choosing without them."""
-    k = getattr(peers, "k", 0)
-    return FIRST_K if k == "auto" else int(k)
+    """Return how many authors a node looks for at first; 0 for a way of choosing without them.
+
+    A package's option may be no `PeersOptions`.
+    """
+    return peers.first() if isinstance(peers, PeersOptions) else 0
 
 
 def check_peers(peers: Any, distill: Any) -> None:

@@ -46,7 +46,7 @@ def check_node(
         )
     check_peers(peers, distill)
     # What is too large for a transport closes the connection: it must never be sent.
-    beside = CONTACT_BYTES + (PROOF_BYTES if getattr(mesh, "tls", "") else 0)
+    beside = CONTACT_BYTES + (PROOF_BYTES if mesh.certificates() else 0)
     answer = 2 * dht.reply_contacts * (similarity.fingerprint_dim + beside)
     needed = max(distill.max_bytes + beside, answer)
     if mesh.max_message_bytes < needed:

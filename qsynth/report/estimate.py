@@ -23,6 +23,7 @@ from qsynth.partition.iid import Iid
 from qsynth.peers.config import first_k
 from qsynth.pipeline.publication import MIN_TRAINING
 from qsynth.similarity import fingerprint_size
+from qsynth.synthesis.lesson import MixedLessonOptions
 
 WEIGHT_BYTES = 4
 TRAINED_BYTES = 16  # a weight, its gradient, and Adam's two moments
@@ -251,7 +252,8 @@ def _seconds(config: RunConfig, groups: list[dict[str, Any]]) -> float | None:
     if any(group["work"] is None for group in groups) or not groups:
         return None
     teach = config.synthesis.teach
-    taught = getattr(teach, "inputs", "own") != "none" and teach.weight > 0
+    mixed = isinstance(teach, MixedLessonOptions)
+    taught = teach.weight > 0 and (not mixed or teach.inputs != "none")
     more = 1.0 + 1.0 / teach.every_steps if taught else 1.0
     trainer = config.trainer
     stock = trainer.logger != "none" or trainer.arguments or trainer.accelerator != "cpu"

@@ -45,6 +45,10 @@ class Metric:
 
     of_targets: ClassVar[bool] = False  # whether it says something where samples have no class
 
+    def sketched(self) -> int | None:
+        """Return how many of a packet's features count; None: all."""
+        return None
+
     def size(self, classes: int) -> int:
         """Return the length of `vector` for a task of so many classes, whatever the features."""
         raise NotImplementedError

@@ -20,6 +20,10 @@ class OutputProbe(Metric):
     sketch_d: int = setting(32, "features of a probe", low=4, high=256)
     probes: int = setting(32, "points of feature space that are asked about", low=4, high=256)
 
+    def sketched(self) -> int | None:
+        """Return how many of a packet's features count."""
+        return self.sketch_d
+
     def size(self, classes: int) -> int:
         """Return C * probes."""
         return classes * self.probes

@@ -22,6 +22,10 @@ class SketchMean(Metric):
 
     of_targets: ClassVar[bool] = True
 
+    def sketched(self) -> int | None:
+        """Return how many of a packet's features count."""
+        return self.sketch_d
+
     def size(self, classes: int) -> int:
         """Return sketch_d."""
         return self.sketch_d

@@ -154,7 +154,7 @@ class SynthesisRule:
     @property
     def teaching_kind(self) -> str:
         """Return which inputs are taught on: own_mix, unlabelled, generated or none."""
-        return str(getattr(self.teach, "inputs", "none"))
+        return self.teach.kind()
 
     def one_by_one(self) -> str | None:
         """Return the setting that keeps networks from training in one computation, if any does."""

@@ -37,6 +37,10 @@ class LessonOptions:
     pool_size: int = setting(512, "teaching inputs made anew each period", low=1)
     every_steps: int = setting(1, "optimizer steps between two teaching steps", low=1)
 
+    def kind(self) -> str:
+        """Return which inputs are taught on: own_mix, unlabelled, generated or none."""
+        return "none"
+
 
 @option("synthesis.teach")
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class MixedLessonOptions(LessonOptions):
     inputs: str = setting(
         "own_mix", "which inputs the head labels", choices=("own_mix", "unlabelled", "none")
     )
+
+    def kind(self) -> str:
+        """Return which inputs are taught on: own_mix, unlabelled, generated or none."""
+        return self.inputs
 
 
 @dataclass(frozen=True)
