@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
-from tests.experiment.test_recipes import EXAMPLES, MADE, SITES, original, small
+from tests.experiment.test_recipes import EXAMPLES, MADE, PRETRAINED, SITES, original, small
 from tests.test_docs import commands
 
 SMALL = [
@@ -115,9 +115,24 @@ def place(tmp_path_factory) -> Path:
         y = np.arange(300) % 3
         x = (rng.standard_normal((300, 6)) + y[:, None]).astype(np.float32)
         np.savez("mine.npz", x=x, y=y, node=np.arange(300) // 100)
+        if importlib.util.find_spec("PIL") is not None:
+            _write_pictures(Path("pictures"))
     finally:
         os.chdir(here)
     return folder
+
+
+def _write_pictures(folder: Path) -> None:
+    """Write pictures of four sites, of two classes that are told apart by their brightness."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for site in "abcd":
+        for number, label in enumerate(("dark", "light")):
+            (folder / site / label).mkdir(parents=True)
+            for index in range(24):
+                pixels = rng.integers(60 * number, 190 + 60 * number, (16, 16, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / site / label / f"{index}.png")
 
 
 def words_of(command: str, data: str | None) -> list[str]:
@@ -150,7 +165,9 @@ def lighter(words: list[str]) -> list[str]:
         less = [w for w in small(recipe)[1:] if w.partition("=")[0] not in given]
         if "--locked" in words:
             less = []
-        if "encoder=seeded_fourier" in words:
+        if "encoder=efficientnet_lite0" in words:
+            less.append("encoder.side=32")
+        if "encoder=seeded_fourier" in words or "encoder=efficientnet_lite0" in words:
             less = [w for w in less if "fit_images" not in w and "filters" not in w]
         if any(w.startswith("synthesis=") and w != "synthesis=replay" for w in words):
             less = [w for w in less if not w.startswith("synthesis.d=")]
@@ -184,7 +201,8 @@ def test_a_command_in_the_docs_does_what_it_says(
         pytest.skip("QSYNTH_DATA_DIR is not set: no real CIFAR-10 and Fashion-MNIST here")
     if name == "text" and importlib.util.find_spec("wordllama") is None:
         pytest.skip("needs the extra `text`")
-    if name == "pacs" and importlib.util.find_spec("efficientnet_lite_pytorch") is None:
+    pretrained = name in PRETRAINED or "efficientnet_lite0" in command
+    if pretrained and importlib.util.find_spec("efficientnet_lite_pytorch") is None:
         pytest.skip("needs the extra `vision`")
     if command.startswith("qsynth bench") and importlib.util.find_spec("faiss") is None:
         pytest.skip("needs the extra `bench`")
