@@ -19,6 +19,14 @@ if TYPE_CHECKING:
         SeededConv1d,
         SeededFourier,
     )
+    from qsynth.encoder.pretrained import (
+        EfficientNetLite0,
+        Onnx,
+        SentenceTransformers,
+        Timm,
+        Torchvision,
+        Transformers,
+    )
     from qsynth.errors import (
         ConfigError,
         DataError,
@@ -62,6 +70,14 @@ _HOMES = {
     "distill.class_logits": ("ClassLogits",),
     "distill.mosaic": ("Mosaic",),
     "distill.reference_logits": ("ReferenceLogits",),
+    "encoder.pretrained": (
+        "EfficientNetLite0",
+        "Onnx",
+        "SentenceTransformers",
+        "Timm",
+        "Torchvision",
+        "Transformers",
+    ),
     "encoder.config": ("Identity", "ModuleEncoder", "SeededConv", "SeededConv1d", "SeededFourier"),
     "errors": (
         "ConfigError",
@@ -109,6 +125,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Dissimilar",
+    "EfficientNetLite0",
     "Hierarchical",
     "Identity",
     "JoinMesh",
@@ -119,6 +136,7 @@ __all__ = [
     "ModuleEncoder",
     "Mosaic",
     "NoPeers",
+    "Onnx",
     "OutputProbe",
     "OwnMetric",
     "PacketError",
@@ -138,6 +156,7 @@ __all__ = [
     "SeededConv1d",
     "SeededFourier",
     "Semantic",
+    "SentenceTransformers",
     "ShapeError",
     "SketchMean",
     "StateError",
@@ -146,6 +165,9 @@ __all__ = [
     "Task",
     "Tcp",
     "Teach",
+    "Timm",
+    "Torchvision",
+    "Transformers",
     "UntrustedError",
     "__version__",
     "load_predictor",
