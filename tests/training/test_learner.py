@@ -203,7 +203,7 @@ def test_a_script_with_numbers_to_tell_joins_too(tmp_path) -> None:
     y = x[:, :1]  # in units of the task: 50 + 10 y in the world's
     with pytest.raises(DataError, match="y has 4 columns"):
         qsynth.JoinMesh(values, (x, x), (x, y))
-    with pytest.raises(ConfigError, match="packets of distill=analytic"):
+    with pytest.raises(ConfigError, match="needs distill=analytic"):
         qsynth.JoinMesh(values, (x, y), (x, y), peers=Sums(), distill=ReferenceLogits())
     mesh = qsynth.JoinMesh(
         values,
