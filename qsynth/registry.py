@@ -22,14 +22,14 @@ from qsynth.errors import ConfigError
 
 # The groups that take options of packages, and what the class of such an option must have.
 OPEN = {
-    "data": ("load", "batch_size", "features"),
+    "data": ("load", "load_as", "batch_size", "features"),
     "distill": ("statistics", "further_shapes", "further", "read", "max_bytes"),
     "encoder": ("encoding", "features", "least", "check_layout", "dimensions"),
-    "mesh": ("transport", "of_a_run", "max_message_bytes"),
-    "partition": ("deal", "drift", "newcomers", "has_groups", "turns", "validation_share"),
+    "mesh": ("transport", "of_a_run", "max_message_bytes", "certificates"),
+    "partition": ("deal", "drift", "newcomers", "has_groups", "by_classes", "of_sites"),
     "peers": ("choosing",),
     "placement": ("placing", "check_here", "simulated"),
-    "similarity": ("size", "vector", "likeness", "fingerprint_dim"),
+    "similarity": ("size", "vector", "likeness", "fingerprint_dim", "sketched"),
     "synthesis": ("synthesize", "lesson", "needs", "teach"),
 }
 

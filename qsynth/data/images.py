@@ -13,7 +13,7 @@ from qsynth.data.arrays import check_memory
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.samples import MOST_CLASSES
-from qsynth.errors import DataError
+from qsynth.errors import DataError, nearest_spelling
 from qsynth.lazy import Deferred
 from qsynth.schema import option, setting
 from qsynth.types import Floats32, Ints, Task
@@ -43,11 +43,18 @@ class Images(DataOptions):
 
     def load(self) -> DataSet:
         """Return (n, 3 or 1, side, side) pictures in [0, 1].  Raises DataError."""
+        return self.load_as((), False)
+
+    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+        """Return the same, classes in the order of a declared task's labels."""
         found = _found(self.path)
-        names = self.labels or tuple(sorted({each.label for each in found}))
+        names = self.labels or names or tuple(sorted({each.label for each in found}))
         strange = sorted({each.label for each in found} - set(names))
         if strange:
-            raise DataError(f"data.path={self.path}: folder {strange[0]} is none of data.labels")
+            raise DataError(
+                f"data.path={self.path}: folder {strange[0]} is none of the labels "
+                f"{', '.join(names)}{nearest_spelling(strange[0], names)}"
+            )
         if not 2 <= len(names) <= MOST_CLASSES:
             raise DataError(
                 f"data.path={self.path}: {len(names)} classes; each has a folder of its own, as in "

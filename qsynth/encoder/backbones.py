@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from qsynth.encoder.base import BATCH, Encoder
 from qsynth.encoder.module import fit_inputs
 from qsynth.encoder.pretrained import Pretrained
+from qsynth.encoder.projection import signs
 from qsynth.errors import ConfigError
 from qsynth.types import Floats, Floats32, Task, config_digest
 
@@ -116,8 +117,7 @@ class BackboneEncoder(Encoder):
             ) from None
         if not np.isfinite(made).all():
             raise ConfigError(f"{what}: the model gives numbers that are not finite")
-        alone = made if len(made) != len(inputs) else np.concatenate([made[:1], again[::-1]])
-        if len(made) != len(inputs) or not _near(alone, np.concatenate([first, made])):
+        if len(made) != len(inputs) or not (_near(first, made[:1]) and _near(again[::-1], made)):
             raise ConfigError(
                 f"{what}: the model gives an input other numbers beside others: it must be a fixed "
                 "map of each, with one row an input"
@@ -173,21 +173,12 @@ def library_of(name: str, config: Pretrained, package: str) -> Any:
         ) from None
 
 
-def hash_of(network: nn.Module, settings: str = "") -> str:
-    """Return the hash of a network's weights, and of what is set beside them."""
-    weights = hashlib.sha256(settings.encode())
-    for key, value in sorted(network.state_dict().items()):
-        weights.update(key.encode() + value.cpu().float().numpy().tobytes())
-    return weights.hexdigest()
-
-
 def _reference(config: Pretrained, task: Task) -> tuple[Floats32 | None, str]:
     """Return the public inputs that directions are fitted on, and their hash."""
     if config.projection != "reference":
         return None, ""
     key = f"encoder.reference={config.reference}"
-    if config.reference is None:
-        raise ConfigError("encoder.reference=null: encoder.projection=reference needs an .npy")
+    assert config.reference is not None  # `Pretrained.check`
     try:
         given = np.load(Path(config.reference).expanduser(), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -233,9 +224,7 @@ def _strongest(rows: Floats, count: int) -> tuple[Floats, Floats]:
     mean = rows.mean(axis=0)
     vectors = np.linalg.eigh((rows - mean).T @ (rows - mean))[1][:, ::-1]
     vectors = vectors[:, : min(count, len(rows) - 1)]
-    largest = np.abs(vectors).argmax(axis=0)  # a sign is arbitrary: fix it
-    signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
-    return mean, vectors * signs
+    return mean, vectors * signs(vectors)
 
 
 def first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -102,3 +103,11 @@ class Encoder(nn.Module):
         if not self.kept_as:
             return self.encode(inputs)
         return FeatureStore(self.kept_as, self.dimensions).features(inputs, self.encode)
+
+
+def hash_of(network: nn.Module, settings: str = "") -> str:
+    """Return the hash of a network's weights, and of what is set beside them."""
+    weights = hashlib.sha256(settings.encode())
+    for key, value in sorted(network.state_dict().items()):
+        weights.update(key.encode() + value.cpu().float().numpy().tobytes())
+    return weights.hexdigest()

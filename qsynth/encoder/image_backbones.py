@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qsynth.encoder.backbones import Backbone, BackboneEncoder, first_line, hash_of, library_of
+from qsynth.encoder.backbones import Backbone, BackboneEncoder, first_line, library_of
+from qsynth.encoder.base import hash_of
 from qsynth.encoder.pretrained import EfficientNetLite0, Timm, Torchvision
 from qsynth.errors import ConfigError
 

@@ -46,16 +46,17 @@ def whitened_components(features: Floats32, dimensions: int) -> tuple[Floats32, 
     values, vectors = np.linalg.eigh(centred.T @ centred / len(features))
     keep = min(dimensions, len(features) - 1, features.shape[1])
     values, vectors = values[::-1][:keep], vectors[:, ::-1][:, :keep]
-    vectors = vectors * _signs(vectors)
+    vectors = vectors * signs(vectors)
     scale = 1.0 / np.sqrt(np.maximum(values, values[0] * VARIANCE_FLOOR))
     return mean.astype(np.float32), (vectors * scale).astype(np.float32)
 
 
-def _signs(vectors: Floats) -> Floats:
+def signs(vectors: Floats) -> Floats:
+    """Return (d,) the sign that each column of (p, d) is multiplied by."""
     # An eigenvector's sign is arbitrary: fix it, or two machines disagree.
     largest = np.abs(vectors).argmax(axis=0)
-    signs: Floats = np.sign(vectors[largest, np.arange(vectors.shape[1])])
-    return signs
+    found: Floats = np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return found
 
 
 def cache_folder() -> Path:

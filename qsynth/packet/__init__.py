@@ -15,6 +15,7 @@ from qsynth.packet.statistics import (
     joint_statistics,
     merge,
     restricted,
+    scaled,
     spread_of_means,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "packet_bytes",
     "packet_digest",
     "payload_digest",
+    "scaled",
     "spread_of_means",
 ]

@@ -79,6 +79,13 @@ def restricted(statistics: Statistics, classes: npt.NDArray[np.bool_]) -> Statis
     return Statistics(counts, sums, statistics.scatter * share)
 
 
+def scaled(statistics: Statistics, share: float) -> Statistics:
+    """Return statistics that count as a share of their samples."""
+    return Statistics(
+        statistics.counts * share, statistics.sums * share, statistics.scatter * share
+    )
+
+
 def merge(
     parts: Sequence[Statistics], between: Callable[[Statistics], Floats] | None = None
 ) -> Statistics:

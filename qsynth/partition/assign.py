@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from qsynth.errors import ConfigError
-from qsynth.partition.base import Partition
+from qsynth.partition.base import Partition, Stock
 from qsynth.partition.share import Share
 from qsynth.types import Ints
 
@@ -31,7 +31,7 @@ def assign_samples(
     shape: of one input, which rotations need.  Raises ConfigError where it cannot be done.
     """
     rng = np.random.default_rng([seed if partition.seed is None else partition.seed, 4])
-    shares = partition.deal(labels, classes, nodes, rng, site, shape)
+    shares = partition.deal(Stock(labels, classes, nodes, site, shape), rng)
     every = [*shares, *(s.later for s in shares if s.later is not None)]
     dealt = np.concatenate([part for s in every for part in (s.train, s.validation, s.audit)])
     shares = _with_liars(partition, shares, classes, rng)

@@ -13,6 +13,21 @@ from qsynth.schema import option, setting
 from qsynth.types import Ints
 
 
+@dataclass(frozen=True)
+class Stock:
+    """Say what there is to deal, and to how many.
+
+    labels: (n,) class indices below `classes`.  site: (n,) the data's `node` array.  shape: of one
+    input.
+    """
+
+    labels: Ints
+    classes: int
+    nodes: int
+    site: Ints | None = None
+    shape: tuple[int, ...] = ()
+
+
 @option("partition")
 @dataclass(frozen=True)
 class Partition:
@@ -43,20 +58,8 @@ class Partition:
     one_situation: ClassVar[bool] = False  # whether all nodes see the same world
     of_sites: ClassVar[bool] = False  # whether it goes by the data's `node` array
 
-    def deal(
-        self,
-        labels: Ints,
-        classes: int,
-        nodes: int,
-        rng: np.random.Generator,
-        site: Ints | None,
-        shape: tuple[int, ...],
-    ) -> list[Share]:
-        """Return each node's share of (n,) labels.
-
-        site: (n,) the data's `node` array.  shape: of one input.  Raises ConfigError where it
-        cannot be done.
-        """
+    def deal(self, stock: Stock, rng: np.random.Generator) -> list[Share]:
+        """Return each node's share.  Raises ConfigError where it cannot be done."""
         raise NotImplementedError
 
     def drift(self) -> int | None:
@@ -106,5 +109,9 @@ class Late(Partition):
 
     def newcomers(self, nodes: int) -> list[int]:
         """Return the nodes that come late: the last ones."""
-        few = min(round(self.newcomer_share * nodes), nodes - 1)
+        few = self.few(nodes)
         return list(range(nodes - few, nodes))
+
+    def few(self, nodes: int) -> int:
+        """Return how many nodes come late."""
+        return min(round(self.newcomer_share * nodes), nodes - 1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qsynth.errors import ConfigError
-from qsynth.partition.base import Late, Partition
+from qsynth.partition.base import Late, Partition, Stock
 from qsynth.partition.share import Share
 from qsynth.schema import option, setting
 from qsynth.types import Floats, Ints
@@ -31,24 +31,16 @@ class Classwise(Partition):
         """
         raise NotImplementedError
 
-    def deal(
-        self,
-        labels: Ints,
-        classes: int,
-        nodes: int,
-        rng: np.random.Generator,
-        site: Ints | None,
-        shape: tuple[int, ...],
-    ) -> list[Share]:
-        """Return each node's share of (n,) labels."""
-        stock = np.bincount(labels, minlength=classes)
-        wanted, groups = self.counts(stock, nodes, rng)
+    def deal(self, stock: Stock, rng: np.random.Generator) -> list[Share]:
+        """Return each node's share."""
+        labels, classes, nodes = stock.labels, stock.classes, stock.nodes
+        wanted, groups = self.counts(np.bincount(labels, minlength=classes), nodes, rng)
         drifting = self.drifting(nodes, rng)
         # Who drifts is dealt a second share at once, so that nothing overlaps.
         both = np.concatenate([wanted, wanted[drifting]])
         dealt = self.take(labels, classes, both, rng)
-        groups = [*groups, *(self.next_group(groups[node]) for node in drifting)]
         seen = self.seen(classes, rng)
+        groups = [*groups, *(((groups[node] or 0) + 1) % len(seen) for node in drifting)]
         shares = []
         for indices, group in zip(dealt, groups, strict=True):
             turns, label_map = seen[group or 0]
@@ -60,10 +52,6 @@ class Classwise(Partition):
     def drifting(self, nodes: int, rng: np.random.Generator) -> list[int]:
         """Return the nodes that drift, sorted."""
         return []
-
-    def next_group(self, group: int | None) -> int:
-        """Return the group that a node of a group drifts to."""
-        return (group or 0) + 1
 
     def seen(self, classes: int, rng: np.random.Generator) -> list[tuple[int, Ints]]:
         """Return for each group its quarter turns of every image, and what it calls each label."""
@@ -226,10 +214,6 @@ class Grouped(Even):
             return []
         count = round(self.drift_share * nodes)
         return sorted(rng.permutation(nodes)[:count].tolist())
-
-    def next_group(self, group: int | None) -> int:
-        """Return the group that a node of a group drifts to."""
-        return ((group or 0) + 1) % self.groups
 
     def seen(self, classes: int, rng: np.random.Generator) -> list[tuple[int, Ints]]:
         """Return for each group its quarter turns of every image, and what it calls each label."""

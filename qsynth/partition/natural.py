@@ -8,10 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from qsynth.errors import ConfigError
-from qsynth.partition.base import Late
+from qsynth.partition.base import Late, Stock
 from qsynth.partition.share import Share
 from qsynth.schema import option, setting
-from qsynth.types import Ints
 
 
 @option("partition")
@@ -26,31 +25,24 @@ class Natural(Late):
 
     def newcomers(self, nodes: int) -> list[int]:
         """Return the sites that come late: spread over all, whatever their order means."""
-        few = min(round(self.newcomer_share * nodes), nodes - 1)
+        few = self.few(nodes)
         return [(place + 1) * nodes // few - 1 for place in range(few)]
 
-    def deal(
-        self,
-        labels: Ints,
-        classes: int,
-        nodes: int,
-        rng: np.random.Generator,
-        site: Ints | None,
-        shape: tuple[int, ...],
-    ) -> list[Share]:
-        """Return each site's share of (n,) labels."""
+    def deal(self, stock: Stock, rng: np.random.Generator) -> list[Share]:
+        """Return each site's share."""
+        site = stock.site
         if site is None:
             raise ConfigError("partition.name=natural: the data have no `node` array")
         sites = np.unique(site)
-        check_sites(len(sites), nodes)
-        shares, late = [], set(self.newcomers(nodes))
+        check_sites(len(sites), stock.nodes)
+        shares, late = [], set(self.newcomers(stock.nodes))
         for node, value in enumerate(sites):
             indices = np.flatnonzero(site == value)
             most = self.newcomer_samples if node in late else self.samples_per_node
             if most is not None:
                 indices = np.sort(rng.permutation(indices)[:most])
-            parts = self.split(indices, labels, rng)
-            shares.append(Share(*parts, None, 0, np.arange(classes), int(value)))
+            parts = self.split(indices, stock.labels, rng)
+            shares.append(Share(*parts, None, 0, np.arange(stock.classes), int(value)))
         return shares
 
 

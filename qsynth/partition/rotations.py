@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from qsynth.errors import ConfigError
+from qsynth.partition.base import Stock
 from qsynth.partition.even import Grouped
 from qsynth.partition.share import Share
 from qsynth.schema import option, setting
@@ -25,19 +26,11 @@ class Rotations(Grouped):
     of_targets: ClassVar[bool] = True
     turns: ClassVar[bool] = True
 
-    def deal(
-        self,
-        labels: Ints,
-        classes: int,
-        nodes: int,
-        rng: np.random.Generator,
-        site: Ints | None,
-        shape: tuple[int, ...],
-    ) -> list[Share]:
-        """Return each node's share of (n,) labels.  shape: of one input, a square image."""
-        if len(shape) != 3 or shape[1] != shape[2]:
+    def deal(self, stock: Stock, rng: np.random.Generator) -> list[Share]:
+        """Return each node's share of square images."""
+        if len(stock.shape) != 3 or stock.shape[1] != stock.shape[2]:
             raise ConfigError("partition.name=rotations: needs square images")
-        return super().deal(labels, classes, nodes, rng, site, shape)
+        return super().deal(stock, rng)
 
     def seen(self, classes: int, rng: np.random.Generator) -> list[tuple[int, Ints]]:
         """Return for each group its quarter turns of every image, and what it calls each label."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qsynth.packet import Statistics
+from qsynth.packet import Statistics, scaled
 from qsynth.types import NodeId
 
 # Of the squared distance of class sums that two independent samples of the same data would have:
@@ -75,8 +75,7 @@ def capped(packet: Statistics, most: float) -> Statistics:
     total = float(packet.counts.sum())
     if total <= most:
         return packet
-    share = most / total
-    return Statistics(packet.counts * share, packet.sums * share, packet.scatter * share)
+    return scaled(packet, most / total)
 
 
 def all_capped(

@@ -73,6 +73,24 @@ def first_asked(packets: Iterable[NodeId], alike: Mapping[NodeId, float]) -> lis
     return sorted(packets, key=lambda author: (-alike.get(author, 0.0), author))
 
 
+def each_alone(
+    reached: Reached,
+    packets: Mapping[NodeId, Statistics],
+    alike: Mapping[NodeId, float],
+    deadline: Deadline,
+) -> dict[NodeId, float]:
+    """Return what each packet alone brings to own samples, in nats a sample; the most alike first.
+
+    Packets that there is no time for are left out.  reached: as of `greedy`.
+    """
+    none, gains = reached({}), dict[NodeId, float]()
+    for author in first_asked(packets, alike):
+        if deadline.over(RANKING):
+            break
+        gains[author] = reached({author: packets[author]}) - none
+    return gains
+
+
 def posterior_shares(likelihoods: Sequence[float], samples: float) -> Floats:
     """Return what each of some settings counts, adding up to 1 (Hoeting 1999, section 2).
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -32,10 +33,10 @@ from qsynth.synthesis.base import OwnData, Packets, Synthesis
 from qsynth.synthesis.classwise import class_part
 from qsynth.synthesis.defence import all_capped, distinct
 from qsynth.synthesis.fold_view import FoldView, fold_heads, fold_scores, mean_logs
-from qsynth.synthesis.gate import ALIKE, GATE_MARGIN, RANKING, Deadline, first_asked
+from qsynth.synthesis.gate import ALIKE, GATE_MARGIN, Deadline, each_alone
 from qsynth.synthesis.head import SHRINKAGES, solve
 from qsynth.synthesis.head_rule import HeadRule
-from qsynth.synthesis.judge import Judge, Weights, subset_prior
+from qsynth.synthesis.judge import Judge, subset_prior, weighed_sets
 from qsynth.synthesis.own_evidence import OwnEvidence
 from qsynth.synthesis.random_effects import SPREADS, fitted
 from qsynth.synthesis.ridge import TargetView
@@ -46,9 +47,6 @@ GATE = AnalyticHead()  # whose gate is one of the candidates
 # Each constant was chosen on seeds 5 to 7 of WISDM, PACS, heart, Fashion-MNIST and digits.
 POOLED_SHRINKAGES = (0.02, 0.1, 0.4)  # of the scatter of all sites: it needs hardly any
 SINGLE = 0.5  # shrinkage of the heads by which single packets are weighed
-SOFTNESS = 8.0  # a packet counts by the likelihood to the power 1/8: one fold is no sure judge
-EVEN = 0.9  # least weight from which packets count alike
-LEAST_WEIGHT = 0.01  # of a packet; below it is left out
 
 
 @option("synthesis")
@@ -79,7 +77,7 @@ class Hierarchical(HeadRule):
             return super().synthesize(own, packets, alike)
         joint = {author: e.joint for author, e in packets.items() if e.joint is not None}
         view = TargetView.of(own.evidence, own.d)
-        return mean_map(view, joint, alike, ("all", "likely"), self.support_cap, self.gate_s)
+        return mean_map(view, joint, alike, self.support_cap, self.gate_s)
 
     def head_of(
         self,
@@ -101,33 +99,16 @@ class Hierarchical(HeadRule):
         if any(packet.dimensions < d for packet in kept.values()):
             views.append(replace(view, neutral=True))  # filled in in both ways (`lift`)
         for each in views if kept else []:
-            weighed = _weighed(each, kept, alike or {}, deadline)
+            weighed = each_alone(partial(_likelihood, each), kept, alike or {}, deadline)
             gains = gains or weighed
             _consider(judge, each, kept, weighed, alike or {}, deadline)
         return judge.mean(kept, gains)
 
 
-def _weighed(
-    view: FoldView,
-    kept: Mapping[NodeId, Statistics],
-    alike: Mapping[NodeId, float],
-    deadline: Deadline,
-) -> dict[NodeId, float]:
-    """Return what each packet alone brings to own samples, in nats a sample; the most alike first.
-
-    Packets that there is no time for are left out.
-    """
-
-    def reached(unseen: Sequence[Statistics]) -> float:
-        return max(mean_logs(view, fold_scores(view, fold_heads(unseen, SINGLE))))
-
-    alone, gains = reached(view.unseen), {}
-    for author in first_asked(kept, alike):
-        if deadline.over(RANKING):
-            break
-        with_it = [view.merged(part, {author: kept[author]}) for part in view.unseen]
-        gains[author] = reached(with_it) - alone
-    return gains
+def _likelihood(view: FoldView, chosen: Mapping[NodeId, Statistics]) -> float:
+    """Return the two-fold likelihood of own samples with these packets, nats a sample."""
+    unseen = [view.merged(part, chosen) for part in view.unseen]
+    return max(mean_logs(view, fold_scores(view, fold_heads(unseen, SINGLE))))
 
 
 def _consider(
@@ -159,7 +140,7 @@ def _consider(
         _merge(judge, view, [chosen] * len(judge.parts), prior / view.effective)
     if deadline.over():
         return
-    for weights in _sets(gains, view.effective):
+    for weights in weighed_sets(gains, view.effective):
         if deadline.over():
             return
         authors = sorted(weights)
@@ -195,16 +176,3 @@ def _merge(
     weights = dict.fromkeys(chosen[0], 1.0)
     for shrinkage in SHRINKAGES:
         judge.add([solve(part, shrinkage) for part in merged], weights, bonus)
-
-
-def _sets(gains: Mapping[NodeId, float], samples: float) -> list[Weights]:
-    """Return sets of weighed packets: all alike; and each by what it alone brings.
-
-    samples: own ones that weigh alike.
-    """
-    sets: list[Weights] = [dict.fromkeys(gains, 1.0)]
-    best = max(gains.values())
-    likely = {a: float(np.exp((gain - best) * samples / SOFTNESS)) for a, gain in gains.items()}
-    if min(likely.values()) < EVEN:
-        sets.append({a: weight for a, weight in likely.items() if weight > LEAST_WEIGHT})
-    return sets

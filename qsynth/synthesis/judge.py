@@ -18,6 +18,9 @@ from qsynth.types import NodeId
 # Power of the likelihood that candidates count by: where models are wrong, less than 1 is safer
 # (Gruenwald 2012, safe Bayes).  Chosen on seeds 5 to 7.
 LEARNED = 0.5
+SOFTNESS = 8.0  # a packet counts by the likelihood to the power 1/8: one fold is no sure judge
+EVEN = 0.9  # least weight from which packets count alike
+LEAST_WEIGHT = 0.01  # of a packet; below it is left out
 COUNTS = 0.1  # weight from which an author is said to count
 
 Weights = Mapping[NodeId, float]
@@ -93,3 +96,16 @@ def subset_prior(packets: int, chosen: int) -> float:
         - math.lgamma(chosen + 1)
         - math.lgamma(packets - chosen + 1)
     )
+
+
+def weighed_sets(gains: Mapping[NodeId, float], samples: float) -> list[Weights]:
+    """Return sets of weighed packets: all alike; and each by what it alone brings.
+
+    samples: own ones that weigh alike.
+    """
+    sets: list[Weights] = [dict.fromkeys(gains, 1.0)]
+    best = max(gains.values())
+    likely = {a: float(np.exp((gain - best) * samples / SOFTNESS)) for a, gain in gains.items()}
+    if min(likely.values()) < EVEN:
+        sets.append({a: weight for a, weight in likely.items() if weight > LEAST_WEIGHT})
+    return sets

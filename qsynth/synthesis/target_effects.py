@@ -15,21 +15,14 @@ from functools import partial
 
 import numpy as np
 
-from qsynth.packet import Statistics, merge
+from qsynth.packet import Statistics, merge, scaled
 from qsynth.synthesis.base import Synthesis
 from qsynth.synthesis.defence import all_capped, distinct
-from qsynth.synthesis.gate import RANKING, Deadline, first_asked, greedy, posterior_shares
+from qsynth.synthesis.gate import Deadline, each_alone, greedy, posterior_shares
 from qsynth.synthesis.head import Head
-from qsynth.synthesis.judge import Weights, counting, subset_prior
+from qsynth.synthesis.judge import Weights, counting, subset_prior, weighed_sets
 from qsynth.synthesis.lift import lifted
-from qsynth.synthesis.ridge import (
-    FLOOR,
-    GATE_SHRINKAGE,
-    SHRINKAGES,
-    TargetView,
-    reached_by,
-    solve_targets,
-)
+from qsynth.synthesis.ridge import FLOOR, SHRINKAGES, TargetView, reached_by, solve_targets
 from qsynth.types import Floats, NodeId
 
 AMOUNTS = (0.03, 0.1, 0.3, 1.0)  # of their samples that the packets of a set count as
@@ -79,13 +72,12 @@ def mean_map(
     view: TargetView,
     packets: Mapping[NodeId, Statistics],
     alike: Mapping[NodeId, float],
-    sets: Sequence[str],
     support_cap: float | None,
     gate_s: float | None,
 ) -> Synthesis:
     """Return the mean map over candidates: of own evidence, and of sets of packets.
 
-    packets: joint statistics by author.  sets: which of `_weights`.  support_cap: times one's own
+    packets: joint statistics by author.  support_cap: times one's own
     samples that a packet counts as at most.  gate_s: CPU seconds that packets may cost.
     """
     judge, deadline, count = _Judge(view), Deadline(gate_s), view.own.targets.shape[1]
@@ -93,60 +85,31 @@ def mean_map(
         judge.add(judge.parts, shrinkage, {})
     told = {a: p for a, p in distinct(packets, view.mine).items() if p.counts.any()}
     kept = all_capped(told, view.mine, support_cap, {})
-    gains = _weighed(view, kept, alike, deadline)
+    reached = partial(reached_by, view)
+    gains = each_alone(reached, kept, alike, deadline)
     if gains:
         ranked = sorted(
             ((-gain, author, kept[author]) for author, gain in gains.items()), key=lambda e: e[:2]
         )
-        reached = partial(reached_by, view)
         chosen, _ = greedy(reached, ranked, alike, len(ranked), deadline)
         prior = subset_prior(len(gains), len(chosen)) / len(view.own.targets)
         merged = [merge([p, *(lifted(chosen[a], p) for a in sorted(chosen))]) for p in judge.parts]
         for shrinkage in MERGED_SHRINKAGES if chosen else ():
             judge.add(merged, shrinkage, dict.fromkeys(chosen, 1.0), prior)
-    for weights in _weights(gains, len(view.own.targets), sets) if gains else []:
+    for weights in weighed_sets(gains, len(view.own.targets)) if gains else []:
         if deadline.over():
             break
         for levels in (False, True):
             held = [_together(part, kept, weights, count, levels) for part in judge.parts]
             for amount in AMOUNTS:
                 merged = [
-                    merge([part, _scaled(theirs, amount)])
+                    merge([part, scaled(theirs, amount)])
                     for part, theirs in zip(judge.parts, held, strict=True)
                 ]
                 counted = {author: weight * amount for author, weight in weights.items()}
                 for shrinkage in MERGED_SHRINKAGES:
                     judge.add(merged, shrinkage, counted)
     return judge.mean(gains, len(kept) - len(gains))
-
-
-def _weighed(
-    view: TargetView,
-    kept: Mapping[NodeId, Statistics],
-    alike: Mapping[NodeId, float],
-    deadline: Deadline,
-) -> dict[NodeId, float]:
-    """Return what each packet alone brings to own targets, in nats; the most alike first."""
-    count = view.own.targets.shape[1]
-
-    def reached(parts: Sequence[Statistics]) -> float:
-        return view.likelihood([solve_targets(part, count, GATE_SHRINKAGE) for part in parts])
-
-    alone, gains = reached(view.unseen), dict[NodeId, float]()
-    for author in first_asked(kept, alike):
-        if deadline.over(RANKING):
-            break
-        with_it = [merge([part, lifted(kept[author], part)]) for part in view.unseen]
-        gains[author] = reached(with_it) - alone
-    return gains
-
-
-def _weights(gains: Mapping[NodeId, float], samples: int, sets: Sequence[str]) -> list[Weights]:
-    """Return sets of weighed packets: all alike, and each by what it alone brings."""
-    best = max(gains.values())
-    likely = {a: float(np.exp((gain - best) * samples / 8.0)) for a, gain in gains.items()}
-    made = {"all": dict.fromkeys(gains, 1.0), "likely": likely}
-    return [made[name] for name in sets]
 
 
 def _together(
@@ -161,7 +124,7 @@ def _together(
     targets: K.  levels: whether each site has a level of its own: its means then count as what
     one's own are a posteriori.
     """
-    parts = [_scaled(lifted(kept[author], mine), weights[author]) for author in sorted(weights)]
+    parts = [scaled(lifted(kept[author], mine), weights[author]) for author in sorted(weights)]
     if levels and mine.counts[0] > 0:
         level = _level(mine, parts, targets)
         parts = [Statistics(p.counts, p.counts[:, None] * level, p.scatter) for p in parts]
@@ -196,9 +159,3 @@ def _level(mine: Statistics, parts: Sequence[Statistics], targets: int) -> Float
     level: Floats = means[0].copy()
     level[:targets] -= (1.0 - kept) * (above[0] - fleet)
     return level
-
-
-def _scaled(statistics: Statistics, share: float) -> Statistics:
-    return Statistics(
-        statistics.counts * share, statistics.sums * share, statistics.scatter * share
-    )

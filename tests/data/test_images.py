@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from qsynth.data import load_data
 from qsynth.data.images import Images
+from qsynth.data.task import Declared
 from qsynth.errors import DataError
 
 Image = pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
@@ -38,6 +42,28 @@ def test_sites_and_classes_are_those_of_the_folders(tmp_path) -> None:
         for label in (0, 1):
             assert ((data.test_node == node) & (data.test_y == label)).sum() == 2
     assert np.array_equal(Images(path=str(tmp_path), side=8).load().train_x, data.train_x)
+
+
+def test_a_declared_task_says_the_order_of_classes(tmp_path) -> None:
+    path = folder(tmp_path / "both", sites=("x",))
+    task = Declared(
+        title="pets", labels=("dog", "fox", "cat"), layout="image", shape=(3, 8, 8), high=1.0
+    )
+    made = load_data(Images(path=path, side=8), task)
+    own = Images(path=path, side=8).load()
+    assert own.task.labels == ("cat", "dog")
+    for label, index in (("cat", 2), ("dog", 0)):  # nobody here has a fox
+        mine = np.concatenate(
+            [
+                x[y == own.task.labels.index(label)]
+                for x, y in ((own.train_x, own.train_y), (own.test_x, own.test_y))
+            ]
+        )
+        got = made.train_x[made.train_y == index]
+        assert len(got)
+        assert {row.tobytes() for row in got} <= {row.tobytes() for row in mine}
+    with pytest.raises(DataError, match="folder cat is none of the labels"):
+        load_data(Images(path=path, side=8), replace(task, labels=("dog", "fox")))
 
 
 def test_a_picture_is_resized_upright_and_as_its_pixels_say(tmp_path) -> None:
@@ -146,7 +172,7 @@ def test_a_picture_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch) ->
     [
         ({"path": ""}, "needs a folder"),
         ({"path": "none"}, "no such folder"),
-        ({"labels": ("cat", "cow")}, "folder dog is none of data.labels"),
+        ({"labels": ("cat", "cow")}, "folder dog is none of the labels"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(change, said, tmp_path) -> None:

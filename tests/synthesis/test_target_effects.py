@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from qsynth.errors import ConfigError
-from qsynth.packet import Statistics, joint_statistics
+from qsynth.packet import Statistics, joint_statistics, scaled
 from qsynth.synthesis.hierarchical import Hierarchical
 from qsynth.synthesis.own_evidence import TargetEvidence
 from qsynth.synthesis.ridge import Ridge, TargetView, synthesize_targets
-from qsynth.synthesis.target_effects import _level, _scaled, _together, mean_map
+from qsynth.synthesis.target_effects import _level, _together, mean_map
 from qsynth.types import Task
 
 D = 6
-SETS = ("all", "likely")
 
 
 def site(seed: int, n: int, spread: float = 0.0, level: float = 0.0):
@@ -55,7 +54,7 @@ def figures(n: int, rule, seeds=range(1, 9), peers: int = 8, spread=0.0, level=0
 
 
 def hierarchical(own, packets):
-    return mean_map(TargetView.of(own, D), packets, {}, SETS, 16.0, None)
+    return mean_map(TargetView.of(own, D), packets, {}, 16.0, None)
 
 
 def ridge(own, packets):
@@ -149,7 +148,7 @@ def test_hardly_any_samples_and_odd_packets_are_no_crash(n) -> None:
     own = TargetEvidence.from_samples(x, y, 1)
     empty = Statistics(np.zeros(1), np.zeros((1, D + 1)), np.zeros((D + 1, D + 1)))
     packet = joint_statistics(*site(3, 40)[:2])
-    huge = _scaled(packet, 1e9)
+    huge = scaled(packet, 1e9)
     for packets in ({}, {b"a": empty}, {b"a": packet}, {b"a": huge, b"b": packet}):
         made = hierarchical(own, packets)
         assert np.isfinite(made.head.weights).all()
@@ -161,7 +160,7 @@ def test_what_there_is_no_time_for_is_said() -> None:
     x, y, *_ = site(1, 20)
     own = TargetEvidence.from_samples(x, y, 1)
     packets = {bytes([p]): joint_statistics(*site(p, 40)[:2]) for p in range(200)}
-    made = mean_map(TargetView.of(own, D), packets, {}, SETS, 16.0, 0.01)
+    made = mean_map(TargetView.of(own, D), packets, {}, 16.0, 0.01)
     assert 0 < made.unasked <= len(packets) - len(made.gains)
 
 
