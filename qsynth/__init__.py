@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     from qsynth.host.join import JoinMesh
     from qsynth.host.mesh_host import MeshHost
     from qsynth.mesh.tcp import Tcp
-    from qsynth.peers.config import AllPeers, Dissimilar, NoPeers, RandomPeers, Semantic, Sums
+    from qsynth.peers.all import AllPeers
+    from qsynth.peers.dissimilar import Dissimilar
+    from qsynth.peers.none import NoPeers
+    from qsynth.peers.random import RandomPeers
+    from qsynth.peers.semantic import Semantic
+    from qsynth.peers.sums import Sums
     from qsynth.pipeline.predictor import Predictor
     from qsynth.similarity.class_sketch import ClassSketch
     from qsynth.similarity.label_histogram import LabelHistogram
@@ -95,7 +100,12 @@ _HOMES = {
     "training.export": ("load_predictor",),
     "host.mesh_host": ("MeshHost",),
     "host.join": ("JoinMesh",),
-    "peers.config": ("AllPeers", "Dissimilar", "NoPeers", "RandomPeers", "Semantic", "Sums"),
+    "peers.all": ("AllPeers",),
+    "peers.dissimilar": ("Dissimilar",),
+    "peers.none": ("NoPeers",),
+    "peers.random": ("RandomPeers",),
+    "peers.semantic": ("Semantic",),
+    "peers.sums": ("Sums",),
     "similarity.class_sketch": ("ClassSketch",),
     "similarity.sketch_mean": ("SketchMean",),
     "similarity.label_histogram": ("LabelHistogram",),

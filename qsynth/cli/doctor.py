@@ -20,7 +20,7 @@ from qsynth.cli.options import parse
 from qsynth.errors import QsynthError
 from qsynth.mesh.address import host_of, is_any
 from qsynth.mesh.tcp import Tcp
-from qsynth.peers.config import check_live_peers
+from qsynth.peers.base import check_live_peers
 
 LEAST_FILES = 1024  # a connection is a file, and so is each of what a node keeps
 LEAST_FREE_MIB = 200

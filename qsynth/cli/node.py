@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qsynth.cli.options import parse
 from qsynth.config.run import RunConfig
 from qsynth.errors import ConfigError, MeshError, nearest_spelling, printable
-from qsynth.peers.config import check_live_peers
+from qsynth.peers.base import check_live_peers
 from qsynth.placement.config import Processes
 from qsynth.types import config_digest
 

@@ -21,7 +21,7 @@ from qsynth.errors import ConfigError
 from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.model.config import OPTIONS as MODEL
 from qsynth.partition.options import OPTIONS as PARTITION
-from qsynth.peers.config import OPTIONS as PEERS
+from qsynth.peers.options import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
 from qsynth.registry import with_packages

@@ -20,17 +20,14 @@ from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.build import build
 from qsynth.experiment.lone_arms import Features
 from qsynth.experiment.summary import mesh_scores, read_results
-from qsynth.peers.config import (
-    FIRST_K,
-    AllPeers,
-    Central,
-    Dissimilar,
-    NoPeers,
-    Oracle,
-    PeersOptions,
-    RandomPeers,
-    first_k,
-)
+from qsynth.peers.all import AllPeers
+from qsynth.peers.base import PeersOptions, first_k
+from qsynth.peers.central import Central
+from qsynth.peers.dissimilar import Dissimilar
+from qsynth.peers.none import NoPeers
+from qsynth.peers.oracle import Oracle
+from qsynth.peers.random import RandomPeers
+from qsynth.peers.semantic import FIRST_K
 from qsynth.pipeline.predictor import Predictor
 from qsynth.placement.config import Simulate
 from qsynth.schema import changes

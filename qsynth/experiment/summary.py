@@ -19,7 +19,7 @@ from qsynth.evaluation.linear import can_be_linear
 from qsynth.experiment.lone_arms import run_arm
 from qsynth.files import write_json
 from qsynth.host.artifacts import read_predictor
-from qsynth.peers.config import Sums, first_k
+from qsynth.peers.base import adds_statistics, first_k
 from qsynth.report.events import all_events, ends, merge_events, node_ids, pairs, routing
 from qsynth.training.plan import NodePlan, RunPlan
 
@@ -205,7 +205,7 @@ def _mean_gain(mesh: list[Score], base: list[Score] | None, field: str) -> float
 
 def _sums(plan: RunPlan, results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     """Return what sums nodes hold in the end; None where peers are no sums."""
-    if not isinstance(plan.peers, Sums):
+    if not adds_statistics(plan.peers):
         return None
     held = [result["sums"] for result in results.values()]
     return {

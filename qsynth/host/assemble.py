@@ -12,7 +12,7 @@ from qsynth.identity import Identity
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.transport import MeshOptions
 from qsynth.peers import make_peers
-from qsynth.peers.config import Sums
+from qsynth.peers.base import adds_statistics
 from qsynth.pipeline.publication import Rules
 from qsynth.protocol.node import Node
 from qsynth.protocol.service import Service
@@ -56,7 +56,7 @@ def assemble(
         sketch=partial(fingerprint, rules.similarity),
     )
     services: list[Callable[[Node], Service]] = [Records]
-    if isinstance(peers, Sums):
+    if adds_statistics(peers):
         statistics = rules.distill.statistics()
         services.append(
             partial(

@@ -33,7 +33,7 @@ from qsynth.identity.file import identity_of
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
-from qsynth.peers.config import PeersOptions
+from qsynth.peers.base import PeersOptions
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor

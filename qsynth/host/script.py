@@ -25,8 +25,8 @@ from qsynth.errors import ConfigError, DataError, choice_rule, nearest_spelling
 from qsynth.host.consent import ASK, AUTO, NEVER
 from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.mesh.tcp import Tcp
-from qsynth.peers.config import OPTIONS as PEERS
-from qsynth.peers.config import check_live_peers
+from qsynth.peers.base import check_live_peers
+from qsynth.peers.options import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.pipeline.publication import MIN_TRAINING, Rules, Samples
 from qsynth.pipeline.target_pipeline import check_task

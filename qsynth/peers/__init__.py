@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qsynth.lazy import exports
 
 if TYPE_CHECKING:
-    from qsynth.peers.choose import Peers, make_peers
+    from qsynth.peers.base import Peers, make_peers
 
 __all__ = ["Peers", "make_peers"]
-__getattr__ = exports(__name__, {"Peers": "choose", "make_peers": "choose"})
+__getattr__ = exports(__name__, {"Peers": "base", "make_peers": "base"})

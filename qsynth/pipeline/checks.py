@@ -9,7 +9,7 @@ from typing import Any
 
 from qsynth.distill import DistillRule
 from qsynth.errors import ConfigError
-from qsynth.peers.config import check_peers
+from qsynth.peers.base import check_peers
 from qsynth.similarity import Metric
 from qsynth.synthesis import SynthesisRule
 from qsynth.synthesis.base import check_rules

@@ -20,7 +20,7 @@ from qsynth.errors import ConfigError
 from qsynth.model.size import size
 from qsynth.partition import check_sites
 from qsynth.partition.iid import Iid
-from qsynth.peers.config import first_k
+from qsynth.peers.base import first_k
 from qsynth.pipeline.publication import MIN_TRAINING
 from qsynth.similarity import fingerprint_size
 from qsynth.synthesis.lesson import MixedLessonOptions

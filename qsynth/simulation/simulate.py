@@ -14,20 +14,16 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
-
 from qsynth.errors import RunError
-from qsynth.host.plan_node import make_pipeline
-from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.packet import Payload, payload_digest
-from qsynth.peers.config import Central, Oracle
+from qsynth.peers.base import PeersOptions
 from qsynth.simulation.batched import BatchedNode, learners_of
+from qsynth.simulation.known_nodes import KnownNodes
 from qsynth.simulation.node import SimulatedNode, Watch
 from qsynth.simulation.snapshot import Snapshots
 from qsynth.training.fit import quietly, single_threaded
 from qsynth.training.plan import RunPlan
-from qsynth.types import NodeId
 
 JOIN_ADDRESSES = 3
 
@@ -66,7 +62,9 @@ class Simulation:
         self.plan = plan
         self.network = MemoryNetwork(plan.mesh.latency_s, plan.seed)
         self.cpu_s = self.wall_s = 0.0  # of the parts before a snapshot
-        wanted, learners = wanted_authors(plan), learners_of(plan, plan.nodes)
+        peers = plan.peers
+        wanted = peers.wanted(KnownNodes(plan)) if isinstance(peers, PeersOptions) else {}
+        learners = learners_of(plan, plan.nodes)
         self.nodes = [
             BatchedNode(plan, node, self.network, wanted.get(node.name), learners[node.index])
             if node.index in learners
@@ -144,32 +142,3 @@ def simulate(
         for node in simulation.nodes if simulation is not None else []:
             node.recorder.close()
     return {"wall_s": simulation.wall_s, "cpu_s": simulation.cpu_s}
-
-
-def wanted_authors(plan: RunPlan) -> dict[str, list[NodeId]]:
-    """Return the ids that `peers` oracle or central wants for each node; else nothing.
-
-    Only a simulation can know them: true groups, and everybody's fingerprint at once.
-    """
-    ids = {node.name: Identity.seeded(plan.seed, node.name).id for node in plan.nodes}
-    wanted: dict[str, list[NodeId]] = {}
-    if isinstance(plan.peers, Oracle):
-        for node in plan.nodes:
-            mates = [
-                o for o in plan.nodes if o.share.group == node.share.group and o.index != node.index
-            ]
-            rng = np.random.default_rng([node.seed, 11])
-            drawn = rng.permutation(len(mates))[: plan.peers.k]
-            wanted[node.name] = [ids[mates[i].name] for i in sorted(drawn)]
-    elif isinstance(plan.peers, Central):
-        pipelines = {node.name: make_pipeline(plan, node) for node in plan.nodes}
-        publications = {name: pipeline.distil() for name, pipeline in pipelines.items()}
-        # Who publishes nothing is nobody to learn from.
-        prints = {name: o.fingerprint for name, o in publications.items() if o.support}
-        for name, pipeline in pipelines.items():
-            floor = plan.peers.min_similarity * pipeline.self_similarity()
-            others = [other for other in prints if other != name]
-            query = publications[name].query
-            alike = sorted((-pipeline.alike(query, prints[o]), ids[o]) for o in others)
-            wanted[name] = [i for score, i in alike[: plan.peers.k] if -score >= floor]
-    return wanted

@@ -28,8 +28,8 @@ from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
 from qsynth.errors import PacketError
 from qsynth.mesh import Answer, Request
 from qsynth.packet import KIND_AUTHOR, KIND_SUM
-from qsynth.peers.choose import Alike
-from qsynth.peers.config import Sums
+from qsynth.peers.base import Likeness
+from qsynth.peers.sums import Sums
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Effects, RequestContext
 from qsynth.protocol.service import Service
@@ -86,7 +86,7 @@ class SumTree(Service):
         self,
         node: SumNode,
         config: Sums,
-        alike: Alike,
+        alike: Likeness,
         rank: int,
         input_rank: int,
         piece_bytes: int,

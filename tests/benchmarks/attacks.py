@@ -26,7 +26,7 @@ from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.arms import mesh_config
 from qsynth.experiment.build import build
 from qsynth.experiment.summary import mesh_scores, read_results
-from qsynth.peers.config import NoPeers
+from qsynth.peers.none import NoPeers
 from qsynth.recipe.compose import compose
 from qsynth.simulation.simulate import simulate
 from qsynth.training.fit import single_threaded

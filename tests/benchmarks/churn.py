@@ -25,7 +25,7 @@ from qsynth.mesh import Faults, MemoryNetwork
 from qsynth.mesh.memory import Memory
 from qsynth.packet import Payload
 from qsynth.peers import make_peers
-from qsynth.peers.config import Sums
+from qsynth.peers.sums import Sums
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.node import Node
 from qsynth.records.service import Records

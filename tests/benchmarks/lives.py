@@ -32,7 +32,7 @@ from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls
 from qsynth.peers import make_peers
-from qsynth.peers.config import Semantic
+from qsynth.peers.semantic import Semantic
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node

@@ -31,7 +31,7 @@ from typing import Any
 from lives import Life
 from partition import ip
 
-from qsynth.peers.config import Semantic
+from qsynth.peers.semantic import Semantic
 
 PERIOD_S = 1.0
 SETTLING_S = 20.0

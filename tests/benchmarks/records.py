@@ -108,7 +108,7 @@ def serve(pipe: Any, known: list[str]) -> None:
     from qsynth.mesh.pynng_transport import PynngTransport
     from qsynth.mesh.tcp import Tcp
     from qsynth.peers import make_peers
-    from qsynth.peers.config import NoPeers
+    from qsynth.peers.none import NoPeers
     from qsynth.protocol.node import Node
     from qsynth.records.service import Records
     from qsynth.trust import Admission

@@ -12,7 +12,8 @@ import qsynth
 from qsynth.cli.main import main
 from qsynth.errors import QsynthError
 from qsynth.mesh.ipc import Ipc
-from qsynth.peers.config import Central, Oracle
+from qsynth.peers.central import Central
+from qsynth.peers.oracle import Oracle
 
 LABELS = tuple("0123456789")
 TASK = qsynth.Task(

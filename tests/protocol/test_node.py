@@ -16,7 +16,9 @@ from qsynth.mesh import MemoryNetwork
 from qsynth.mesh.memory import Memory
 from qsynth.mesh.pressure import Budget
 from qsynth.peers import make_peers
-from qsynth.peers.config import NoPeers, RandomPeers, Semantic
+from qsynth.peers.none import NoPeers
+from qsynth.peers.random import RandomPeers
+from qsynth.peers.semantic import Semantic
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Effects

@@ -26,7 +26,7 @@ from qsynth.mesh.memory import Memory
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
 from qsynth.mesh.tcp import Tcp
 from qsynth.packet import OutcomePacket, decode_packet, encode_packet, packet_digest
-from qsynth.peers.config import Semantic
+from qsynth.peers.semantic import Semantic
 from qsynth.pipeline.checks import check_node
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Effects

@@ -11,7 +11,7 @@ from qsynth.distill.receipts import AUTHOR_BYTES, leaf_author
 from qsynth.identity import Identity
 from qsynth.mesh import MemoryNetwork
 from qsynth.packet import KIND_SUM, encode_packet, merge, packet_digest
-from qsynth.peers.config import Sums
+from qsynth.peers.sums import Sums
 from qsynth.protocol import messages
 from qsynth.similarity import cosine
 from qsynth.sums.builder import MADE_A_PERIOD, Held

@@ -18,7 +18,7 @@ from qsynth.errors import ConfigError, DataError
 from qsynth.model import check_network, make_network
 from qsynth.model.classifier import task_loss
 from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
-from qsynth.peers.config import Sums
+from qsynth.peers.sums import Sums
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.teach import Teaching
 from qsynth.synthesis.reference_kd import ReferenceKd

@@ -7,16 +7,12 @@ import pytest
 
 from qsynth.dht import Contact
 from qsynth.peers import make_peers
-from qsynth.peers.choose import LEAST_RISE, REFUSED_LOOKS
-from qsynth.peers.config import (
-    FIRST_K,
-    OPTIONS,
-    AllPeers,
-    Dissimilar,
-    Oracle,
-    RandomPeers,
-    Semantic,
-)
+from qsynth.peers.all import AllPeers
+from qsynth.peers.dissimilar import Dissimilar
+from qsynth.peers.options import OPTIONS
+from qsynth.peers.oracle import Oracle
+from qsynth.peers.random import RandomPeers
+from qsynth.peers.semantic import FIRST_K, LEAST_RISE, REFUSED_LOOKS, Semantic
 
 
 def contact(number: int, angle: float, version: int = 1) -> Contact:
