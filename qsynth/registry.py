@@ -26,6 +26,7 @@ OPEN = {
     "distill": ("statistics", "further_shapes", "further", "read", "max_bytes"),
     "encoder": ("encoding", "features", "least", "check_layout", "dimensions"),
     "mesh": ("transport", "of_a_run", "max_message_bytes", "certificates"),
+    "model": ("made", "check_at", "size", "kind", "own", "looped", "one_by_one"),
     "partition": ("deal", "drift", "newcomers", "has_groups", "by_classes", "of_sites"),
     "peers": ("choosing",),
     "placement": ("placing", "check_here", "simulated"),

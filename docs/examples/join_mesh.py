@@ -1,4 +1,4 @@
-"""Two plain Lightning scripts join one mesh: run `python join_mesh.py FOLDER`.
+"""Two plain Lightning scripts join one mesh: run `python join_mesh.py FOLDER [STEPS]`.
 
 Each process trains its own module on its own digits; the second joins through the first.  A third
 fit, without peers, tells what the mesh was worth.
@@ -51,9 +51,9 @@ class MyModule(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-def fit(mesh: qsynth.JoinMesh, module: MyModule, loader: DataLoader) -> None:
+def fit(mesh: qsynth.JoinMesh, module: MyModule, loader: DataLoader, steps: int) -> None:
     pl.Trainer(
-        max_steps=600,
+        max_steps=steps,
         callbacks=[mesh],
         accelerator="cpu",
         logger=False,
@@ -68,7 +68,7 @@ def accuracy(predictor: torch.nn.Module, x, y) -> float:
         return float((predictor(torch.from_numpy(x)).argmax(dim=1).numpy() == y).mean())
 
 
-def node(number: int, folder: Path, address: str, ready) -> None:
+def node(number: int, folder: Path, steps: int, address: str, ready) -> None:
     torch.set_num_threads(1)  # two nodes on one machine share its cores
     ready.wait()  # a first node that has ended before the second begins has taught it nothing
     images, digits = load_digits(return_X_y=True)
@@ -85,10 +85,10 @@ def node(number: int, folder: Path, address: str, ready) -> None:
     )
     samples = TensorDataset(torch.from_numpy(x[mine]), torch.from_numpy(y[mine]))
     loader = DataLoader(samples, batch_size=10, shuffle=True)
-    fit(mesh, MyModule(32 * (number + 1)), loader)
+    fit(mesh, MyModule(32 * (number + 1)), loader, steps)
     mesh.save(folder / f"predictor-{number}.pt")
     alone = mesh.alone()  # the same pipeline without peers
-    fit(alone, MyModule(32 * (number + 1)), loader)
+    fit(alone, MyModule(32 * (number + 1)), loader, steps)
 
     predictor = qsynth.load_predictor(
         folder / f"predictor-{number}.pt", network=MyModule(32 * (number + 1))
@@ -107,10 +107,12 @@ def free_address() -> str:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
+    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 600
     context = get_context("spawn")
     first = free_address()
     ready = context.Barrier(2)
-    processes = [context.Process(target=node, args=(n, target, first, ready)) for n in range(2)]
+    settings = (target, steps, first, ready)
+    processes = [context.Process(target=node, args=(n, *settings)) for n in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 from qsynth.errors import RunError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
-from qsynth.model.config import OPTIONS
+from qsynth.model.options import OPTIONS
 from qsynth.pipeline.teach import Teaching
 from qsynth.training.fit import ALONE, quietly, single_threaded
 from qsynth.training.learner import TrainerLearner

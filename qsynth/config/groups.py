@@ -19,8 +19,9 @@ from qsynth.distill.options import OPTIONS as DISTILL
 from qsynth.encoder.options import OPTIONS as ENCODER
 from qsynth.errors import ConfigError
 from qsynth.mesh.options import OPTIONS as MESH
-from qsynth.model.config import OPTIONS as MODEL
+from qsynth.model.options import OPTIONS as MODEL
 from qsynth.partition.options import OPTIONS as PARTITION
+from qsynth.peers.base import PeersOptions
 from qsynth.peers.options import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
@@ -110,7 +111,6 @@ def _check_together(config: RunConfig) -> None:
             "must be 0 beside data.unlabelled"
         )
     _check_features(config)
-    _check_sizes(config)
     if not config.placement.simulated and not config.mesh.sockets:
         raise ConfigError(
             f"mesh.name={config.mesh.name}: processes need sockets; use mesh=ipc or "
@@ -127,16 +127,15 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             f"partition.drift_period={drift}: must be < {periods}, the periods of the run"
         )
-    if config.peers.name in ("oracle", "central") and not config.placement.simulated:
+    informed = isinstance(config.peers, PeersOptions) and config.peers.informed
+    if informed and not config.placement.simulated:
         raise ConfigError(
             f"peers.name={config.peers.name}: an experiment that knows more than a node can; "
             "needs placement=simulate"
         )
-    if config.model.name == "module" and not config.model.target:
-        raise ConfigError("model.target=: needs package.Class of a LightningModule")
+    config.model.check_at("model")
     for name, group in config.fleet.items():
-        if group.model.name == "module" and not group.model.target:
-            raise ConfigError(f"fleet.{name}.model.target=: needs package.Class")
+        group.model.check_at(f"fleet.{name}.model")
 
 
 def _check_features(config: RunConfig) -> None:
@@ -153,12 +152,3 @@ def _check_features(config: RunConfig) -> None:
             f"data.features=true: task.invariances={list(config.task.invariances)} change images, "
             "and nodes have their features"
         )
-
-
-def _check_sizes(config: RunConfig) -> None:
-    for name, group in config.fleet.items():
-        model = group.model
-        if model.name == "resnet" and model.width % model.groups:
-            raise ConfigError(
-                f"fleet.{name}.model.groups={model.groups}: must divide width {model.width}"
-            )

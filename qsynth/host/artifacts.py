@@ -16,7 +16,7 @@ from qsynth.errors import StateError
 from qsynth.files import write_json
 from qsynth.host.recorder import Recorder
 from qsynth.model import make_network
-from qsynth.model.config import Module
+from qsynth.model.base import described
 from qsynth.pipeline.participant import Participant
 from qsynth.pipeline.predictor import Predictor
 from qsynth.protocol.node import Node
@@ -31,7 +31,7 @@ def write_predictor(
     """Write predictor and checkpoint; return the head's weight.  Raises StateError."""
     folder = plan.node_folder(node)
     predictor = participant.predictor(network)
-    model = {} if isinstance(node.model, Module) else asdict(node.model)
+    model = described(node.model)
     try:
         encoder = asdict(plan.encoder_config)
         save_predictor(predictor, folder / "predictor.pt", encoder, model, plan.backbone)
@@ -48,7 +48,7 @@ def read_predictor(plan: RunPlan, node: NodePlan, path: Path | None = None) -> P
 
     Raises DataError.
     """
-    own = make_network(node.model, plan.data.task) if isinstance(node.model, Module) else None
+    own = make_network(node.model, plan.data.task) if node.model.own else None
     # What the run's config names is trusted by now; what a file in its folder names is not.
     config = plan.encoder_config
     trust = [config.target] if isinstance(config, ModuleEncoder) else []

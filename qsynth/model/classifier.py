@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from qsynth.model.config import CNN, MLP, Linear, ResNet
+from qsynth.model.base import Trained
 from qsynth.types import CLASSES, LABELS, VALUES, Task
 
 
@@ -25,7 +23,7 @@ class Classifier(pl.LightningModule):
     the task's location and scale.
     """
 
-    def __init__(self, network: nn.Module, task: Task, config: Linear | MLP | CNN | ResNet) -> None:
+    def __init__(self, network: nn.Module, task: Task, config: Trained) -> None:
         super().__init__()
         self.network = network
         self.kind = task.kind
@@ -107,76 +105,3 @@ def augmented(images: Tensor, flip: bool) -> Tensor:
     return images.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(
         0, 3, 1, 2
     )
-
-
-def mlp(config: MLP, task: Task) -> nn.Module:
-    """Return fully connected layers."""
-    sizes = [math.prod(task.shape), *[config.width] * config.depth]
-    layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in itertools.pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-        if config.dropout:
-            layers.append(nn.Dropout(config.dropout))
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], task.classes))
-
-
-def linear(task: Task) -> nn.Module:
-    """Return one linear layer."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(task.shape), task.classes))
-
-
-def cnn(config: CNN, task: Task) -> nn.Module:
-    """Return stages of convolution, GroupNorm, ReLU and pooling."""
-    channels, layers = task.shape[0], list[nn.Module]()
-    for stage in range(config.depth):
-        width = config.width * 2**stage
-        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU()]
-        if min(task.shape[1:]) >= 2 ** (stage + 1):
-            layers.append(nn.MaxPool2d(2))
-        channels = width
-    return nn.Sequential(*layers, _Pooled(channels, task.classes))
-
-
-def resnet(config: ResNet, task: Task) -> nn.Module:
-    """Return a stem and residual blocks, the first stage at half the resolution."""
-    width = config.width
-    layers: list[nn.Module] = [nn.Conv2d(task.shape[0], width, 3, padding=1)]
-    for stage in range(config.depth):
-        after = config.width * 2**stage
-        layers.append(_Block(width, after, config.groups))
-        width = after
-    return nn.Sequential(*layers, _Pooled(width, task.classes))
-
-
-class _Pooled(nn.Module):
-    """Average and maximum over space, then a linear layer."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.last = nn.Linear(2 * channels, classes)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
-        logits: Tensor = self.last(pooled)
-        return logits
-
-
-class _Block(nn.Module):
-    """A residual block of two convolutions at half the resolution.
-
-    Source: He 2016 (pre-activation), with GroupNorm (Wu & He 2018): batch statistics of a small
-    node are noise.
-    """
-
-    def __init__(self, before: int, after: int, groups: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.GroupNorm(groups, before), nn.GroupNorm(groups, after)
-        self.conv1 = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
-        self.skip = nn.Conv2d(before, after, 1, stride=2, bias=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        active = F.relu(self.norm1(maps))
-        inner = self.conv2(F.relu(self.norm2(self.conv1(active))))
-        result: Tensor = self.skip(active) + inner
-        return result

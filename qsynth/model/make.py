@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,39 +10,24 @@ import torch
 from torch import nn
 
 from qsynth.errors import ConfigError
-from qsynth.model import classifier
-from qsynth.model.config import CNN, MLP, OPTIONS, Linear, Module, ResNet
+from qsynth.model.base import ModelOption
+from qsynth.model.options import OPTIONS
 from qsynth.model.outputs import fitted
-from qsynth.schema import choose, load_target
+from qsynth.schema import choose
 from qsynth.types import Task
 
 
-def make_network(config: Any, task: Task, path: str = "model") -> pl.LightningModule:
+def make_network(
+    config: ModelOption | Mapping[str, Any], task: Task, path: str = "model"
+) -> pl.LightningModule:
     """Return the LightningModule that a `model` config names.
 
-    config: one of the dataclasses of `qsynth.model.config`, or the mapping of one.
+    config: an option of the group `model`, or the mapping of one.
     Raises ConfigError where the task's layout or the user's class does not fit.
     """
     if isinstance(config, Mapping):
         config = choose(OPTIONS, config, path)
-    if isinstance(config, Module):
-        return _own(config, task, path)
-    if task.layout == "tokens":
-        raise ConfigError(
-            f"{path}.name={config.name}: needs numbers, the task has layout tokens; "
-            "use model=module"
-        )
-    if isinstance(config, (CNN, ResNet)) and task.layout != "image":
-        raise ConfigError(f"{path}.name={config.name}: needs images, got {task.layout} inputs")
-    if isinstance(config, ResNet) and config.width % config.groups:
-        raise ConfigError(f"{path}.groups={config.groups}: must divide width {config.width}")
-    network = {
-        Linear: lambda: classifier.linear(task),
-        MLP: lambda: classifier.mlp(config, task),
-        CNN: lambda: classifier.cnn(config, task),
-        ResNet: lambda: classifier.resnet(config, task),
-    }[type(config)]()
-    return classifier.Classifier(network, task, config)
+    return config.made(task, path)
 
 
 def check_network(network: nn.Module, task: Task, path: str = "model") -> None:
@@ -67,19 +51,3 @@ def check_network(network: nn.Module, task: Task, path: str = "model") -> None:
             f"{path}: {asked} of shape (n, {task.classes}), "
             f"forward(x) gave {shape or type(logits).__name__}"
         )
-
-
-def _own(config: Module, task: Task, path: str) -> pl.LightningModule:
-    made = load_target(f"{path}.target", config.target)
-    if not (isinstance(made, type) and issubclass(made, pl.LightningModule)):
-        raise ConfigError(f"{path}.target={config.target}: must be a LightningModule")
-    try:
-        network = made(**config.arguments)
-    except TypeError as error:
-        raise ConfigError(f"{path}.arguments: {error}") from None
-    except Exception as error:  # the user's own code may raise anything
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{last.filename}:{last.lineno}"
-        raise ConfigError(f"{path}.target={config.target}: {error!r} ({where})") from None
-    check_network(network, task, path)
-    return network

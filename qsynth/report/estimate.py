@@ -17,7 +17,6 @@ from qsynth.data.load import load_data
 from qsynth.distill.analytic import Analytic
 from qsynth.encoder.config import FEATURES, EncoderOptions
 from qsynth.errors import ConfigError
-from qsynth.model.size import size
 from qsynth.partition import check_sites
 from qsynth.partition.iid import Iid
 from qsynth.peers.base import first_k
@@ -146,7 +145,7 @@ def _samples(config: RunConfig, layout: Layout | None, nodes: int) -> int | None
 
 def _group(name: str, group: Any, config: RunConfig, layout: Layout | None) -> dict[str, Any]:
     model = config.model if group.model is None else group.model
-    sized = None if layout is None else size(model, layout.shape, layout.outputs)
+    sized = None if layout is None else model.size(layout.shape, layout.outputs)
     parameters, work = (None, None) if sized is None else sized
     return {
         "group": name,

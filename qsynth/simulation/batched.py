@@ -26,12 +26,10 @@ from qsynth.types import NodeId
 
 def one_by_one(plan: RunPlan, node: NodePlan) -> str | None:
     """Return why a node cannot train in one computation with others; None where it can."""
-    model = node.model
-    if getattr(model, "dropout", 0.0):
-        return "model.dropout"
-    if getattr(model, "augment", "none") != "none" and plan.data.task.layout == "image":
-        return "model.augment"
-    return plan.rules.synthesis.one_by_one() or why_a_trainer(plan, node)
+    key: str | None = node.model.one_by_one
+    if key == "model.augment" and plan.data.task.layout != "image":
+        key = None  # only images are augmented
+    return key or plan.rules.synthesis.one_by_one() or why_a_trainer(plan, node)
 
 
 def learner_notes(plan: RunPlan) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from torch import nn
 
-from qsynth.model.config import Module
+from qsynth.model.base import described
 from qsynth.pipeline.participant import Participant
 from qsynth.pipeline.teach import Lesson
 from qsynth.training.config import Trainer
@@ -28,7 +28,7 @@ def keeping(plan: RunPlan, node: NodePlan, participant: Participant) -> Exchange
     """Return a participant's exchange that keeps the predictors of the shown periods."""
     shown = set(shown_periods(plan.trainer))
     folder = plan.node_folder(node) / FOLDER
-    model = {} if isinstance(node.model, Module) else asdict(node.model)
+    model = described(node.model)
 
     def exchange(period: int, network: nn.Module) -> Lesson | None:
         teaching = participant.exchange(period, network)

@@ -26,7 +26,6 @@ from torch.utils.data import TensorDataset
 from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
-from qsynth.model.config import Module
 from qsynth.pipeline.teach import Lesson
 from qsynth.training.learner import Exchange, TrainerLearner
 from qsynth.training.loader import ResumableLoader
@@ -159,8 +158,8 @@ def check_checkpoint(plan: RunPlan, node: NodePlan, saved: Path | None) -> None:
 
 def why_a_trainer(plan: RunPlan, node: NodePlan) -> str | None:
     """Return the setting that asks for a Trainer; None where a loop does the same."""
-    if isinstance(node.model, Module):
-        return "model=module"
+    if not node.model.looped:
+        return f"model={node.model.name}"
     if plan.trainer.arguments:
         return "trainer.arguments"
     if plan.trainer.accelerator != "cpu":

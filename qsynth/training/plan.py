@@ -8,7 +8,6 @@ from typing import Any
 
 from qsynth.data import DataSet
 from qsynth.encoder import Encoder
-from qsynth.model.config import Module
 from qsynth.partition import Share
 from qsynth.pipeline.publication import Rules, Samples
 from qsynth.training.config import Trainer
@@ -51,8 +50,7 @@ class NodePlan:
         """Return a name that tells this architecture from others in the fleet."""
         values = asdict(self.model)
         shape = [f"{key}{values[key]}" for key in ("width", "depth") if key in values]
-        kind = self.model.target if isinstance(self.model, Module) else self.model.name
-        return "-".join([kind, *shape])
+        return "-".join([self.model.kind, *shape])
 
 
 @dataclass(frozen=True)

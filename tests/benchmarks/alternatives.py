@@ -35,7 +35,7 @@ from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.identity.vouchers import Vouchers
 from qsynth.model import make_network
-from qsynth.model.config import MLP
+from qsynth.model.mlp import MLP
 from qsynth.similarity import fingerprint_size
 from qsynth.similarity.class_sketch import ClassSketch
 from qsynth.training.fit import ALONE, quietly, single_threaded

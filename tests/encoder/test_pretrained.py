@@ -24,7 +24,7 @@ from qsynth.encoder.pretrained import (
 )
 from qsynth.errors import ConfigError, DataError, UntrustedError
 from qsynth.model import make_network
-from qsynth.model.config import Linear
+from qsynth.model.linear import Linear
 from qsynth.pipeline.predictor import Predictor
 from qsynth.training.export import load_predictor, save_predictor
 from qsynth.types import Task

@@ -44,16 +44,20 @@ def small(name: str) -> list[str]:
     """Return overrides that leave what a recipe shows, and little of its work."""
     trusted = [f"scipy_sentences.{part}" for part in TRUSTED]
     config = compose([f"+recipe={name}"], trusted).config
-    steps = 8 if name == "drift" else 6
+    steps = 8 if name == "drift" else 2 if name in SITES else 4
     words = [f"+recipe={name}", *SMALL, f"trainer.max_steps={steps}", "trainer.period_steps=1"]
     if config.encoder.name == "seeded_conv":
         words += IMAGES
+    if config.synthesis.teach.pool_size > 128:
+        words.append("synthesis.teach.pool_size=128")
     if config.synthesis.d is not None:
         words.append("synthesis.d=48")
     sizes = getattr(config.partition, "group_sizes", ())
     some = name.startswith("fmnist") and not sizes
     if some or name.endswith("crowd") or name == "cifar_mesh":
         words += [f"fleet.{group}.count=2" for group in config.fleet]  # still two of a group
+    if name == "cifar_pretrained":
+        words += [f"fleet.{group}.count=2" for group in config.fleet]
     if name.endswith("native"):  # full-size images: half of the nodes, a part of their samples
         words += [f"fleet.{group}.count=2" for group in config.fleet]
         words.append("partition.samples_per_node=200")

@@ -43,6 +43,7 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
     words = [
         *CROWD,
         "+fleet.mlp.model.dropout=0.1",
+        "trainer.period_steps=50",
         "trainer.max_steps=600",
         "trainer.checkpoint_s=1",
     ]
@@ -80,7 +81,7 @@ def test_a_killed_crowd_goes_on_as_who_they_were(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_processes_started_anew_are_the_same_mesh(tmp_path: Path) -> None:
     """As where networks train on a GPU: started anew, and by Trainers."""
-    words = ["trainer.accelerator=auto", "placement.nodes_per_process=2", "trainer.max_steps=200"]
+    words = ["trainer.accelerator=auto", "placement.nodes_per_process=2", "trainer.max_steps=60"]
     run = start(tmp_path, *words, "fleet.cnn.count=1", "fleet.mlp.count=2", "fleet.linear.count=1")
     summary = summary_of(run)
     assert summary["failures"] == []

@@ -17,8 +17,11 @@ from qsynth.data.load import load_data
 from qsynth.data.task import FromData
 from qsynth.errors import DataError
 from qsynth.model import make_network
-from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
-from qsynth.model.size import size
+from qsynth.model.cnn import CNN
+from qsynth.model.linear import Linear
+from qsynth.model.mlp import MLP
+from qsynth.model.module import Module
+from qsynth.model.resnet import ResNet
 from qsynth.recipe.compose import compose
 from qsynth.report.estimate import TRAINER_S, forecast
 from qsynth.types import Task
@@ -42,7 +45,7 @@ def test_networks_have_the_parameters_and_the_work_that_a_plan_says(config, shap
 
     task = Task("t", 1, tuple("abcde"), "image", shape, "", 0.0, 1.0)
     network = make_network(config, task)
-    parameters, work = size(config, shape, 5)
+    parameters, work = config.size(shape, 5)
     assert parameters == sum(p.numel() for p in network.parameters())
     done = 0
 
@@ -57,7 +60,7 @@ def test_networks_have_the_parameters_and_the_work_that_a_plan_says(config, shap
             module.register_forward_hook(count)
     network(torch.zeros(1, *shape))
     assert work == done
-    assert size(Module(target="a.B"), shape, 5) is None
+    assert Module(target="a.B").size(shape, 5) is None
 
 
 def test_layouts_are_those_of_the_data(tmp_path) -> None:
@@ -85,8 +88,11 @@ def test_a_plan_is_near_what_a_run_sends(tmp_path, capsys) -> None:
         "+recipe=digits_mesh",
         "placement=simulate",
         "baselines=[]",
-        "trainer.max_steps=200",
-        "trainer.period_steps=20",
+        "trainer.max_steps=60",
+        "trainer.period_steps=6",
+        "fleet.mlp.count=2",
+        "fleet.cnn.count=1",
+        "fleet.linear.count=1",
         "encoder.fit_images=300",
     ]
     assert main(["plan", *words, "--json"]) == 0
@@ -94,7 +100,7 @@ def test_a_plan_is_near_what_a_run_sends(tmp_path, capsys) -> None:
     assert main(["run", *words, f"folder={tmp_path}", "--json", "--quiet"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert abs(plan["packet"]["bytes"] / summary["packets"]["bytes_mean"] - 1.0) < 0.35
-    ratio = plan["traffic"]["bytes_per_node"] / (summary["traffic"]["bytes_total"] / 8)
+    ratio = plan["traffic"]["bytes_per_node"] / (summary["traffic"]["bytes_total"] / 4)
     assert 0.5 < ratio < 2.0
     assert plan["nodes"] == summary["nodes"]
 

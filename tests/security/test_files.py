@@ -23,7 +23,7 @@ from qsynth.errors import DataError, QsynthError, UntrustedError
 from qsynth.identity import seal as seals
 from qsynth.identity.seal import key_path, seal, sealed
 from qsynth.model import make_network
-from qsynth.model.config import MLP
+from qsynth.model.mlp import MLP
 from qsynth.pipeline.predictor import Predictor
 from qsynth.training.checkpoint import load_checkpoint
 from qsynth.training.export import load_predictor, save_predictor

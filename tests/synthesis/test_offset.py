@@ -10,7 +10,7 @@ from qsynth.encoder import make_encoder
 from qsynth.encoder.config import SeededFourier
 from qsynth.errors import ConfigError
 from qsynth.model import make_network
-from qsynth.model.config import MLP
+from qsynth.model.mlp import MLP
 from qsynth.model.outputs import network_outputs
 from qsynth.pipeline.offset import Offset, nearest, rows_by_input
 from qsynth.pipeline.predictor import Predictor, fit_product

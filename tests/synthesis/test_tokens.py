@@ -11,7 +11,7 @@ from qsynth.encoder import make_encoder
 from qsynth.encoder.config import ModuleEncoder, SeededConv, SeededFourier
 from qsynth.errors import ConfigError
 from qsynth.model import make_network
-from qsynth.model.config import MLP
+from qsynth.model.mlp import MLP
 from qsynth.synthesis.analytic_head import AnalyticHead
 from qsynth.synthesis.class_kd import ClassKd
 from qsynth.synthesis.head_rule import Teach

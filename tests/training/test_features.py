@@ -147,7 +147,7 @@ def test_what_changes_images_is_refused_beside_features(words, said, capsys) -> 
 def test_images_of_another_size_are_refused(task, encoder) -> None:
     from qsynth.encoder.config import FEATURES
     from qsynth.model import make_network
-    from qsynth.model.config import Linear
+    from qsynth.model.linear import Linear
     from qsynth.pipeline.predictor import Predictor
 
     seen = featured_task(task, encoder)
@@ -170,7 +170,7 @@ def test_a_backbone_of_ones_own_must_be_given_or_trusted(tmp_path, task) -> None
 
     from qsynth.encoder.config import FEATURES
     from qsynth.model import make_network
-    from qsynth.model.config import Linear
+    from qsynth.model.linear import Linear
     from qsynth.pipeline.predictor import Predictor
     from qsynth.training.export import save_predictor
 

@@ -17,7 +17,11 @@ from qsynth.encoder.config import SeededFourier
 from qsynth.errors import ConfigError, DataError
 from qsynth.model import check_network, make_network
 from qsynth.model.classifier import task_loss
-from qsynth.model.config import CNN, MLP, Linear, Module, ResNet
+from qsynth.model.cnn import CNN
+from qsynth.model.linear import Linear
+from qsynth.model.mlp import MLP
+from qsynth.model.module import Module
+from qsynth.model.resnet import ResNet
 from qsynth.peers.sums import Sums
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.teach import Teaching
@@ -235,7 +239,7 @@ def test_a_script_with_numbers_to_tell_joins_too(tmp_path) -> None:
 @pytest.mark.slow
 def test_the_example_joins_a_mesh_from_a_plain_lightning_script(tmp_path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "examples" / "join_mesh.py"), str(tmp_path)],
+        [sys.executable, str(ROOT / "docs" / "examples" / "join_mesh.py"), str(tmp_path), "200"],
         capture_output=True,
         text=True,
         timeout=500,

@@ -12,7 +12,10 @@ from torch.utils.data import TensorDataset
 
 from qsynth.errors import StateError
 from qsynth.model import make_network
-from qsynth.model.config import CNN, MLP, Linear, ResNet
+from qsynth.model.cnn import CNN
+from qsynth.model.linear import Linear
+from qsynth.model.mlp import MLP
+from qsynth.model.resnet import ResNet
 from qsynth.pipeline.teach import Teaching
 from qsynth.training.fit import quietly
 from qsynth.training.learner import TrainerLearner
