@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
-from qsynth.attack.forge import Forger
+from qsynth.attack.base import Forging
 from qsynth.dht import Contact, Table
 from qsynth.dht.config import Rings
 from qsynth.dht.contact import scheme_of
@@ -34,7 +33,7 @@ class Inventing(Replication):
     forger: says what they say.  many: told of in an answer.
     """
 
-    def __init__(self, node: Node, forger: Forger, many: int, seed: int) -> None:
+    def __init__(self, node: Node, forger: Forging, many: int, seed: int) -> None:
         super().__init__(node)
         self.many, self.seed, self._made = many, seed, 0
         self._lies = [forger.invented(number) for number in range(LIES)]
@@ -104,11 +103,3 @@ class Eclipsing(Table):
 def nowhere(address: str) -> str:
     """Return an address of the same kind at which nobody is."""
     return NOWHERE.get(scheme_of(address), NOWHERE["memory:"])
-
-
-def misbehave(node: Node, attack: Any, forger: Callable[[], Forger], seed: int) -> None:
-    """Let a node that has just been made lie about others, if that is its attack."""
-    if attack.name == "fake_authors":
-        node.replication = Inventing(node, forger(), attack.authors, seed)
-    elif attack.name == "eclipse":
-        node.table = Eclipsing(node.me, node.size, node.dht, node.address, seed)

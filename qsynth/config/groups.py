@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from qsynth.attack.config import OPTIONS as ATTACK
+from qsynth.attack.options import OPTIONS as ATTACK
 from qsynth.config.run import BASELINES, NodeGroup, RunConfig
 from qsynth.data.options import OPTIONS as DATA
 from qsynth.data.task import TASK_OPTIONS as TASK

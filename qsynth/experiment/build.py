@@ -215,7 +215,11 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         )
     if config.attack.share and not task.classified:
         raise ConfigError(f"attack.name={config.attack.name}: forges classes, not {task.kind}")
-    if config.attack.name == "adaptive" and not isinstance(config.synthesis, HeadRule):
+    if (
+        config.attack.share
+        and config.attack.rehearsed
+        and not isinstance(config.synthesis, HeadRule)
+    ):
         raise ConfigError(
             "attack.name=adaptive: rehearses a rule that makes one head of class statistics, "
             f"analytic_head or hierarchical, not {config.synthesis.name}"

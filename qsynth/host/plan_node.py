@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from qsynth.attack.adaptive import Rehearsal
 from qsynth.attack.forge import AttackingPort, Forger
-from qsynth.attack.peer import misbehave
+from qsynth.attack.rehearsal import Rehearsal
 from qsynth.distill import distil, payload_statistics
 from qsynth.distill.analytic import Analytic
 from qsynth.host.assemble import assemble
@@ -130,5 +129,5 @@ def make_node(
         wanted=wanted,
     )
     if node.attack is not None and not node.silent:
-        misbehave(made, node.attack, partial(_forger, plan, node), node.seed)
+        node.attack.misbehave(made, partial(_forger, plan, node), node.seed)
     return made

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsynth.attack.adaptive import FAMILIES, SPLITS
-from qsynth.attack.config import OPTIONS
-from qsynth.attack.forge import turned
-from qsynth.attack.peer import misbehave, nowhere
+from qsynth.attack.options import OPTIONS
+from qsynth.attack.payloads import turned
+from qsynth.attack.peer import nowhere
+from qsynth.attack.rehearsal import FAMILIES, SPLITS
 from qsynth.cli.main import main
 from qsynth.dht import Contact
 from qsynth.dht.contact import scheme_of
@@ -176,7 +176,7 @@ def test_who_makes_authors_up_gives_packets_that_would_be_admitted(plan) -> None
     attack = OPTIONS["fake_authors"](share=0.4)
     forger = replace(_forger(plan, attacker), attack=attack)
     made = make_node(plan, replace(attacker, attack=None), Identity.seeded(1), "memory:1", 1e9)
-    misbehave(made, attack, lambda: forger, 1)
+    attack.misbehave(made, lambda: forger, 1)
     orphans = made.replication.orphans(made.table.own, 4)
     assert len(orphans) == len({contact.id for contact in orphans}) == attack.authors
     for contact in orphans:
@@ -191,7 +191,7 @@ def test_who_makes_authors_up_gives_packets_that_would_be_admitted(plan) -> None
 def test_who_eclipses_answers_others_with_nodes_that_are_nowhere_and_finds_its_own(plan) -> None:
     attacker = next(node for node in plan.nodes if node.attack is not None)
     made = make_node(plan, replace(attacker, attack=None), Identity.seeded(1), "memory:1", 1e9)
-    misbehave(made, OPTIONS["eclipse"](share=0.4), lambda: None, 1)
+    OPTIONS["eclipse"](share=0.4).misbehave(made, lambda: None, 1)
     wanted = np.arange(made.size).astype(np.int8)
     real = Contact(b"r" * 32, "memory:7", wanted.tobytes(), 1)
     made.table.add(real)

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from qsynth.attack.config import OPTIONS
+from qsynth.attack.options import OPTIONS
 from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.arms import mesh_config
 from qsynth.experiment.build import build
