@@ -32,7 +32,7 @@ test: $(VENV)/.test
 
 # They wait for processes and sockets most of the time: more workers than cores.
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

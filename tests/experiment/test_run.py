@@ -245,6 +245,9 @@ def test_networks_teach_networks(rules, tmp_path, capsys) -> None:
         *rules,
         "trainer.max_steps=120",
         "trainer.period_steps=30",
+        "fleet.mlp.count=2",
+        "fleet.cnn.count=1",
+        "fleet.linear.count=1",
         f"folder={tmp_path}",
     ]
     assert main(["run", *words, "--json", "--quiet"]) == 0
@@ -267,6 +270,9 @@ def test_networks_learn_from_received_images(labels, tmp_path, capsys) -> None:
         f"synthesis.teach.labels={labels}",
         "trainer.max_steps=60",
         "trainer.period_steps=20",
+        "fleet.mlp.count=2",
+        "fleet.cnn.count=1",
+        "fleet.linear.count=1",
         f"folder={tmp_path}",
     ]
     assert main(["run", *words, "--json", "--quiet"]) == 0

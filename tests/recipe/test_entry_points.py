@@ -237,6 +237,9 @@ SMALL = [
     "trainer.period_steps=10",
     "trainer.max_steps=20",
     "placement=simulate",
+    "fleet.mlp.count=2",
+    "fleet.cnn.count=1",
+    "fleet.linear.count=1",
 ]
 
 
