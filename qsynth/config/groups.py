@@ -16,6 +16,7 @@ from qsynth.data.options import OPTIONS as DATA
 from qsynth.data.task import TASK_OPTIONS as TASK
 from qsynth.dht.config import OPTIONS as DHT
 from qsynth.distill.options import OPTIONS as DISTILL
+from qsynth.encoder.config import FEATURES
 from qsynth.encoder.options import OPTIONS as ENCODER
 from qsynth.errors import ConfigError
 from qsynth.mesh.options import OPTIONS as MESH
@@ -104,6 +105,7 @@ def _check_together(config: RunConfig) -> None:
         config.dht,
         config.mesh,
         bool(further or config.partition.unlabelled_per_node),
+        FEATURES if config.data.features else config.encoder,
     )
     if further and config.partition.unlabelled_per_node:
         raise ConfigError(

@@ -29,6 +29,8 @@ class Encoder(nn.Module):
     """
 
     least: int = 0
+    # Location and scale, (D,) each, of features that are the inputs in other units.
+    units: tuple[Floats32, Floats32] | None = None
     kept_as: str = ""  # what names this map on disk; "": its features are quickly made again
 
     def __init__(self, config: Any, task: Task) -> None:

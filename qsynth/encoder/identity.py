@@ -36,6 +36,7 @@ class IdentityEncoder(Encoder):
         self.clip = config.clip
         self.register_buffer("location", torch.from_numpy(np.broadcast_to(location, size).copy()))
         self.register_buffer("scale", torch.from_numpy(np.broadcast_to(scale, size).copy()))
+        self.units = np.broadcast_to(location, size), np.broadcast_to(scale, size)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("projection", torch.eye(size))
         self.requires_grad_(False)

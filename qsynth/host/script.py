@@ -114,6 +114,7 @@ def checked_script(
         made["dht"],
         mesh,
         unlabelled is not None,
+        made["encoder"],
     )
     rules = Rules(rule_of_distillation(distill, synthesis), made["similarity"], synthesis)
     check_task(task, rules)

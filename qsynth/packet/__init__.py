@@ -12,6 +12,7 @@ from qsynth.packet.packet import KIND_AUTHOR, KIND_SUM, OutcomePacket, Payload
 from qsynth.packet.statistics import (
     Statistics,
     class_statistics,
+    in_units,
     joint_statistics,
     merge,
     restricted,
@@ -29,6 +30,7 @@ __all__ = [
     "class_statistics",
     "decode_packet",
     "encode_packet",
+    "in_units",
     "joint_statistics",
     "merge",
     "restricted",

@@ -86,6 +86,13 @@ def scaled(statistics: Statistics, share: float) -> Statistics:
     )
 
 
+def in_units(statistics: Statistics, location: Floats32, scale: Floats32) -> Statistics:
+    """Return the statistics of x = location + scale * features, each (d,)."""
+    size = scale.astype(np.float64)
+    sums = statistics.counts[:, None] * location.astype(np.float64) + statistics.sums * size
+    return Statistics(statistics.counts, sums, statistics.scatter * np.outer(size, size))
+
+
 def merge(
     parts: Sequence[Statistics], between: Callable[[Statistics], Floats] | None = None
 ) -> Statistics:

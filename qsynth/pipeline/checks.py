@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from qsynth.distill import DistillRule
+from qsynth.encoder.config import EncoderOptions
 from qsynth.errors import ConfigError
 from qsynth.peers.base import check_peers
 from qsynth.similarity import Metric
@@ -26,17 +27,20 @@ def check_node(
     dht: Any,
     mesh: Any,
     unlabelled: bool,
+    encoder: Any,
 ) -> None:
     """Raise ConfigError where a node's options do not fit together.
 
-    unlabelled: whether it has inputs that nobody has labelled.
+    unlabelled: whether it has inputs that nobody has labelled.  encoder: of what its networks are
+    given.
     """
     inputs = synthesis.teaching_kind
     check_rules(distill, synthesis)
-    if inputs == "generated" and not distill.tells_inputs:
+    inverted = isinstance(encoder, EncoderOptions) and encoder.inverted
+    if inputs == "generated" and not (distill.tells_inputs or inverted):
         raise ConfigError(
-            "synthesis.teach.inputs=generated: packets must carry input statistics; "
-            "set distill.input_rank=8, or synthesis.teach.inputs=own_mix"
+            "synthesis.teach.inputs=generated: packets must carry input statistics; set "
+            "distill.input_rank=8, or encoder=identity, or synthesis.teach.inputs=own_mix"
         )
     if inputs == "unlabelled" and not unlabelled:
         raise ConfigError(

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from qsynth.config.groups import GROUPS, validate
 from qsynth.config.run import RunConfig
+from qsynth.encoder.config import EncoderOptions
 from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 from qsynth.recipe import hydra_plugin
 from qsynth.recipe.catalog import find_recipe, recipe_files, shipped
@@ -85,7 +86,13 @@ def _keep_inputs(values: dict[str, Any], assigned: set[str]) -> None:
     """Where the user brings other data, send no statistics of raw inputs that only a recipe wants.
 
     They leave if the user turns them on, by `distill.input_rank` or `synthesis.teach.inputs`.
+    Where features are the inputs in other units, packets say of them what they say anyway.
     """
+    encoder = GROUPS["encoder"].get((values.get("encoder") or {}).get("name", ""))
+    inverted = encoder is not None and issubclass(encoder, EncoderOptions) and encoder.inverted
+    inverted |= (values.get("data") or {}).get("features") is True
+    if inverted and not (values.get("distill") or {}).get("input_rank"):
+        return
     teach = (values.get("synthesis") or {}).get("teach") or {}
     own = {"distill.input_rank", "synthesis.teach.inputs"} & assigned
     if teach.get("inputs") == "generated" and not own:

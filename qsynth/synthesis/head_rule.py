@@ -9,10 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from qsynth.distill.evidence import leaves_of
-from qsynth.packet import Statistics, merge
+from qsynth.packet import Statistics, in_units, merge
 from qsynth.schema import option, setting
 from qsynth.synthesis.base import OwnData, Packets, Synthesis, SynthesisRule
+from qsynth.synthesis.defence import all_capped
 from qsynth.synthesis.lesson import MixedLessonOptions, Pool, SoftTargets, make_pool, offset_alone
+from qsynth.synthesis.lift import lifted, with_scatter
 from qsynth.synthesis.own_evidence import OwnEvidence
 from qsynth.types import Floats, NodeId
 
@@ -98,7 +100,9 @@ class HeadRule(SynthesisRule):
         """Return inputs for the head to label, or an offset of the network's logits alone."""
         if offset is not None and self.network == "boost":
             return offset_alone(offset)
-        inputs = _inputs(own, synthesis, packets) if self.teach.inputs == "generated" else None
+        inputs = None
+        if self.teach.inputs == "generated":
+            inputs = _inputs(own, synthesis, packets, self.support_cap)
         pool = make_pool(
             self.teach,
             synthesis.head,
@@ -139,7 +143,18 @@ class HeadRule(SynthesisRule):
         return self.objective == "balanced"
 
 
-def _inputs(own: OwnData, synthesis: Synthesis, packets: Packets) -> Statistics:
-    """Return the merged statistics of inputs, own ones and those of the authors that count."""
-    sent = [packets[author].inputs for author in synthesis.authors]
-    return merge([own.input_statistics, *(part for part in sent if part is not None)])
+def _inputs(own: OwnData, synthesis: Synthesis, packets: Packets, cap: float | None) -> Statistics:
+    """Return the merged statistics of inputs, own ones and those of the authors that count.
+
+    Where packets carry none, and features are inputs in other units: those of the features.
+    """
+    sent = {author: packets[author] for author in synthesis.authors}
+    told = [evidence.inputs for evidence in sent.values() if evidence.inputs is not None]
+    if told or own.encoder.units is None:
+        return merge([own.input_statistics, *told])
+    assert isinstance(own.evidence, OwnEvidence)
+    location, scale = own.encoder.units
+    mine = own.evidence.statistics(len(scale))
+    kept = all_capped({a: e.features for a, e in sent.items()}, mine, cap, leaves_of(sent))
+    parts = [lifted(with_scatter(packet, mine), mine) for packet in kept.values()]
+    return in_units(merge([mine, *parts]), location, scale)

@@ -65,6 +65,7 @@ class Hierarchical(HeadRule):
             "objective": self.objective != "own",
             "network": self.network != "apart",
             "teach.prior": self.teach.prior != "own",
+            "teach.inputs=generated": self.teach.inputs == "generated",
         }
         for key in (key for key, is_set in wrong.items() if is_set and not task.classified):
             raise ConfigError(f"synthesis.{key}: is for classes, the task has {task.kind}")

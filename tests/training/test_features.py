@@ -115,8 +115,9 @@ def test_a_run_on_features_leaves_predictors_that_take_images(tmp_path, capsys) 
     assert main(["report", str(run)]) == 0
 
 
-def test_a_run_on_features_teaches_and_meets_the_linear_probe(tmp_path, capsys) -> None:
-    words = [*SMALL, "baselines=[linear,alone]", f"folder={tmp_path}"]
+@pytest.mark.parametrize("more", [[], ["distill.input_rank=null"]], ids=["sent", "features"])
+def test_a_run_on_features_teaches_and_meets_the_linear_probe(more, tmp_path, capsys) -> None:
+    words = [*SMALL, *more, "baselines=[linear,alone]", f"folder={tmp_path}"]
     assert main(["run", *words, "--json", "--quiet"]) == 0
     summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert summary["baseline"]["linear"] is not None
