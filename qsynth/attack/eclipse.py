@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qsynth.attack.base import Attack, Forging
-from qsynth.attack.payloads import turned
+from qsynth.attack.base import Forging
+from qsynth.attack.label_flip import LabelFlip
 from qsynth.lazy import load
-from qsynth.pipeline.publication import Publication
 from qsynth.schema import option, setting
 
 if TYPE_CHECKING:
@@ -18,17 +17,13 @@ if TYPE_CHECKING:
 
 @option("attack")
 @dataclass(frozen=True)
-class Eclipse(Attack):
+class Eclipse(LabelFlip):
     """Answer lookups with made-up nodes that are exactly what is asked for.
 
     And publish flipped labels.
     """
 
     name: str = setting("eclipse", "the option's name", choices=("eclipse",))
-
-    def forged(self, forger: Forging, publication: Publication, period: int) -> Publication | None:
-        """Return what is published instead."""
-        return forger.published(turned(publication.payload))
 
     def misbehave(self, node: Node, forger: Callable[[], Forging], seed: int) -> None:
         """Let a node that has just been made lie about others."""

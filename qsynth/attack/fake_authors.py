@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qsynth.attack.base import Attack, Forging
-from qsynth.attack.payloads import turned
+from qsynth.attack.base import Forging
+from qsynth.attack.label_flip import LabelFlip
 from qsynth.lazy import load
-from qsynth.pipeline.publication import Publication
 from qsynth.schema import option, setting
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @option("attack")
 @dataclass(frozen=True)
-class FakeAuthors(Attack):
+class FakeAuthors(LabelFlip):
     """Tell of authors that are gone and never were, ever new ones, and give packets that lie.
 
     And publish flipped labels.
@@ -26,10 +25,6 @@ class FakeAuthors(Attack):
 
     name: str = setting("fake_authors", "the option's name", choices=("fake_authors",))
     authors: int = setting(40, "told of in an answer", low=1, high=64)
-
-    def forged(self, forger: Forging, publication: Publication, period: int) -> Publication | None:
-        """Return what is published instead."""
-        return forger.published(turned(publication.payload))
 
     def misbehave(self, node: Node, forger: Callable[[], Forging], seed: int) -> None:
         """Let a node that has just been made lie about others."""

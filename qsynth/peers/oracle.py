@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from qsynth.peers.base import Few, KnownFleet, Likeness, Peers
-from qsynth.peers.random import DrawnPeers
+from qsynth.peers.base import KnownFleet
+from qsynth.peers.informed import Informed
 from qsynth.schema import option, setting
 from qsynth.types import NodeId
 
 
 @option("peers")
 @dataclass(frozen=True)
-class Oracle(Few):
+class Oracle(Informed):
     """Learn from nodes of one's own true group, drawn once: for experiments in `simulate`."""
 
-    informed = True
     name: str = setting("oracle", "the option's name", choices=("oracle",))
 
     def wanted(self, fleet: KnownFleet) -> dict[str, list[NodeId]]:
@@ -31,7 +29,3 @@ class Oracle(Few):
             drawn = rng.permutation(len(mates))[: self.k]
             wanted[name] = [fleet.ids[mates[i]] for i in sorted(drawn)]
         return wanted
-
-    def choosing_of(self, wanted: Sequence[NodeId], seed: int, alike: Likeness) -> Peers:
-        """Return one node's way of choosing: those alone that it is told."""
-        return DrawnPeers(self.k, np.random.default_rng([seed, 8]), wanted)

@@ -17,6 +17,7 @@ from qsynth.dht.record_store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
 from qsynth.distill.analytic import Analytic
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
+from qsynth.encoder.config import Identity
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
@@ -697,7 +698,16 @@ def test_all_that_is_told_of_a_key_is_taken_where_many_keep_a_record() -> None:
 @pytest.mark.parametrize(("tls", "fits"), [("", True), ("folder", False)])
 def test_what_a_contact_is_longer_by_with_tls_fits_into_a_message(tls, fits) -> None:
     dht = Rings(reply_contacts=45)
-    rules = (Analytic(), ClassSketch(), AnalyticHead(), Semantic(), dht, Tcp(tls=tls), False)
+    rules = (
+        Analytic(),
+        ClassSketch(),
+        AnalyticHead(),
+        Semantic(),
+        dht,
+        Tcp(tls=tls),
+        False,
+        Identity(),
+    )
     if fits:
         check_node(*rules)
         return
