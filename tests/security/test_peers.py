@@ -17,7 +17,6 @@ from qsynth.dht.record_store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
 from qsynth.distill.analytic import Analytic
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
-from qsynth.encoder.config import Identity
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
