@@ -17,6 +17,7 @@ from qsynth.dht.record_store import MOST_OF_A_KEY, RecordStore
 from qsynth.distill import Part
 from qsynth.distill.analytic import Analytic
 from qsynth.distill.receipts import AUTHOR_BYTES, leaf, leaf_author
+from qsynth.encoder.config import SeededConv
 from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
@@ -705,7 +706,7 @@ def test_what_a_contact_is_longer_by_with_tls_fits_into_a_message(tls, fits) -> 
         dht,
         Tcp(tls=tls),
         False,
-        Identity(),
+        SeededConv(),
     )
     if fits:
         check_node(*rules)
