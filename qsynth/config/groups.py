@@ -22,7 +22,7 @@ from qsynth.errors import ConfigError
 from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.model.options import OPTIONS as MODEL
 from qsynth.partition.options import OPTIONS as PARTITION
-from qsynth.peers.base import PeersOptions
+from qsynth.peers.base import informed
 from qsynth.peers.options import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
@@ -129,8 +129,7 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             f"partition.drift_period={drift}: must be < {periods}, the periods of the run"
         )
-    informed = isinstance(config.peers, PeersOptions) and config.peers.informed
-    if informed and not config.placement.simulated:
+    if informed(config.peers) is not None and not config.placement.simulated:
         raise ConfigError(
             f"peers.name={config.peers.name}: an experiment that knows more than a node can; "
             "needs placement=simulate"

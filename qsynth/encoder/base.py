@@ -29,8 +29,6 @@ class Encoder(nn.Module):
     """
 
     least: int = 0
-    # Location and scale, (D,) each, of features that are the inputs in other units.
-    units: tuple[Floats32, Floats32] | None = None
     kept_as: str = ""  # what names this map on disk; "": its features are quickly made again
 
     def __init__(self, config: Any, task: Task) -> None:
@@ -71,6 +69,11 @@ class Encoder(nn.Module):
         """Return the number of features."""
         projection: Tensor = self.projection  # type: ignore[assignment]
         return int(projection.shape[1])
+
+    @property
+    def units(self) -> tuple[Floats32, Floats32] | None:
+        """Return location and scale, (D,) each, where features are the inputs in other units."""
+        return None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (n, dimensions) features of (n, *shape) inputs."""

@@ -28,7 +28,7 @@ class EncoderOptions:
     encodes: ClassVar[str] = ""  # module:Class of the `Encoder`, made of the option and the task
     layouts: ClassVar[tuple[str, ...]] = ()  # of the inputs that it takes; empty: all
     whole: ClassVar[bool] = False  # whether features have no order: a packet has all or a few
-    inverted: ClassVar[bool] = False  # whether inputs follow from features: `Encoder.units`
+    invertible: ClassVar[bool] = False  # whether inputs follow from features: `Encoder.units`
 
     def features(self, size: int) -> int:
         """Return how many features there are at most.  size: numbers in an input."""
@@ -132,7 +132,7 @@ class Identity(EncoderOptions):
     encodes: ClassVar[str] = "qsynth.encoder.identity:IdentityEncoder"
     layouts: ClassVar[tuple[str, ...]] = ("vector", "series", "image")
     whole: ClassVar[bool] = True
-    inverted: ClassVar[bool] = True
+    invertible: ClassVar[bool] = True
 
     def features(self, size: int) -> int:
         """Return how many features there are: the numbers of an input."""

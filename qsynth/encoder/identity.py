@@ -11,7 +11,7 @@ from torch import Tensor
 from qsynth.encoder.base import Encoder
 from qsynth.encoder.config import Identity
 from qsynth.errors import ConfigError
-from qsynth.types import Task
+from qsynth.types import Floats32, Task
 
 
 class IdentityEncoder(Encoder):
@@ -36,10 +36,16 @@ class IdentityEncoder(Encoder):
         self.clip = config.clip
         self.register_buffer("location", torch.from_numpy(np.broadcast_to(location, size).copy()))
         self.register_buffer("scale", torch.from_numpy(np.broadcast_to(scale, size).copy()))
-        self.units = np.broadcast_to(location, size), np.broadcast_to(scale, size)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("projection", torch.eye(size))
         self.requires_grad_(False)
+
+    @property
+    def units(self) -> tuple[Floats32, Floats32]:
+        """Return location and scale of each number of an input, (D,) each."""
+        location: Tensor = self.location  # type: ignore[assignment]
+        scale: Tensor = self.scale  # type: ignore[assignment]
+        return location.cpu().numpy(), scale.cpu().numpy()
 
     def _standard(self, inputs: Tensor) -> Tensor:
         location: Tensor = self.location  # type: ignore[assignment]

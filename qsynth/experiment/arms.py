@@ -21,7 +21,7 @@ from qsynth.experiment.build import build
 from qsynth.experiment.lone_arms import Features
 from qsynth.experiment.summary import mesh_scores, read_results
 from qsynth.peers.all import AllPeers
-from qsynth.peers.base import PeersOptions, first_k
+from qsynth.peers.base import first_k, floor_of
 from qsynth.peers.central import Central
 from qsynth.peers.dissimilar import Dissimilar
 from qsynth.peers.none import NoPeers
@@ -52,7 +52,7 @@ def _k(config: RunConfig) -> int:
 
 
 def _central(config: RunConfig) -> RunConfig:
-    floor = config.peers.floor() if isinstance(config.peers, PeersOptions) else None
+    floor = floor_of(config.peers)
     least = Central().min_similarity if floor is None else floor
     return replace(config, peers=Central(k=_k(config), min_similarity=least))
 

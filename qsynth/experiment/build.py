@@ -215,14 +215,10 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         )
     if config.attack.share and not task.classified:
         raise ConfigError(f"attack.name={config.attack.name}: forges classes, not {task.kind}")
-    if (
-        config.attack.share
-        and config.attack.rehearsed
-        and not isinstance(config.synthesis, HeadRule)
-    ):
+    if config.attack.rehearsed and not isinstance(config.synthesis, HeadRule):
         raise ConfigError(
-            "attack.name=adaptive: rehearses a rule that makes one head of class statistics, "
-            f"analytic_head or hierarchical, not {config.synthesis.name}"
+            f"attack.name={config.attack.name}: rehearses a rule that makes one head of class "
+            f"statistics, analytic_head or hierarchical, not {config.synthesis.name}"
         )
     attackers, nodes = _attackers(config.attack, shares, config.seed), []
     for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):

@@ -33,7 +33,7 @@ from qsynth.identity.file import identity_of
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
-from qsynth.peers.base import PeersOptions
+from qsynth.peers.base import floor_of
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor
@@ -260,7 +260,7 @@ class JoinMesh(Callback):
         assert self.host is not None
         assert self._participant is not None
         peers = self.script.peers
-        node, floor = self.host.node, peers.floor() if isinstance(peers, PeersOptions) else None
+        node, floor = self.host.node, floor_of(peers)
         with self.host.paused():
             told = [c for c in node.table.contacts.values() if c.version > 0]
             held = bool(node.held) or node.service(SumTree) is not None

@@ -1,4 +1,4 @@
-"""What every kind of network is, and what its options are asked for.  No torch is needed."""
+"""What every kind of network has, and what code asks of its option.  No torch is needed."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ class ModelOption(Protocol):
     def looped(self) -> bool:
         """Return whether a loop of ours may train it instead of a Trainer."""
 
-    @property
-    def one_by_one(self) -> str | None:
-        """Return the setting that keeps it from training in one computation with others."""
+    def one_by_one(self, layout: str) -> str | None:
+        """Return the setting that keeps it from training in one computation with others.
+
+        layout: of the task's inputs.
+        """
 
     def check_at(self, path: str) -> None:
         """Raise ConfigError where its settings do not fit together.  path: of the model."""
@@ -74,10 +76,9 @@ class Trained:
         """Return the option's name."""
         return self.name
 
-    @property
-    def one_by_one(self) -> str | None:
+    def one_by_one(self, layout: str) -> str | None:
         """Return the setting that keeps it from training in one computation with others."""
-        return None if self.augment == "none" else "model.augment"
+        return "model.augment" if self.augment != "none" and layout == "image" else None
 
     def check_at(self, path: str) -> None:
         """Accept the settings, which are right one by one."""

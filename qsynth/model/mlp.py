@@ -28,10 +28,9 @@ class MLP(Trained):
     depth: int = setting(1, "hidden layers", low=1, high=64)
     dropout: float = setting(0.0, "share of units left out", low=0.0, high=0.95)
 
-    @property
-    def one_by_one(self) -> str | None:
+    def one_by_one(self, layout: str) -> str | None:
         """Return the setting that keeps it from training in one computation with others."""
-        return "model.dropout" if self.dropout else super().one_by_one
+        return "model.dropout" if self.dropout else super().one_by_one(layout)
 
     def network(self, task: Task) -> nn.Module:
         """Return fully connected layers."""

@@ -26,12 +26,15 @@ class Module:
 
     own = True
     looped = False
-    one_by_one = None  # a Trainer trains it
 
     @property
     def kind(self) -> str:
         """Return the class."""
         return self.target
+
+    def one_by_one(self, layout: str) -> str | None:
+        """Return None: it is a Trainer that trains it (`looped`)."""
+        return None
 
     def check_at(self, path: str) -> None:
         """Raise ConfigError where no class is named."""

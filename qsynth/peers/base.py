@@ -1,13 +1,13 @@
-"""What every way of choosing peers is, and what its options are asked for."""
+"""What every way of choosing peers has, and what code asks of its options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from qsynth.errors import ConfigError
-from qsynth.schema import option, setting
+from qsynth.schema import name_of, option, setting
 from qsynth.similarity import cosine
 from qsynth.types import Fingerprint, NodeId
 
@@ -52,8 +52,7 @@ class Peers(Protocol):
         """Note how a new synthesis went.
 
         held: authors that it was given, with the version of their packets.  used: those that
-        counted.  likelihood: of own samples in
-        held-out folds, in nats a sample.
+        counted.  likelihood: of own samples in held-out folds, in nats a sample.
         """
 
     def forged(self, contact: Contact) -> None:
@@ -63,7 +62,6 @@ class Peers(Protocol):
         """Note that a packet of an author has been admitted."""
 
 
-@runtime_checkable
 class ChoosingOption(Protocol):
     """What every option of the group `peers` is, one that a package brings as well."""
 
@@ -186,24 +184,34 @@ def first_k(peers: object) -> int:
     return peers.first() if isinstance(peers, PeersOptions) else 0
 
 
+def floor_of(peers: object) -> float | None:
+    """Return the least similarity of a peer, as a share of one's own; None: any will do."""
+    return peers.floor() if isinstance(peers, PeersOptions) else None
+
+
 def adds_statistics(peers: object) -> bool:
     """Return whether a way of choosing adds the statistics of packets to sums."""
     return isinstance(peers, PeersOptions) and peers.adds_statistics
 
 
+def informed(peers: object) -> PeersOptions | None:
+    """Return an option that knows more than a node can; None of all others."""
+    return peers if isinstance(peers, PeersOptions) and peers.informed else None
+
+
 def check_peers(peers: object, distill: object) -> None:
     """Raise ConfigError where peers cannot be had with packets of a rule."""
-    rule = getattr(distill, "name", "")
-    if isinstance(peers, PeersOptions) and peers.adds_statistics and rule != "analytic":
+    if adds_statistics(peers) and name_of(distill) != "analytic":
         raise ConfigError(
-            f"peers.name={peers.name}: adds statistics; needs distill=analytic, not {rule}"
+            f"peers.name={name_of(peers)}: adds statistics; needs distill=analytic, "
+            f"not {name_of(distill)}"
         )
 
 
 def check_live_peers(peers: object) -> None:
     """Raise ConfigError where peers are chosen by what only an experiment knows."""
-    if isinstance(peers, PeersOptions) and peers.informed:
-        raise ConfigError(f"peers.name={peers.name}: knows more than a node can")
+    if informed(peers) is not None:
+        raise ConfigError(f"peers.name={name_of(peers)}: knows more than a node can")
 
 
 def make_peers(
@@ -217,6 +225,7 @@ def make_peers(
     alike: how alike two fingerprints are; by default their cosine.
     wanted: ids of the authors to learn from, where an experiment knows them.
     """
-    if isinstance(config, PeersOptions) and config.informed:
-        return config.choosing_of(wanted or (), seed, alike)
+    known = informed(config)
+    if known is not None:
+        return known.choosing_of(wanted or (), seed, alike)
     return config.choosing(seed, alike)

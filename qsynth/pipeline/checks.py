@@ -36,8 +36,8 @@ def check_node(
     """
     inputs = synthesis.teaching_kind
     check_rules(distill, synthesis)
-    inverted = isinstance(encoder, EncoderOptions) and encoder.inverted
-    if inputs == "generated" and not (distill.tells_inputs or inverted):
+    invertible = isinstance(encoder, EncoderOptions) and encoder.invertible
+    if inputs == "generated" and not (distill.tells_inputs or invertible):
         raise ConfigError(
             "synthesis.teach.inputs=generated: packets must carry input statistics; set "
             "distill.input_rank=8, or encoder=identity, or synthesis.teach.inputs=own_mix"

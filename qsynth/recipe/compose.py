@@ -89,9 +89,9 @@ def _keep_inputs(values: dict[str, Any], assigned: set[str]) -> None:
     Where features are the inputs in other units, packets say of them what they say anyway.
     """
     encoder = GROUPS["encoder"].get((values.get("encoder") or {}).get("name", ""))
-    inverted = encoder is not None and issubclass(encoder, EncoderOptions) and encoder.inverted
-    inverted |= (values.get("data") or {}).get("features") is True
-    if inverted and not (values.get("distill") or {}).get("input_rank"):
+    invertible = encoder is not None and issubclass(encoder, EncoderOptions) and encoder.invertible
+    invertible |= (values.get("data") or {}).get("features") is True
+    if invertible and not (values.get("distill") or {}).get("input_rank"):
         return
     teach = (values.get("synthesis") or {}).get("teach") or {}
     own = {"distill.input_rank", "synthesis.teach.inputs"} & assigned

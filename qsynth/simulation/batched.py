@@ -26,9 +26,7 @@ from qsynth.types import NodeId
 
 def one_by_one(plan: RunPlan, node: NodePlan) -> str | None:
     """Return why a node cannot train in one computation with others; None where it can."""
-    key: str | None = node.model.one_by_one
-    if key == "model.augment" and plan.data.task.layout != "image":
-        key = None  # only images are augmented
+    key: str | None = node.model.one_by_one(plan.data.task.layout)
     return key or plan.rules.synthesis.one_by_one() or why_a_trainer(plan, node)
 
 

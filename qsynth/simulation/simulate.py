@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from qsynth.errors import RunError
 from qsynth.mesh import MemoryNetwork
 from qsynth.packet import Payload, payload_digest
-from qsynth.peers.base import PeersOptions
+from qsynth.peers.base import informed
 from qsynth.simulation.batched import BatchedNode, learners_of
 from qsynth.simulation.known_nodes import KnownNodes
 from qsynth.simulation.node import SimulatedNode, Watch
@@ -62,8 +62,8 @@ class Simulation:
         self.plan = plan
         self.network = MemoryNetwork(plan.mesh.latency_s, plan.seed)
         self.cpu_s = self.wall_s = 0.0  # of the parts before a snapshot
-        peers = plan.peers
-        wanted = peers.wanted(KnownNodes(plan)) if isinstance(peers, PeersOptions) else {}
+        peers = informed(plan.peers)
+        wanted = {} if peers is None else peers.wanted(KnownNodes(plan))
         learners = learners_of(plan, plan.nodes)
         self.nodes = [
             BatchedNode(plan, node, self.network, wanted.get(node.name), learners[node.index])

@@ -211,6 +211,7 @@ def test_a_live_table_survives_a_terminal_that_changes_its_size(tmp_path) -> Non
     deadline = time.monotonic() + 200.0
     while b"period" not in shown and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert process.poll() is None, "it has ended before it has shown anything"
     for rows, columns in ((40, 120), (10, 40), (50, 200), (24, 80)):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         process.send_signal(signal.SIGWINCH)

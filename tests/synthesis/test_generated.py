@@ -32,8 +32,8 @@ def drawn(rng, count: int) -> tuple[np.ndarray, np.ndarray]:
     return (features * SCALE + LOCATION).astype(np.float32), y
 
 
-def own_data(x, y, encoder=None) -> OwnData:
-    encoder = make_encoder(Identity(), TASK) if encoder is None else encoder
+def own_data(x, y) -> OwnData:
+    encoder = make_encoder(Identity(), TASK)
     evidence = OwnEvidence.from_samples(encoder.encode(x), y, C, 0)
     made = OwnData(TASK, encoder, evidence, x, D, lambda: RULE.alone(made))
     return made
@@ -114,9 +114,10 @@ def test_an_encoder_that_cannot_be_inverted_says_so() -> None:
 
 def test_a_recipe_keeps_them_on_other_data_where_features_are_the_inputs() -> None:
     words = ["+recipe=wisdm", "data.path=mine.npz", "data=arrays"]
-    teach = "synthesis.teach.inputs"
-    assert compose([*words, f"{teach}=generated"]).config.synthesis.teach.inputs == "generated"
-    assert compose(words).config.distill.input_rank is None
+    kept = compose(words).config
+    assert kept.synthesis.teach.inputs == "generated"
+    assert kept.distill.input_rank is None
+    assert compose([*words, "encoder=seeded_fourier"]).config.synthesis.teach.inputs == "own_mix"
 
 
 def test_they_are_for_classes() -> None:
