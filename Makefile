@@ -5,18 +5,18 @@ BIN := $(VENV)/bin
 
 .PHONY: run test test-slow conf lint commands bench docs evidence requirements sbom audit clean
 
-# Only a change of what is to be installed sets up again.
+# Only a change of what is to be installed sets up again.  Python compiles what it imports, then.
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[test]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.test
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	touch $@
 
 run: $(VENV)/.run
@@ -62,7 +62,7 @@ evidence: $(VENV)/.test
 TOOLS := $(VENV)-supply/bin
 $(TOOLS)/.made:
 	$(PYTHON) -m venv $(VENV)-supply
-	$(TOOLS)/pip install --quiet uv cyclonedx-bom pip-audit
+	$(TOOLS)/pip install --quiet --no-compile uv cyclonedx-bom pip-audit
 	touch $@
 
 # Versions of constraints.txt with the hashes of every file that the index has of them.

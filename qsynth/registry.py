@@ -22,7 +22,7 @@ from qsynth.errors import ConfigError
 
 # The groups that take options of packages, and what the class of such an option must have.
 OPEN = {
-    "data": ("load", "load_as", "batch_size", "features"),
+    "data": ("load", "load_for", "batch_size", "features", "recipe", "own_name"),
     "distill": ("statistics", "further_shapes", "further", "read", "max_bytes"),
     "encoder": ("encoding", "features", "least", "check_layout", "dimensions"),
     "mesh": ("transport", "of_a_run", "max_message_bytes", "certificates"),

@@ -23,7 +23,36 @@ Fingerprint: TypeAlias = npt.NDArray[np.int8]  # (fingerprint_dim,), a unit vect
 
 CLASSES, LABELS, VALUES = "classes", "labels", "values"  # what is told of an input: kinds of task
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")
+NUMBER, DATE, CATEGORY = "number", "date", "category"  # of a table's columns: what they hold
+OF_TABLES = ("columns", "label")  # fields of a task that other data leave empty
 AXES = {"image": 3, "series": 2, "vector": 1, "tokens": 1}  # of one input, by layout
+
+
+@dataclass(frozen=True)
+class Column:
+    """Say what features a column of a table becomes, in the same way at every site.
+
+    kind: number (itself), date (days since 1970), or category (for each level whether it is that
+    one).  indicated: whether one more feature says that it is missing; a missing number or date is
+    taken for the feature's location, a missing category, or one without a level here, for none.
+    """
+
+    name: str
+    kind: str = NUMBER
+    levels: tuple[str, ...] = ()
+    indicated: bool = False
+
+    @property
+    def width(self) -> int:
+        """Return the number of features."""
+        return (len(self.levels) if self.kind == CATEGORY else 1) + self.indicated
+
+    def features(self) -> list[str]:
+        """Return the name of each feature."""
+        own = [f"{self.name}={level}" for level in self.levels]
+        return (own if self.kind == CATEGORY else [self.name]) + (
+            [f"{self.name} is missing"] if self.indicated else []
+        )
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,8 @@ class Task:
     low, high: the range of inputs in `units`.  location, scale: of each feature of a vector,
     fixed here and never fitted on a node; empty means 0 and 1.
     invariances: changes that leave the label of an image what it is, as `INVARIANCES` names them.
+    columns: of the table whose rows inputs are, in the order of their features.  label: the column
+    that holds the class; labels and values stand in columns of their names.
     """
 
     name: str
@@ -55,6 +86,13 @@ class Task:
     kind: str = CLASSES
     target_location: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    columns: tuple[Column, ...] = ()
+    label: str = ""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Return the columns of a table that hold what is learned."""
+        return (self.label,) if self.classified else self.labels
 
     @property
     def classified(self) -> bool:
@@ -78,11 +116,12 @@ class Task:
 
     def canonical(self) -> bytes:
         """Return the one JSON text that the hash is taken of."""
-        # What came later is left out where it says nothing: older hashes stay what they are.
-        later = ("kind", "target_location", "target_scale")
+        return _canonical(self._told("kind", "target_location", "target_scale", *OF_TABLES))
+
+    def _told(self, *later: str) -> dict[str, Any]:
+        """Return all fields but those of `later` that say nothing: older hashes stay."""
         defaults = {f.name: f.default for f in fields(self) if f.name in later}
-        values = asdict(self)
-        return _canonical({k: v for k, v in values.items() if defaults.get(k, ...) != v})
+        return {k: v for k, v in asdict(self).items() if defaults.get(k, ...) != v}
 
     def __post_init__(self) -> None:
         """Take whole numbers for numbers: -5 and -5.0 must give one task, on every node."""
@@ -126,6 +165,9 @@ class Task:
             yield len(values) not in lengths, key, wanted
             yield not all(map(math.isfinite, values)), key, "must be finite numbers"
             yield "scale" in key and any(value <= 0.0 for value in values), key, "must be above 0"
+        wide = sum(column.width for column in self.columns)
+        wanted = f"make {wide} features, task.shape={list(self.shape)}"
+        yield bool(self.columns) and self.shape != (wide,), "columns", wanted
         known = f"must be of {', '.join(INVARIANCES)}"
         yield not set(self.invariances) <= set(INVARIANCES), "invariances", known
 
@@ -135,9 +177,9 @@ class Task:
 
     def field_digests(self) -> dict[str, bytes]:
         """Return 8 bytes for each field, so that a refusal can say which one differs."""
-        values = asdict(self)
+        values = self._told(*OF_TABLES)
         return {
-            f.name: hashlib.sha256(_canonical(values[f.name])).digest()[:8] for f in fields(self)
+            name: hashlib.sha256(_canonical(value)).digest()[:8] for name, value in values.items()
         }
 
 

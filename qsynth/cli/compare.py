@@ -26,7 +26,7 @@ def main(words: list[str]) -> int:
     seeds, rest = _list(rest, "seeds", int)
     if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
         raise ConfigError(f"seeds={seeds}: needs different whole numbers from 0")
-    composed = compose(rest, options.trusted)
+    composed = compose(rest, options.trusted).with_data()
     arms, seeds = arms or default_arms(composed.config), seeds or [composed.config.seed]
     for name in arms:
         check_arm(composed.config, name)

@@ -9,11 +9,13 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   plan     what it will cost, what leaves    qsynth plan +recipe=cifar_mesh
   compare  measure what it is worth          qsynth compare +recipe=digits_mesh seeds=[0,1,2]
   report   a page of a run, or of several    qsynth report runs/NAME
+  predict  answers to new data               qsynth predict runs/NAME/nodes/site-0 new.csv
+  task     agree on what is learned          qsynth task init site.csv --label diagnosis
   node     be one node of a fleet            qsynth node up mesh=tcp mesh.join=[tcp://host:7700]
   recipe   list, check and share recipes     qsynth recipe list
   doctor   check what a node needs here      qsynth doctor mesh=tcp
 
-More: watch part packet explain config bench completion; qsynth VERB --help tells more.
+More: export watch part packet explain config bench completion; qsynth VERB --help tells more.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
 recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
@@ -51,6 +53,33 @@ qsynth report RUN [RUN ...]: make a run's summary and page again; several: side 
   --certificate   what each node gained on audit samples (partition.audit_share=.25), how surely
   --json --quiet
   --mine     the run is your own, from another machine or account
+""",
+    "predict": """\
+qsynth predict PREDICTOR DATA [--out FILE.csv] [data.KEY=VALUE ...]: answers to new data
+
+  qsynth predict runs/NAME/nodes/site-0 new.csv --out predictions.csv
+  PREDICTOR   a predictor.pt, a node's folder, or a run with --node NAME
+  DATA        a table with the columns of the training data, a folder of pictures, an .npz with x
+  --label COLUMN   what the answer is called here; where it is told, accuracy is said
+  --prior uniform  answer as if all classes were as frequent (default: own, the site's shares)
+  --json --trust package.Class
+""",
+    "export": """\
+qsynth export PREDICTOR [DATA] --onnx FILE | --torch FILE: one file that runs without qsynth
+
+  qsynth export runs/NAME/nodes/site-0 new.csv --onnx predictor.onnx
+  PREDICTOR   a predictor.pt, a node's folder, or a run with --node NAME
+  DATA        rows that the file is checked on against the predictor; without: drawn ones
+It holds encoder, network and head, takes features and gives probabilities or values; what they are
+stands in it as JSON under `qsynth`.  --json --trust package.Class
+""",
+    "task": """\
+qsynth task VERB: one task for sites that do not see each other's data
+
+  init FILE --label COLUMN       propose it by a site's own table, folder of pictures or .npz
+  merge A.yaml B.yaml ...        agree on one, and say what had to be decided
+  check TASK.yaml FILE           whether a site's data fit
+  init --help                    more of one of these
 """,
     "node": """\
 qsynth node VERB: be one node of a fleet, on this host
@@ -134,6 +163,21 @@ qsynth bench route|kernels|lookup|mesh|learner: measure routing, kernels, mesh a
 }
 # Verbs of verbs, by both their names.
 SUBVERBS = {
+    "task init": """\
+qsynth task init FILE --label COLUMN[,COLUMN] [--out task.yaml] [--title NAME] [data.KEY=VALUE ...]
+
+  qsynth task init site.csv --label diagnosis data.leave_out=[patient] data.kinds.ward=category
+Writes a recipe: columns, levels that 5 rows or more have, mean and spread of each column, labels.
+No row is in it; look at it before you send it to others.
+""",
+    "task merge": """\
+qsynth task merge A.yaml B.yaml ... [--out task.yaml] [--title NAME]: one task of several proposals
+""",
+    "task check": """\
+qsynth task check TASK.yaml FILE [data.KEY=VALUE ...]: whether a site's data fit; 0 if they do
+
+  qsynth task check task.yaml site.csv data.label_map.krank=ill data.label=diagnose
+""",
     "node up": """\
 qsynth node up [--home DIR] [--share N] [+recipe=NAME] [key=value ...]: be one node of a fleet
 

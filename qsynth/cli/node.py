@@ -134,7 +134,7 @@ def _given(words: list[str]) -> _Given:
         raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
     from qsynth.recipe.compose import compose
 
-    composed = compose(options.overrides, options.trusted)
+    composed = compose(options.overrides, options.trusted).with_data()
     config = replace(composed.config, placement=Processes())  # whatever a run would do
     config.mesh.check_live()
     check_live_peers(config.peers)

@@ -39,7 +39,7 @@ def _show(words: list[str]) -> int:
     if "--home" in options.own:
         made = _pending(_home(options, "show"))
     else:
-        composed = compose(options.overrides, options.trusted)
+        composed = compose(options.overrides, options.trusted).with_data()
         from qsynth.experiment.build import build
         from qsynth.host.consent import described
         from qsynth.host.plan_node import make_pipeline
@@ -112,7 +112,7 @@ def _log(words: list[str]) -> int:
 def _audit(words: list[str]) -> int:
     """Attack the packets of a recipe's nodes; print how much they give away."""
     options = parse(words)
-    composed = compose(options.overrides, options.trusted)
+    composed = compose(options.overrides, options.trusted).with_data()
     from qsynth.experiment.audit import audit
     from qsynth.experiment.build import build
     from qsynth.placement.config import Simulate

@@ -13,7 +13,7 @@ from qsynth.recipe.compose import compose
 def main(words: list[str]) -> int:
     """Print the plan of a composed config; needs no torch, but with --measure."""
     options = parse(words, flags=("--measure",))
-    composed = compose(options.overrides, options.trusted)
+    composed = compose(options.overrides, options.trusted).with_data()
     from qsynth.report.estimate import forecast
 
     made = forecast(composed.config)

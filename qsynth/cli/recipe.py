@@ -72,9 +72,10 @@ def _validate(options: Options) -> int:
     from qsynth.recipe.compose import compose
 
     config = compose([f"recipe={path}"], options.trusted).config
-    nodes = sum(group.count for group in config.fleet.values())
+    each_site = any(group.count is None for group in config.fleet.values())
+    nodes = "a node a site" if each_site else f"{config.nodes} nodes"
     print(
-        f"{path}: well: {nodes} nodes, data={config.data.name}, partition="
+        f"{path}: well: {nodes}, data={config.data.name}, partition="
         f"{config.partition.name}, distill={config.distill.name}, peers={config.peers.name}, "
         f"synthesis={config.synthesis.name}"
     )
@@ -178,7 +179,7 @@ def _lock(options: Options) -> int:
     """Print or write the lock of a composed config: what a run of it would rest on."""
     from qsynth.recipe.compose import compose
 
-    composed = compose(options.overrides, options.trusted)
+    composed = compose(options.overrides, options.trusted).with_data()
     from qsynth.experiment.build import build
     from qsynth.experiment.lock import make_lock
 

@@ -35,8 +35,8 @@ def main(words: list[str]) -> int:
         return _resume(options)
     if "--locked" in options.own:
         return _again(options)
-    composed = compose(options.overrides, options.trusted)
-    data = check_early(composed.config)
+    composed = compose(options.overrides, options.trusted).with_data()
+    data = check_early(composed.config, composed.data)
     # Only now: a mistake above is answered before torch is imported.
     from qsynth.experiment.execute import execute
 
@@ -85,7 +85,7 @@ def _again(options: Options) -> int:
         sent = lint_overrides(locked.lock.get("overrides", []), locked.source, trusted)
         kept = [w for w in sent if w.lstrip("+").split("=")[0] not in ELSEWHERE]
         words = [f"recipe={path}", *kept, *options.overrides]
-        composed = compose(words, options.trusted)
+        composed = compose(words, options.trusted).with_data()
         check_values(locked, composed.values)
         display = Display(options.quiet)
         with display, _hinted(display):

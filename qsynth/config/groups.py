@@ -62,6 +62,8 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     groups: dict[str, Any] = {
         group: choose(options, values.get(group), group) for group, options in GROUPS.items()
     }
+    if not config.name:
+        config = replace(config, name=_plain_name(groups["data"].own_name()))
     if not NAME.match(config.name):
         raise ConfigError(
             f"name={config.name}: must be letters, digits, . _ and -: it names a folder"
@@ -72,6 +74,12 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
             raise unknown("baselines", baseline, "no such arm", baseline, BASELINES)
     _check_together(config)
     return replace(config, distill=rule_of_distillation(config.distill, config.synthesis))
+
+
+def _plain_name(said: str) -> str:
+    """Return a name of a folder for whatever data are called."""
+    made = re.sub(r"[^A-Za-z0-9._-]+", "_", said).strip("._-")[:64]
+    return made or "run"
 
 
 def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
@@ -89,7 +97,13 @@ def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:
         if group.model is not None:
             model = choose(GROUPS["model"], entry["model"], f"{path}.model")
         fleet[str(name)] = replace(group, model=model)
-    if sum(group.count for group in fleet.values()) < 1:
+    open_ended = [name for name, group in fleet.items() if group.count is None]
+    if len(open_ended) > 1:
+        raise ConfigError(
+            f"fleet.{open_ended[1]}.count=null: fleet.{open_ended[0]} already has as many nodes as "
+            "there are sites; say a number"
+        )
+    if not open_ended and sum(group.count or 0 for group in fleet.values()) < 1:
         raise ConfigError("fleet: needs at least one node in all")
     return fleet
 

@@ -105,7 +105,9 @@ def default_arms(config: RunConfig) -> list[str]:
 class NodeGroup:
     """Nodes of one kind in the fleet."""
 
-    count: int = setting(1, "nodes of this group", low=0, high=4096)
+    count: int | None = setting(
+        1, "nodes of this group; null: as many as the data have sites", low=0, high=4096
+    )
     model: Any = setting(None, "the group's own model; null: the run's `model`")
 
 
@@ -114,7 +116,7 @@ class NodeGroup:
 class RunConfig:
     """All groups of a run, each a frozen dataclass of its package's `config.py`."""
 
-    name: str = setting("run", "part of the run folder's name")
+    name: str = setting("", "part of the run folder's name; empty: the data's name")
     recipe: str | None = setting(None, "the recipe that was composed")
     seed: int = setting(0, "of data, models and simulated identities", low=0, high=MOST_SEED)
     folder: str = setting("runs", "where run folders are made")
@@ -141,3 +143,8 @@ class RunConfig:
     mesh: Any = setting(None, "transport and requests")
     placement: Any = setting(None, "where nodes run")
     fleet: Any = setting(None, "named node groups")
+
+    @property
+    def nodes(self) -> int:
+        """Return how many nodes there are, but for those that the data's sites are counted for."""
+        return sum(group.count or 0 for group in self.fleet.values())

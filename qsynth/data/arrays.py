@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet, split_test
+from qsynth.data.memory import check_unpacked
 from qsynth.data.samples import (
     check_apart,
     check_proportion,
@@ -26,13 +27,12 @@ from qsynth.data.samples import (
     site_indices,
     targets,
 )
+from qsynth.data.task import Declared
 from qsynth.errors import DataError
 from qsynth.schema import option, setting
 from qsynth.types import CLASSES, LABELS, VALUES, Floats32, Ints, Task
 
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
-MOST_PACKED = 500  # times its size that a file may unpack to: zeros give 1,000
-SMALL_BYTES = 64 << 20  # that any file may unpack to
 LEAST_SPREAD = 1e-30  # of a value that is to be learned
 LAYOUT_OF_AXES = {1: "vector", 2: "series", 3: "image"}
 
@@ -81,14 +81,18 @@ class Arrays(DataOptions):
         indices or label names, or (n, K) labels or values, as `kind` says.  node: (n,) whole
         numbers or text, whose sample it is.
         """
-        return self.load_as((), False)
+        return self._load((), False)
 
-    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+    def load_for(self, task: Declared) -> DataSet:
         """Return the same where the task is declared elsewhere."""
-        arrays = _read("path", self.path, {"x", "y"})
+        # A site that maps its own labels has other names than the task's.
+        return self._load(() if self.label_map else tuple(task.labels), True)
+
+    def _load(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+        arrays = read_arrays("path", self.path, {"x", "y"})
         unlabelled, further = self.unlabelled, None
         if unlabelled is not None:
-            further = _read("unlabelled", unlabelled, {"x"})
+            further = read_arrays("unlabelled", unlabelled, {"x"})
         reading = Reading(
             tuple(self.labels),
             self.test_share,
@@ -100,6 +104,10 @@ class Arrays(DataOptions):
             str(unlabelled),
         )
         return from_arrays(arrays, reading, self.source(), names, further, ranged)
+
+    def own_name(self) -> str:
+        """Return the file's own name."""
+        return Path(self.path).stem or self.name
 
     def source(self) -> str:
         """Return what a message calls the data: its file."""
@@ -118,7 +126,8 @@ class Arrays(DataOptions):
         return self.tokens
 
 
-def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an .npz by name.  key: of `data`, which names it.  Raises DataError."""
     path = Path(name).expanduser()
     if not name or not path.is_file():
         said = "no such .npz file" if name else f"needs an .npz file: data.{key}=mine.npz"
@@ -145,43 +154,6 @@ def _read(key: str, name: str, needed: set[str]) -> dict[str, npt.NDArray[Any]]:
         if one in arrays and other not in arrays:
             raise DataError(f"{path}: has {one} but no {other}; give both, or neither")
     return arrays
-
-
-def check_unpacked(path: Path, said: str) -> None:
-    """Raise DataError where an .npz would unpack to more than it can be meant to, or than there is.
-
-    said: how the user named it.  Raises OSError, BadZipFile.
-    """
-    with zipfile.ZipFile(path) as packed:
-        size = sum(entry.file_size for entry in packed.infolist())
-    here = path.stat().st_size
-    mib = size / 2**20
-    if size > max(SMALL_BYTES, MOST_PACKED * here):
-        raise DataError(
-            f"{said}: {here / 2**20:.1f} MiB that unpack to {mib:,.0f} MiB; data that are so "
-            "regular on purpose are saved without packing: np.savez"
-        )
-    check_memory(said, size)
-
-
-def check_memory(said: str, size: int) -> None:
-    """Raise DataError where data of so many bytes are more than there is memory for."""
-    there = _memory()
-    if there is not None and size > there:
-        raise DataError(
-            f"{said}: unpacks to {size / 2**20:,.0f} MiB, {there / 2**20:,.0f} MiB of memory are "
-            "free"
-        )
-
-
-def _memory() -> int | None:
-    """Return the bytes of memory that are free, where the system says so."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * int(found[0]) if found else None
 
 
 def _stored(stored: Any, name: str, path: Path) -> npt.NDArray[Any]:

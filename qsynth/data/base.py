@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from qsynth.data.dataset import DataSet
+from qsynth.data.task import Declared
 from qsynth.schema import option, setting
 
 
@@ -49,6 +50,7 @@ class DataOptions:
 
     own_code: ClassVar[bool] = False  # whether reading the data runs code of the user's own
     early: ClassVar[bool] = False  # whether they are read before anything else is done
+    recipe: ClassVar[str] = "digits_mesh"  # that a run of such data builds on where it names none
 
     def load(self) -> DataSet:
         """Return the data and the task that they declare.  Raises DataError.
@@ -57,17 +59,17 @@ class DataOptions:
         """
         raise NotImplementedError
 
-    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
-        """Return the data where the task is declared elsewhere.
-
-        names: of its labels; none where the option maps its own.  ranged: whether it says what
-        range inputs have.
-        """
+    def load_for(self, task: Declared) -> DataSet:
+        """Return the data of a task that is declared: names of labels, range, columns."""
         return self.load()
 
     def layout(self) -> Layout | None:
         """Return what samples look like where that is known without reading them."""
         return None
+
+    def own_name(self) -> str:
+        """Return what a run of these data is called where nobody names it."""
+        return str(getattr(self, "name", "run"))
 
     def source(self) -> str:
         """Return what a message calls the data; "": by the task's name."""

@@ -22,6 +22,8 @@ class DataSet:
     train_node, test_node: (n,) whose sample it is, where the data say so.
     further_x, further_node: inputs without labels, and whose they are.
     origin: the digest, where inputs are made of another data set's as they are needed.
+    notes: what was read, left out, and why.  test_rows: (n,) the rows of a file that test samples
+    are.
     """
 
     task: Task
@@ -34,6 +36,8 @@ class DataSet:
     further_x: Floats32 | None = None
     further_node: Ints | None = None
     origin: bytes = b""
+    notes: tuple[str, ...] = ()
+    test_rows: Ints | None = None
 
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""

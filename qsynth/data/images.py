@@ -5,14 +5,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from qsynth.data.arrays import check_memory
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet, split_test
+from qsynth.data.memory import check_memory
 from qsynth.data.samples import MOST_CLASSES
+from qsynth.data.task import Declared
 from qsynth.errors import DataError, nearest_spelling
 from qsynth.lazy import Deferred
 from qsynth.schema import option, setting
@@ -41,12 +42,17 @@ class Images(DataOptions):
     test_share: float = setting(0.25, "kept for the test", low=0.05, high=0.9)
     batch_size: int = setting(16, "own training samples a step", low=1)
 
+    recipe: ClassVar[str] = "pictures"
+
     def load(self) -> DataSet:
         """Return (n, 3 or 1, side, side) pictures in [0, 1].  Raises DataError."""
-        return self.load_as((), False)
+        return self._load(())
 
-    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+    def load_for(self, task: Declared) -> DataSet:
         """Return the same, classes in the order of a declared task's labels."""
+        return self._load(tuple(task.labels))
+
+    def _load(self, names: tuple[str, ...]) -> DataSet:
         found = _found(self.path)
         names = self.labels or names or tuple(sorted({each.label for each in found}))
         strange = sorted({each.label for each in found} - set(names))
@@ -64,13 +70,13 @@ class Images(DataOptions):
         check_memory(f"data.path={self.path}", 8 * len(found) * channels * self.side**2)
         inputs = np.empty((len(found), channels, self.side, self.side), np.float32)
         for row, each in enumerate(found):
-            inputs[row] = _picture(each.path, self.side, self.grey)
+            inputs[row] = picture(each.path, self.side, self.grey)
         labels = np.array([names.index(each.label) for each in found], np.int64)
         site = _sites(found, self.sites_each)
         train, test = split_test(labels, site, self.test_share)
         nodes = (None, None) if site is None else (site[train], site[test])
         task = Task(
-            name=Path(self.path).expanduser().resolve().name,
+            name=self.own_name(),
             version=1,
             labels=names,
             layout="image",
@@ -80,6 +86,10 @@ class Images(DataOptions):
             high=1.0,
         )
         return DataSet(task, inputs[train], labels[train], inputs[test], labels[test], *nodes)
+
+    def own_name(self) -> str:
+        """Return the folder's own name."""
+        return Path(self.path).expanduser().resolve().name if self.path else self.name
 
     def source(self) -> str:
         """Return what a message calls the data: its folder."""
@@ -97,21 +107,10 @@ class _Found:
 
 def _found(path: str) -> list[_Found]:
     """Return the pictures below a folder, in the order of their names.  Raises DataError."""
-    key = f"data.path={path}"
-    if not path:
-        raise DataError("data.path=: needs a folder of SITE/CLASS/FILE or CLASS/FILE")
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{key}: no such folder")
-    files = sorted(
-        each
-        for each in root.rglob("*")
-        if each.suffix.lower() in SUFFIXES and each.is_file() and not each.name.startswith(".")
-    )
+    key, root = f"data.path={path}", Path(path).expanduser()
+    files = pictures_below(path)
     found = [_Found(f, f.parent.name, None) for f in files]
     depths = {len(f.relative_to(root).parts): f for f in files}
-    if not files:
-        raise DataError(f"{key}: no picture in it ({', '.join(SUFFIXES)})")
     if set(depths) == {3}:
         return [_Found(f, f.parent.name, f.parent.parent.name) for f in files]
     if set(depths) == {2}:
@@ -121,6 +120,23 @@ def _found(path: str) -> list[_Found]:
         f"{key}: {wrong.relative_to(root)} stands elsewhere than the others; all must be "
         "SITE/CLASS/FILE, or all CLASS/FILE"
     )
+
+
+def pictures_below(path: str) -> list[Path]:
+    """Return the pictures below a folder, in the order of their names.  Raises DataError."""
+    if not path:
+        raise DataError("data.path=: needs a folder of SITE/CLASS/FILE or CLASS/FILE")
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.path={path}: no such folder")
+    files = sorted(
+        each
+        for each in root.rglob("*")
+        if each.suffix.lower() in SUFFIXES and each.is_file() and not each.name.startswith(".")
+    )
+    if not files:
+        raise DataError(f"data.path={path}: no picture in it ({', '.join(SUFFIXES)})")
+    return files
 
 
 def _sites(found: list[_Found], each: int) -> Ints | None:
@@ -146,7 +162,7 @@ def _in_bytes(picture: Any) -> Any:
     return picture.convert("RGBA") if "transparency" in picture.info else picture
 
 
-def _picture(path: Path, side: int, grey: bool) -> Floats32:
+def picture(path: Path, side: int, grey: bool) -> Floats32:
     """Return (channels, side, side) of a file, upright.  Raises DataError."""
     try:
         with warnings.catch_warnings():

@@ -10,6 +10,7 @@ from qsynth.data.arrays import check_inputs, in_units, units
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet
 from qsynth.data.samples import check_axes, check_shape
+from qsynth.data.table import task_of_columns
 from qsynth.data.task import Declared, FromData
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.types import VALUES, Task
@@ -41,8 +42,7 @@ def _loaded(config: DataOptions, task: FromData | Declared) -> DataSet:
     """Return the data set of a config, with the task that it tells of."""
     if not isinstance(task, Declared):
         return config.load()
-    # A site that maps its own labels has other names than the task's.
-    return config.load_as(() if config.mapped() else tuple(task.labels), True)
+    return config.load_for(task)
 
 
 def _in_own_units(data: DataSet) -> DataSet:
@@ -109,7 +109,48 @@ def renamed(data: DataSet, names: dict[str, str], task: FromData | Declared) -> 
 
 def declared(config: Declared, data: DataSet) -> Task:
     """Return the declared task.  Raises ConfigError where the data do not fit it."""
-    task = Task(
+    task = _of_table(config, data) if config.columns or data.task.columns else _of_inputs(config)
+    if task.shape != data.task.shape:
+        # Says which axes would fit, where they are the same numbers in another order.
+        check_shape(data.train_x, task, f"task.shape={list(task.shape)}")
+    if task.layout != data.task.layout:
+        raise ConfigError(f"task.layout={task.layout}: the data are {data.task.layout} inputs")
+    if task.kind != data.task.kind:
+        raise ConfigError(f"task.kind={task.kind}: the data hold {data.task.kind}")
+    if not task.classified:
+        return _declared_targets(task, data)
+    highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))
+    if len(task.labels) < 2 or highest >= task.classes:
+        raise ConfigError(f"task.labels={list(task.labels)}: the data have class {highest}")
+    return task
+
+
+def _of_table(config: Declared, data: DataSet) -> Task:
+    """Return the task of a declared table."""
+    if not config.columns:
+        raise ConfigError(
+            "task.columns={}: a table needs them, alike at every site; qsynth task init FILE "
+            "proposes them"
+        )
+    if not data.task.columns:
+        raise ConfigError("task.columns: are of a table, and the data are none: data=table")
+    for key in ("shape", "location", "scale"):
+        if getattr(config, key):
+            raise ConfigError(f"task.{key}={list(getattr(config, key))}: task.columns say it")
+    made = task_of_columns(
+        config.title or data.task.name,
+        config.labels,
+        config.described(),
+        config.kind,
+        config.label,
+        config.version,
+    )
+    units = config.target_location, config.target_scale
+    return replace(made, target_location=tuple(units[0]), target_scale=tuple(units[1]))
+
+
+def _of_inputs(config: Declared) -> Task:
+    return Task(
         name=config.title,
         version=config.version,
         labels=tuple(config.labels),
@@ -125,16 +166,3 @@ def declared(config: Declared, data: DataSet) -> Task:
         target_location=tuple(config.target_location),
         target_scale=tuple(config.target_scale),
     )
-    if task.shape != data.task.shape:
-        # Says which axes would fit, where they are the same numbers in another order.
-        check_shape(data.train_x, task, f"task.shape={list(task.shape)}")
-    if task.layout != data.task.layout:
-        raise ConfigError(f"task.layout={task.layout}: the data are {data.task.layout} inputs")
-    if task.kind != data.task.kind:
-        raise ConfigError(f"task.kind={task.kind}: the data hold {data.task.kind}")
-    if not task.classified:
-        return _declared_targets(task, data)
-    highest = int(max(data.train_y.max(initial=0), data.test_y.max(initial=0)))
-    if len(task.labels) < 2 or highest >= task.classes:
-        raise ConfigError(f"task.labels={list(task.labels)}: the data have class {highest}")
-    return task

@@ -19,6 +19,7 @@ from qsynth.data.arrays import Reading, from_arrays
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet
 from qsynth.data.samples import as_array, row_digests
+from qsynth.data.task import Declared
 from qsynth.errors import ConfigError, DataError
 from qsynth.schema import load_target, option, run_own, setting
 
@@ -52,10 +53,13 @@ class DataModule(DataOptions):
         Raises ConfigError where the user's code fails, DataError where its samples are not the
         same each time.
         """
-        return self.load_as((), False)
+        return self._load((), False)
 
-    def load_as(self, names: tuple[str, ...], ranged: bool) -> DataSet:
+    def load_for(self, task: Declared) -> DataSet:
         """Return the same where the task is declared elsewhere."""
+        return self._load(tuple(task.labels), True)
+
+    def _load(self, names: tuple[str, ...], ranged: bool) -> DataSet:
         made = load_target("data.target", self.target)
         if not (isinstance(made, type) and all(hasattr(made, hook) for hook in HOOKS)):
             raise ConfigError(f"data.target={self.target}: must be a LightningDataModule")

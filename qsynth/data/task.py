@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from qsynth.data.columns import ColumnSettings, column_settings
 from qsynth.schema import option, setting
 from qsynth.types import AXES, CLASSES, INVARIANCES, LABELS, VALUES
 
@@ -44,6 +46,21 @@ class Declared:
     invariances: tuple[str, ...] = setting(
         [], "that leave labels what they are", choices=INVARIANCES
     )
+    columns: dict[str, Any] = setting(
+        {},
+        "of a table, by name: kind (number, date, category), location and scale of a number or "
+        "date, levels of a category, and indicated: true where missing is a feature of its own",
+    )
+    label: str = setting("", "the column of a table that holds the class")
+    rows: int = setting(0, "of the tables that proposed all this; what is merged is weighed", low=0)
+
+    def check(self) -> None:
+        """Raise ConfigError where a column is not described rightly."""
+        self.described()
+
+    def described(self) -> dict[str, ColumnSettings]:
+        """Return what is said of each column, in the order of their names."""
+        return column_settings(self.columns)
 
 
 TASK_OPTIONS: dict[str, type] = {"from_data": FromData, "declared": Declared}

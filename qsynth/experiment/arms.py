@@ -47,7 +47,7 @@ def _with_peers(make: Callable[[int], Any]) -> Change:
 
 def _k(config: RunConfig) -> int:
     """Return how many peers the recipe has, and no more than there are."""
-    others: int = sum(group.count for group in config.fleet.values()) - 1
+    others = config.nodes - 1
     return max(1, min(first_k(config.peers) or FIRST_K, others))
 
 

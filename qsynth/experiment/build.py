@@ -114,7 +114,7 @@ def build(
         nodes=nodes,
         drift_period=config.partition.drift(),
         reference=reference,
-        notes=(*notes, *frozen, *_audit_notes(config, nodes)),
+        notes=(*data.notes, *notes, *frozen, *_audit_notes(config, nodes)),
         publish=config.publish,
     )
     return replace(plan, notes=(*plan.notes, *learner_notes(plan), *_host_notes(config)))

@@ -28,6 +28,9 @@ class Predictor(nn.Module):
     network's logits of an input are not finite numbers, the head answers alone.
     lost: whether the network was found to give such numbers when the predictor was made.
     backbone: what makes features of inputs, where network and head take features; None: none does.
+    inputs: the task of what it is asked for: its own, or the backbone's.
+    half_width: (K,) of values: what nine in ten of the validation samples are no farther from, in
+    units of the task's target scale; infinite where too few of them can tell.
     """
 
     lost = False
@@ -37,7 +40,7 @@ class Predictor(nn.Module):
         self.network = network
         self.encoder = encoder
         self.backbone: Encoder | None = None
-        self.task = task
+        self.task = self.inputs = task
         d = encoder.dimensions if encoder is not None else 0
         self.register_buffer("head_weights", torch.zeros(d, task.classes))
         self.register_buffer("head_bias", torch.zeros(task.classes))
@@ -46,6 +49,7 @@ class Predictor(nn.Module):
         self.register_buffer("head_weight", torch.tensor(0.0))
         self.register_buffer("network_temperature", torch.tensor(1.0))
         self.register_buffer("summed", torch.tensor(False))
+        self.register_buffer("half_width", torch.full((task.classes,), torch.inf))
 
     def set_head(
         self,
@@ -85,6 +89,12 @@ class Predictor(nn.Module):
         if mask is not None:
             logs = torch.log_softmax(logs.masked_fill(~mask, -torch.inf), dim=1)
         return logs
+
+    def half_width_in_units(self) -> Floats:
+        """Return (K,) what nine in ten answers are no farther from, in the task's own units."""
+        width: Tensor = self.half_width  # type: ignore[assignment]
+        scale: Floats = np.array(self.task.target_scale or (1.0,))
+        return width.double().numpy() * scale
 
     def seen(self, inputs: Tensor) -> Tensor:
         """Return what network and head take: the inputs, or their features."""

@@ -21,13 +21,13 @@ from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication, Rules, Samples
-from qsynth.pipeline.target_predictor import fit_mean, make_predictor
+from qsynth.pipeline.target_predictor import TargetPredictor, fit_mean
 from qsynth.pipeline.teach import Lesson
 from qsynth.schema import name_of
 from qsynth.similarity import fingerprint, whole_from_half
 from qsynth.synthesis import OwnData, Synthesis
 from qsynth.synthesis.own_evidence import TargetEvidence
-from qsynth.types import LABELS, Fingerprint, Floats, NodeId, Task
+from qsynth.types import LABELS, VALUES, Fingerprint, Floats, NodeId, Task
 
 
 class TargetPipeline:
@@ -120,7 +120,7 @@ class TargetPipeline:
         """Return the predictor: the network and the head, weighed on validation samples."""
         if head_weight is None:
             head_weight = self.rules.synthesis.head_weight
-        predictor = make_predictor(network, self.encoder, self.task)
+        predictor = TargetPredictor(network, self.encoder, self.task)
         inputs = self.samples.validation_x
         answers = network_outputs(network, torch.from_numpy(inputs))
         predictor.lost, outputs = is_lost(network, answers), answers.double().numpy()
@@ -131,6 +131,9 @@ class TargetPipeline:
         if not predictor.lost:
             weight = fit_mean(outputs, scores, targets, self.task.kind == LABELS, head_weight)
         predictor.set_head(synthesis.head, synthesis.log_prior, weight, 1.0)
+        if self.task.kind == VALUES and len(targets):
+            both = (1.0 - weight) * np.nan_to_num(outputs) + weight * scores
+            predictor.set_width(both, targets)
         return predictor
 
     def alone(self) -> Synthesis:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from qsynth.encoder import Encoder
 from qsynth.pipeline.predictor import MIN_VALIDATION, WEIGHTS, Predictor, answered
 from qsynth.types import LABELS, Floats, Task
 
+COVERED = 0.9  # of the samples, by the interval of a value
 LEAST = 1e-3  # of a probability, where its logarithm is taken
 
 
@@ -29,6 +32,17 @@ class TargetPredictor(Predictor):
             return answers
         spread = answers.new_tensor(self.task.target_scale or (1.0,))
         return answers * spread + answers.new_tensor(self.task.target_location or (0.0,))
+
+    def set_width(self, answers: Floats, targets: Floats) -> None:
+        """Take the distance that nine in ten answers (n, K) keep from their targets.
+
+        The quantile of split conformal prediction (Lei 2018, section 2.2); the samples have chosen
+        the head's weight as well, so that it is a little too narrow.
+        """
+        place = math.ceil(COVERED * (len(answers) + 1))
+        if place <= len(answers):
+            far = np.sort(np.abs(answers - targets), axis=0)[place - 1]
+            self.half_width.copy_(torch.from_numpy(far))  # type: ignore[operator]
 
     def combine(self, logits: Tensor, scores: Tensor | None, prior: str | Tensor) -> Tensor:
         """Return (n, K) probabilities, or values in units of the task's target scale."""

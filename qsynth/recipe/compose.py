@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -21,6 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from qsynth.config.groups import GROUPS, validate
 from qsynth.config.run import RunConfig
+from qsynth.data.base import layout_of_data
+from qsynth.data.dataset import DataSet
+from qsynth.data.load import load_data
 from qsynth.encoder.config import EncoderOptions
 from qsynth.errors import ConfigError, QsynthError, nearest_spelling
 from qsynth.recipe import hydra_plugin
@@ -31,22 +34,50 @@ from qsynth.recipe.lint import OVERRIDE
 
 QUOTES = ("'", '"')
 KEY = re.compile(r"^[A-Za-z_][\w.]*(?==)")
-DEFAULT_RECIPE = "digits_mesh"
+DEFAULT_DATA = "digits"
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Hold the typed config, its plain values, and the overrides as given."""
+    """Hold the typed config, its plain values, and the overrides as given.
+
+    data: where it took them to know how many nodes there are.
+    """
 
     config: RunConfig
     values: dict[str, Any]
     overrides: tuple[str, ...]
     recipe_path: Path | None
+    data: DataSet | None = None
 
     @property
     def recipe(self) -> bytes:
         """Return the recipe's file."""
         return self.recipe_path.read_bytes() if self.recipe_path else b""
+
+    def with_data(self) -> Composed:
+        """Return the same with all that follows from the data: a node for each of their sites.
+
+        They are read only if something does follow.  Raises ConfigError or DataError.
+        """
+        fleet = self.config.fleet
+        group = next((name for name, each in fleet.items() if each.count is None), None)
+        if group is None:
+            return self
+        key = f"fleet.{group}.count=null"
+        if self.config.data.own_code:
+            raise ConfigError(f"{key}: how many sites a module has is not known; say a number")
+        data = load_data(self.config.data, self.config.task)
+        sites = layout_of_data(data).sites
+        if sites is None:
+            raise ConfigError(f"{key}: the data have no sites; say a number")
+        count = sites - self.config.nodes
+        if count < 0:
+            raise ConfigError(f"fleet: {self.config.nodes} nodes, and the data have {sites} sites")
+        values = deepcopy(self.values)
+        values["fleet"][group]["count"] = count  # a run's folder says it
+        settled = {**fleet, group: replace(fleet[group], count=count)}
+        return replace(self, config=replace(self.config, fleet=settled), values=values, data=data)
 
 
 def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
@@ -57,8 +88,11 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     hydra_plugin.register()
     hydra_plugin.trust(list(trusted))
     chosen, assignments, recipe = _sort(arguments)
+    unnamed = False
+    own = next((choice.partition("=")[2] for choice in chosen if choice.startswith("data=")), None)
     if recipe is None:
-        recipe = DEFAULT_RECIPE
+        recipe = GROUPS["data"][own or DEFAULT_DATA].recipe  # type: ignore[attr-defined]
+        unnamed = own is not None
     path = find_recipe(recipe)
     # A name of our own: a file may be called anything, also what Hydra takes for a number.
     name = f"own_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
@@ -69,6 +103,8 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
         _check_models(_compose([f"+recipe={name}"]), chosen, assignments)
     values = _assign(base, [f"++{key}={value}" for _, key, value in assignments])
     values["recipe"] = recipe
+    if unnamed and "name" not in {key for _, key, _ in assignments}:
+        values["name"] = ""
     assigned = {name for _, key, value in assignments for name in _assigned(key, value)}
     family = lineage(read_yaml(path.read_text(encoding="utf-8")), str(path))
     _drop_inherited(values, [own for _, own in family], assigned)
@@ -79,6 +115,7 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
         config = validate(values)
     except ConfigError as error:
         raise ConfigError(f"{error}{_place(str(error), family, assigned)}") from None
+    values["name"] = config.name
     return Composed(config, values, tuple(arguments), path)
 
 

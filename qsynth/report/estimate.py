@@ -59,7 +59,7 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     measured: parameters and seconds a step of each group's network, where they were looked at.
     """
     layout = layout_of(config.data, config.task)
-    nodes = sum(group.count for group in config.fleet.values())
+    nodes = config.nodes
     if not config.fleet and config.partition.of_sites and layout is not None:
         nodes = layout.sites or 0
     if layout is not None:
@@ -95,16 +95,18 @@ def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) ->
     return made | {"instead": _instead(groups, nodes), "advice": _advice(config, made)}
 
 
-def check_early(config: RunConfig) -> DataSet | None:
+def check_early(config: RunConfig, data: DataSet | None = None) -> DataSet | None:
     """Return the data of a file, as a run needs them; None of other options.
+
+    data: where they have been read before.
 
     What can be known before torch is imported is: whether a file holds such data, and whether no
     node's packet can fit.  Where the number of features is left to the rule, only what it cannot
     make smaller counts.  Raises ConfigError or DataError.
     """
-    rule, data = config.distill, None
+    rule = config.distill
     statistics = rule.statistics()
-    if config.data.early:
+    if config.data.early and data is None:
         data = load_data(config.data, config.task)
     if statistics is rule and (isinstance(statistics.d, int) or rule.tells_inputs):
         layout = layout_of(config.data, config.task) if data is None else layout_of_data(data)

@@ -25,7 +25,7 @@ from qsynth.pipeline.target_predictor import make_predictor
 from qsynth.schema import choose, name_of
 from qsynth.training.best_weights import copied
 from qsynth.training.features import Backbone
-from qsynth.types import Task
+from qsynth.types import Column, Task
 
 MOST_NUMBERS = 1 << 22  # of one input, in a file of somebody's
 MOST_SAID = 300  # characters of torch's list of what does not fit
@@ -78,12 +78,15 @@ def save_predictor(
 
 
 def _plain(task: Task) -> dict[str, Any]:
-    return {k: list(v) if k in TUPLES else v for k, v in asdict(task).items()}
+    made = {k: list(v) if k in TUPLES else v for k, v in asdict(task).items()}
+    made["columns"] = [{**column, "levels": list(column["levels"])} for column in made["columns"]]
+    return made
 
 
 def _task(values: Mapping[str, Any]) -> Task:
     given: dict[str, Any] = {k: tuple(v) if k in TUPLES else v for k, v in values.items()}
-    return Task(**given)
+    columns = [{**column, "levels": tuple(column["levels"])} for column in given.pop("columns", [])]
+    return Task(**given, columns=tuple(Column(**column) for column in columns))
 
 
 def load_predictor(
@@ -128,6 +131,7 @@ def load_predictor(
         encoding = _encoder(path, encoder_values, task, encoder, trust, own)
         state = state | {f"encoder.{k}": v for k, v in encoding.state_dict().items()}
     predictor = make_predictor(copied(network), encoding, task)
+    state.setdefault("half_width", predictor.half_width)  # what older files do not tell
     try:
         predictor.load_state_dict(state)
     except RuntimeError as error:
@@ -136,6 +140,8 @@ def load_predictor(
             f"{path}: is of another network than {type(network).__name__} ({said})"
         ) from None
     predictor.backbone = behind
+    if behind is not None and below is not None:
+        predictor.inputs = below[0]
     return predictor.eval()
 
 

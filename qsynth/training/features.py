@@ -102,6 +102,8 @@ def on_features(data: DataSet, backbone: Backbone) -> FeaturedData:
         None if data.further_x is None else rows(data.further_x),
         data.further_node,
         config_digest([data.digest().hex(), encoder.digest.hex()]),
+        data.notes,
+        data.test_rows,
         backbone,
     )
 

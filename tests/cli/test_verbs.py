@@ -44,9 +44,10 @@ def test_every_verb_tells_of_itself(capsys) -> None:
 
 
 def test_every_verb_of_a_verb_tells_of_itself(capsys) -> None:
-    from qsynth.cli import node, packet, recipe
+    from qsynth.cli import node, packet, recipe, task
 
-    for verb, module in (("node", node), ("recipe", recipe), ("packet", packet)):
+    verbs = {"node": node, "recipe": recipe, "packet": packet, "task": task}
+    for verb, module in verbs.items():
         for inner in module.VERBS:
             assert main([verb, inner, "--help"]) == 0
             assert capsys.readouterr().out.startswith(f"qsynth {verb} {inner}")

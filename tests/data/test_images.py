@@ -136,7 +136,7 @@ def test_palettes_with_transparency_are_taken(tmp_path) -> None:
 
 def test_more_pictures_than_memory_are_refused_before_they_are_read(tmp_path, monkeypatch) -> None:
     path = folder(tmp_path)
-    monkeypatch.setattr("qsynth.data.arrays._memory", lambda: 1000)
+    monkeypatch.setattr("qsynth.data.memory._memory", lambda: 1000)
     with pytest.raises(DataError, match="of memory are free"):
         Images(path=path, side=8).load()
 

@@ -195,7 +195,7 @@ def test_an_option_of_a_package_that_is_none_is_one_line(monkeypatch) -> None:
         ("nowhere.at:All", "cannot be imported"),
         ("json:dumps", "must be an options class whose name is mine"),
         ("qsynth.dht.config:Rings", "must be an options class whose name is mine"),
-        ("tests.recipe.test_entry_points:Mine", "needs load, load_as, batch_size"),
+        ("tests.recipe.test_entry_points:Mine", "needs load, load_for, batch_size"),
     ):
         point = EntryPoint("mine", value, "qsynth.data")
         monkeypatch.setattr(registry, "declared", lambda point=point: {"qsynth.data": [point]})

@@ -18,7 +18,7 @@ from torch import nn
 
 import qsynth
 from qsynth.cli.main import main
-from qsynth.data.arrays import check_unpacked
+from qsynth.data.memory import check_unpacked
 from qsynth.errors import DataError, QsynthError, UntrustedError
 from qsynth.identity import seal as seals
 from qsynth.identity.seal import key_path, seal, sealed
@@ -452,6 +452,6 @@ def test_a_file_that_unpacks_to_what_nobody_means_is_refused(tmp_path, capsys, m
     check_unpacked(small, "small")
     np.savez(tmp_path / "plain.npz", x=np.zeros((600, 40_000), np.float32))
     check_unpacked(tmp_path / "plain.npz", "plain")
-    monkeypatch.setattr("qsynth.data.arrays._memory", lambda: 1 << 20)
+    monkeypatch.setattr("qsynth.data.memory._memory", lambda: 1 << 20)
     with pytest.raises(DataError, match="MiB of memory are free"):
         check_unpacked(tmp_path / "plain.npz", "plain")

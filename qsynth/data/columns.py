@@ -1,0 +1,271 @@
+"""Columns of a table: what each holds, and the features that they become.
+
+Every site makes the same features of the same columns, in the order of the columns' names; nothing
+but the task says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qsynth.errors import ConfigError, DataError, nearest_spelling
+from qsynth.lazy import Deferred
+from qsynth.schema import build, setting
+from qsynth.types import CATEGORY, DATE, NUMBER, Column, Floats, Floats32
+
+arrow = Deferred("pyarrow")
+compute = Deferred("pyarrow.compute")
+KINDS = (NUMBER, DATE, CATEGORY)
+MOST_LEVELS = 50  # of a category that nobody has named one
+DAY_NS = 86_400 * 10**9
+HALF = 0.5  # location and scale of what is 0 or 1: it becomes -1 or 1
+
+
+@dataclass(frozen=True)
+class ColumnSettings:
+    """What a declared task says of a column."""
+
+    kind: str = setting(NUMBER, "what it holds", choices=KINDS)
+    levels: tuple[str, ...] = setting([], "of a category, in the order of features", distinct=True)
+    indicated: bool = setting(False, "whether one more feature says that it is missing")
+    location: float = setting(0.0, "of a number or date; it stands for a missing one")
+    scale: float = setting(1.0, "of a number or date", low=1e-30)
+
+    def column(self, name: str) -> Column:
+        """Return the column that is described."""
+        return Column(name, self.kind, self.levels, self.indicated)
+
+    def units(self) -> tuple[list[float], list[float]]:
+        """Return the location and the scale of each of its features."""
+        places, spreads = [self.location], [self.scale]
+        if self.kind == CATEGORY:
+            places, spreads = [HALF] * len(self.levels), [HALF] * len(self.levels)
+        return places + [HALF] * self.indicated, spreads + [HALF] * self.indicated
+
+
+def column_settings(given: Mapping[str, Any]) -> dict[str, ColumnSettings]:
+    """Return typed settings of columns, in the order of their names.  Raises ConfigError."""
+    made = {}
+    for name in sorted(given):
+        key, values = f"task.columns.{name}", given[name]
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{key}={values}: must be a mapping, e.g. {{kind: number}}")
+        made[name] = build(ColumnSettings, values, key)
+        if (made[name].kind == CATEGORY) != bool(made[name].levels):
+            raise ConfigError(
+                f"{key}.levels={list(made[name].levels)}: a category has levels, no other"
+            )
+    return made
+
+
+@dataclass
+class Found:
+    """What reading the columns of one table has found.
+
+    columns: as the task has them.  inputs: (n, features) float32.  notes: what was not taken, or
+    not known, and why.
+    """
+
+    columns: dict[str, ColumnSettings]
+    inputs: Floats32
+    notes: list[str]
+
+
+def proposed(
+    table: Any, names: Sequence[str], kinds: Mapping[str, str], indicate: bool, least: int = 1
+) -> tuple[dict[str, ColumnSettings], list[str]]:
+    """Return what the columns of one table seem to hold, and what was left out and why.
+
+    table: of pyarrow.  names: of its columns that inputs are made of.  kinds: said by the user.
+    indicate: whether missing is a feature, where something is.  least: rows that a level of a
+    category must have.  Raises DataError.
+    """
+    made, notes = {}, []
+    for name in names:
+        values = table[name]
+        kind = kinds.get(name) or _seeming(values)
+        missing = values.null_count
+        if kind is None or missing == len(values):
+            why = "nothing stands in it" if missing == len(values) else _text_note(values, name)
+            notes.append(f"column {name} is left out: {why}")
+            continue
+        indicated = indicate and missing > 0
+        if kind == CATEGORY:
+            levels = _levels(values, least)
+            if not levels or (len(levels) == 1 and not missing):
+                why = f"it is {levels[0]} in every row" if levels else f"no level has {least} rows"
+                notes.append(f"column {name} is left out: {why}")
+                continue
+            made[name] = ColumnSettings(CATEGORY, levels, indicated)
+            continue
+        told = numbers_of(values, name, kind)
+        known = told[np.isfinite(told)]
+        _check_infinite(told, values, name)
+        spread = float(known.std()) if len(known) else 0.0
+        if spread <= 1e-12 * max(1.0, abs(float(known.mean()))):
+            notes.append(f"column {name} is left out: it is {known[0]:g} in every row")
+            continue
+        made[name] = ColumnSettings(kind, (), indicated, float(known.mean()), spread)
+    return made, notes
+
+
+def encoded(table: Any, columns: Mapping[str, ColumnSettings], source: str) -> Found:
+    """Return the features of a table's rows.  Raises DataError where a column is not what is said.
+
+    table: of pyarrow; its columns are taken out as they are read, to free their memory.
+    """
+    names = sorted(columns)
+    for name in names:
+        if name not in table.column_names:
+            known = nearest_spelling(name, table.column_names)
+            raise DataError(f"{source}: has no column {name}, which the task needs{known}")
+    widths = [columns[name].column(name).width for name in names]
+    inputs = np.empty((table.num_rows, sum(widths)), np.float32)
+    notes, at = [], 0
+    for name, width in zip(names, widths, strict=True):
+        each, values = columns[name], table[name]
+        into = inputs[:, at : at + width]
+        if each.kind == CATEGORY:
+            strange = _one_hot(values, each.levels, into)
+            if strange:
+                notes.append(f"column {name}: {strange} rows hold a level that the task has not")
+        else:
+            told = numbers_of(values, name, each.kind)
+            missing = np.isnan(told)
+            _check_infinite(told, values, name)
+            told[missing] = each.location
+            into[:, 0] = told
+        if each.indicated:
+            into[:, -1] = np.asarray(values.is_null())
+        elif values.null_count:
+            notes.append(
+                f"column {name}: {values.null_count} of {len(values)} rows are missing, taken for "
+                + ("no level" if each.kind == CATEGORY else f"{each.location:g}")
+            )
+        at += width
+        table = table.drop_columns([name])
+    return Found(dict(columns), inputs, notes)
+
+
+def numbers_of(values: Any, name: str, kind: str) -> Floats:
+    """Return (n,) numbers, or days since 1970; NaN where one is missing.  Raises DataError."""
+    types = arrow.types
+    try:
+        if kind == DATE:
+            moments = values
+            if not (types.is_timestamp(values.type) or types.is_date(values.type)):
+                moments = values.cast(arrow.string()).cast(arrow.timestamp("s"))
+            whole = moments.cast(arrow.timestamp("ns"), safe=False).cast(arrow.int64())
+            return _as_floats(whole) / DAY_NS
+        if types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if types.is_boolean(values.type):
+            values = values.cast(arrow.int8())
+        return _as_floats(values.cast(arrow.float64(), safe=False))
+    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+        row, shown = _first_wrong(values, kind)
+        raise DataError(
+            f"column {name} is no {kind}: row {row} holds {shown!r}; if that stands for nothing, "
+            f"data.missing=[{shown}] says so; else data.kinds.{name}=category"
+        ) from None
+
+
+def _as_floats(values: Any) -> Floats:
+    made = np.asarray(values.combine_chunks() if hasattr(values, "combine_chunks") else values)
+    floats: Floats = np.array(made, np.float64)
+    if values.null_count:
+        floats[np.asarray(values.is_null())] = np.nan
+    return floats
+
+
+def _first_wrong(values: Any, kind: str) -> tuple[int, str]:
+    """Return the first row that is not of a kind, and what stands there."""
+    wanted = arrow.timestamp("s") if kind == DATE else arrow.float64()
+    for row, value in enumerate(values):
+        if not value.is_valid:
+            continue
+        try:
+            arrow.scalar(str(value)).cast(wanted)
+        except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+            return row, str(value)[:40]
+    return 0, str(values.type)
+
+
+def _check_infinite(told: Floats, values: Any, name: str) -> None:
+    bad = np.isinf(told)
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(f"column {name} holds {values[row]} in row {row}: must be a finite number")
+
+
+def _seeming(values: Any) -> str | None:
+    """Return what a column seems to hold; None: neither numbers, dates nor few levels."""
+    types, kind = arrow.types, values.type
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return DATE
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        return NUMBER
+    if types.is_decimal(kind):
+        return NUMBER
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)):
+        return None
+    many = len(compute.unique(values))
+    return CATEGORY if many <= min(MOST_LEVELS, max(2, len(values) // 2)) else None
+
+
+def _text_note(values: Any, name: str) -> str:
+    try:
+        many = len(compute.unique(values))
+    except arrow.ArrowNotImplementedError:
+        return f"it holds {values.type}, neither numbers, dates nor texts"
+    return (
+        f"{many} different values in {len(values)} rows ({values.type}); "
+        f"data.kinds.{name}=category takes it all the same"
+    )
+
+
+def texts_of(values: Any) -> Any:
+    """Return a column as text: whole numbers without a fraction.  Raises DataError."""
+    types = arrow.types
+    if types.is_nested(values.type):
+        raise DataError(f"a column holds {values.type}: neither numbers, dates nor texts")
+    if types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if types.is_floating(values.type) and _whole(values):
+        values = values.cast(arrow.int64())
+    if types.is_boolean(values.type):
+        values = values.cast(arrow.string())
+    return values.cast(arrow.string())
+
+
+def _whole(values: Any) -> bool:
+    known = _as_floats(values)
+    known = known[np.isfinite(known)]
+    return bool((known == np.rint(known)).all() and (np.abs(known) < 2**53).all())
+
+
+def _levels(values: Any, least: int) -> tuple[str, ...]:
+    counted = compute.value_counts(texts_of(values).combine_chunks()).to_pylist()
+    return tuple(
+        sorted(one["values"] for one in counted if one["values"] and one["counts"] >= least)
+    )
+
+
+def _one_hot(values: Any, levels: tuple[str, ...], into: npt.NDArray[Any]) -> int:
+    """Write which level each row has; return how many rows hold one that is not among them."""
+    texts = texts_of(values)
+    place = np.asarray(
+        compute.fill_null(
+            compute.index_in(texts, value_set=arrow.array(levels, arrow.string())), -1
+        ).combine_chunks()
+    )
+    into[:] = 0.0
+    known = np.flatnonzero(place >= 0)
+    into[known, place[known]] = 1.0
+    strange: int = int((place < 0).sum()) - int(texts.null_count)
+    return strange

@@ -1,0 +1,335 @@
+"""The data option `table`: CSV, Parquet or Feather, one row a sample, one file or column a site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qsynth.data.arrays import in_units
+from qsynth.data.base import DataOptions
+from qsynth.data.columns import (
+    KINDS,
+    ColumnSettings,
+    arrow,
+    column_settings,
+    encoded,
+    numbers_of,
+    proposed,
+    texts_of,
+)
+from qsynth.data.dataset import DataSet, split_test
+from qsynth.data.samples import check_classes, targets
+from qsynth.data.table_file import FILE, TableFile
+from qsynth.data.task import Declared
+from qsynth.errors import DataError, nearest_spelling
+from qsynth.schema import option, setting
+from qsynth.types import CLASSES, LABELS, NUMBER, VALUES, Floats, Ints, Task
+
+MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+MANY_LABELS = 1_000
+SPAN = 4.0  # scales around the location that are a feature's range
+SHOWN_SITES = 8
+
+
+@option("data")
+@dataclass(frozen=True)
+class Table(DataOptions):
+    """A table: CSV, Parquet or Feather; in a folder of them, each file is a site."""
+
+    name: str = setting("table", "the option's name", choices=("table",))
+    path: str = setting("", "of the file, or of a folder with a file for each site")
+    label: str | tuple[str, ...] = setting(
+        "", "the column that holds what is learned; of several labels or values, a list"
+    )
+    site: str = setting("", "the column that says whose row it is; empty: none, or the file")
+    kind: str = setting(
+        "classes",
+        "of the label: a class, 0 or 1 in each of several columns, or numbers",
+        choices=(CLASSES, LABELS, VALUES),
+    )
+    labels: tuple[str, ...] = setting(
+        [], "classes in the order of their indices; empty: those of the column", distinct=True
+    )
+    label_map: dict[str, str] = setting(
+        {}, "the task's label for each of this site's own, where task=declared names them otherwise"
+    )
+    leave_out: tuple[str, ...] = setting([], "columns that are not looked at", distinct=True)
+    kinds: dict[str, str] = setting(
+        {}, "of columns that are not what they seem: number, date or category"
+    )
+    missing: tuple[str, ...] = setting([*MISSING], "texts of a CSV that stand for nothing")
+    indicate: bool = setting(
+        False, "where a column lacks values, one more feature says where; task=declared says so"
+    )
+    test_share: float = setting(0.25, "kept for the test", low=0.05, high=0.9)
+    batch_size: int = setting(16, "own training samples a step", low=1)
+
+    early: ClassVar[bool] = True
+    recipe: ClassVar[str] = "table"
+
+    def check(self) -> None:
+        """Raise ConfigError where a column is said to be of no kind."""
+        column_settings(
+            {n: {"kind": k, "levels": ["-"] * (k == KINDS[2])} for n, k in self.kinds.items()}
+        )
+
+    def load(self) -> DataSet:
+        """Return the rows of a table whose label is known; columns say what they hold."""
+        return self._load((), None)
+
+    def load_for(self, task: Declared) -> DataSet:
+        """Return the same as a declared task describes its columns."""
+        # A site that maps its own labels has other names than the task's.
+        return self._load(() if self.label_map else tuple(task.labels), task)
+
+    def source(self) -> str:
+        """Return what a message calls the data: its file."""
+        return str(Path(self.path).expanduser())
+
+    def mapped(self) -> dict[str, str]:
+        """Return the declared task's label for each of the data's own that has another name."""
+        return self.label_map
+
+    def answers(self, task: Declared | None) -> tuple[str, ...]:
+        """Return the columns that hold what is learned: as said here, or by the task."""
+        own = (self.label,) if isinstance(self.label, str) else tuple(self.label)
+        own = tuple(name for name in own if name)
+        if not own and task is not None:
+            own = (task.label,) if task.kind == CLASSES else tuple(task.labels)
+        return tuple(name for name in own if name)
+
+    def read(self, task: Declared | None) -> Rows:
+        """Return the rows that can be used, with what was dropped and why.  Raises DataError."""
+        table, notes = TableFile(self.path, missing=tuple(self.missing)).read(self.leave_out)
+        for name in (*self.kinds, self.site):
+            if name and name not in table.column_names:
+                key = "data.site" if name == self.site else "data.kinds"
+                raise self._no_column(key, name, table)
+        answers = self.answers(task)
+        if not answers:
+            raise DataError(
+                f"data.label=: which column is to be learned? {_shown(table.column_names)}"
+            )
+        for name in answers:
+            if name not in table.column_names:
+                raise self._no_column("data.label", name, table)
+        site = self.site or (FILE if FILE in table.column_names else "")
+        kept = np.ones(table.num_rows, bool)
+        for name in (*answers, site) if site else answers:
+            missing = np.asarray(table[name].is_null())
+            if missing.any():
+                what = "site" if name == site else "label"
+                count = int(missing.sum())
+                left_out = "row is left out" if count == 1 else "rows are left out"
+                notes.append(f"{count} {left_out}: no {what} in column {name}")
+            kept &= ~missing
+        if not kept.any():
+            raise DataError(f"data.path={self.path}: no row has a value in {', '.join(answers)}")
+        if not kept.all():
+            table = table.filter(arrow.array(kept))
+        return Rows(table, answers, site, np.flatnonzero(kept), notes)
+
+    def columns(
+        self, rows: Rows, declared: Declared | None, least: int = 1
+    ) -> dict[str, ColumnSettings]:
+        """Return the columns that inputs are made of: as a task declares, or as they seem.
+
+        least: rows that a level of a category must have.  What is left out is added to the notes.
+        """
+        if declared is not None and declared.columns:
+            return declared.described()
+        made, left_out = proposed(rows.table, rows.inputs(), self.kinds, self.indicate, least)
+        rows.notes.extend(left_out)
+        if not made:
+            why = f" ({left_out[0]})" if left_out else ""
+            raise DataError(f"data.path={self.path}: no column is left to learn from{why}")
+        return made
+
+    def _no_column(self, key: str, name: str, table: Any) -> DataError:
+        names = table.column_names
+        said = nearest_spelling(name, names) or f"; it has {_shown(names)}"
+        return DataError(f"{key}={name}: data.path={self.path} has no such column{said}")
+
+    def _load(self, names: tuple[str, ...], declared: Declared | None) -> DataSet:
+        rows = self.read(declared)
+        table, columns = rows.table, self.columns(rows, declared)
+        labels, task_labels = self._labels(rows, names)
+        site = rows.sites()
+        found = encoded(
+            table.select(sorted(set(columns) & set(table.column_names))), columns, self._source_of()
+        )
+        rows.notes.extend(found.notes)
+        task = task_of_columns(self.own_name(), task_labels, columns, self.kind, rows.answers[0])
+        if self.kind == VALUES:
+            task = _with_units(task, labels, self._source_of())
+        strata = labels if self.kind == CLASSES else np.zeros(len(labels), np.int64)
+        train, test = split_test(strata, site, self.test_share)
+        return in_units(
+            DataSet(
+                task,
+                found.inputs[train],
+                labels[train],
+                found.inputs[test],
+                labels[test],
+                site[train],
+                site[test],
+                notes=self._told(rows, task, site),
+                test_rows=rows.kept[test],
+            )
+        )
+
+    def own_name(self) -> str:
+        """Return the table's own name: the task's, and the run's, where nothing else is said."""
+        return Path(self.path).expanduser().resolve().name.split(".")[0] if self.path else self.name
+
+    def _source_of(self) -> str:
+        return f"data.path={self.path}"
+
+    def _labels(self, rows: Rows, names: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+        """Return (n,) class indices or (n, K) targets, and the names of the labels."""
+        if self.kind != CLASSES:
+            told = [numbers_of(rows.table[name], name, NUMBER) for name in rows.answers]
+            made = targets(np.stack(told, axis=1), self.kind, self._source_of())
+            return made, tuple(self.labels) or names or rows.answers
+        column = rows.table[rows.answers[0]]
+        if len(rows.answers) > 1:
+            raise DataError(
+                f"data.label=[{','.join(rows.answers)}]: one column holds the class; of several "
+                "labels say data.kind=labels, of numbers data.kind=values"
+            )
+        if arrow.types.is_floating(column.type):
+            whole = numbers_of(column, rows.answers[0], NUMBER)
+            if bool(np.any(whole != np.rint(whole))):
+                raise DataError(
+                    f"data.label={rows.answers[0]}: holds numbers with fractions: data.kind=values"
+                )
+        return self._indices(texts_of(column).to_pylist(), tuple(self.labels) or names, rows)
+
+    def _indices(
+        self, texts: list[str], names: tuple[str, ...], rows: Rows
+    ) -> tuple[Ints, tuple[str, ...]]:
+        there = sorted(set(texts), key=_in_order)
+        if not names and len(there) > MANY_LABELS:
+            raise DataError(
+                f"data.label={rows.answers[0]}: {len(there)} values in {len(texts)} rows; "
+                "is it a number to be learned? data.kind=values"
+            )
+        names = names or tuple(there)
+        place = {name: index for index, name in enumerate(names)}
+        for name in there:
+            if name not in place:
+                raise DataError(
+                    f"data.label={rows.answers[0]}: row {int(rows.kept[texts.index(name)])} holds "
+                    f"{name!r}, no label of the task{nearest_spelling(name, names)}; other names "
+                    "for the same: data.label_map"
+                )
+        if len(names) < 2:
+            raise DataError(
+                f"data.label={rows.answers[0]}: holds {names[0]!r} in every row; two classes are "
+                "needed: data.labels=[...] names those that other sites have"
+            )
+        check_classes(len(names) - 1, len(texts), self._source_of())
+        return np.array([place[name] for name in texts], np.int64), names
+
+    def _told(self, rows: Rows, task: Task, site: Ints) -> tuple[str, ...]:
+        """Return what was read, in words."""
+        features, count = task.shape[0], rows.table.num_rows
+        said = f"{self.source()}: {count} rows, {len(task.columns)} columns, {features} features"
+        if rows.site:
+            said += f"; {len(np.unique(site))} sites ({rows.site_sizes()})"
+        else:
+            said += "; one site (others: data.site=COLUMN, or a folder with a file for each)"
+        if task.classified:
+            said += f"; classes {_shown(task.labels)}"
+        return (said, *rows.notes)
+
+
+@dataclass
+class Rows:
+    """The usable rows of a table.
+
+    table: of pyarrow.  answers: the columns that hold what is learned.  site: the column that says
+    whose a row is, or "".  kept: (n,) their places in the file.  notes: what was dropped, and why.
+    """
+
+    table: Any
+    answers: tuple[str, ...]
+    site: str
+    kept: Ints
+    notes: list[str]
+
+    def inputs(self) -> list[str]:
+        """Return the columns that inputs can be made of."""
+        return sorted(set(self.table.column_names) - {*self.answers, self.site, FILE})
+
+    def sites(self) -> Ints:
+        """Return (n,) site indices, in the order of the sites' names; 0 where there is one."""
+        if not self.site:
+            return np.zeros(self.table.num_rows, np.int64)
+        names = texts_of(self.table[self.site]).to_pylist()
+        place = {name: index for index, name in enumerate(sorted(set(names), key=_in_order))}
+        return np.array([place[name] for name in names], np.int64)
+
+    def site_sizes(self) -> str:
+        """Return the sites with their rows, in words."""
+        names = texts_of(self.table[self.site]).to_pylist()
+        counts = [
+            f"{name} {names.count(name)}"
+            for name in sorted(set(names), key=_in_order)[:SHOWN_SITES]
+        ]
+        return ", ".join(counts) + (", ..." if len(set(names)) > SHOWN_SITES else "")
+
+
+def task_of_columns(
+    name: str,
+    labels: Sequence[str],
+    columns: Mapping[str, ColumnSettings],
+    kind: str,
+    label: str,
+    version: int = 1,
+) -> Task:
+    """Return the task of a table with these columns."""
+    pairs = [each.units() for each in columns.values()]
+    location = np.array([place for places, _ in pairs for place in places])
+    scale = np.array([spread for _, spreads in pairs for spread in spreads])
+    return Task(
+        name=name,
+        version=version,
+        labels=tuple(labels),
+        layout="vector",
+        shape=(len(location),),
+        units="columns",
+        low=float((location - SPAN * scale).min()),
+        high=float((location + SPAN * scale).max()),
+        location=tuple(location.tolist()),
+        scale=tuple(scale.tolist()),
+        kind=kind,
+        columns=tuple(each.column(column) for column, each in columns.items()),
+        label=label if kind == CLASSES else "",
+    )
+
+
+def _with_units(task: Task, values: Floats, source: str) -> Task:
+    spread = values.astype(np.float64).std(axis=0)
+    if (spread <= 0.0).any():
+        flat = task.labels[int((spread <= 0.0).argmax())]
+        raise DataError(f"{source}: {flat} is the same in every row: there is nothing to learn")
+    return replace(
+        task,
+        target_location=tuple(values.mean(axis=0).astype(np.float64).tolist()),
+        target_scale=tuple(spread.tolist()),
+    )
+
+
+def _in_order(name: str) -> tuple[int, float, str]:
+    """Return a key by which whole numbers stand before other texts, and in their own order."""
+    plain = name.removeprefix("-")
+    return (0, float(name), name) if plain.isdecimal() else (1, 0.0, name)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN_SITES]) + (", ..." if len(names) > SHOWN_SITES else "")

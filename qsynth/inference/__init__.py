@@ -1,0 +1,1 @@
+"""What a predictor is used for: answers of new data, and files that other programs run."""

@@ -1,0 +1,159 @@
+"""New inputs for a predictor: rows of a table, pictures of a folder, arrays of an .npz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsynth.data.arrays import Arrays, read_arrays
+from qsynth.data.base import DataOptions
+from qsynth.data.columns import ColumnSettings, encoded, numbers_of, texts_of
+from qsynth.data.images import Images, picture, pictures_below
+from qsynth.data.samples import as_array, check_range, check_shape, inputs_of
+from qsynth.data.table import Table
+from qsynth.data.table_file import FILE, TableFile
+from qsynth.errors import DataError, nearest_spelling
+from qsynth.schema import name_of
+from qsynth.types import CATEGORY, CLASSES, NUMBER, Floats32, Ints, Task
+
+ROWS = 4_096  # of a table, made into features at a time
+
+
+@dataclass(frozen=True)
+class NewData:
+    """Inputs in their order, made as they are asked for.
+
+    count: how many there are.  names: what each is called: its row, or its file.  inputs: gives
+    (m, *task.shape) of rows from, to.  truth: (n,) class indices, -1 where none is known, or (n, K)
+    targets, NaN where none is; None where the data hold no answer at all.
+    """
+
+    count: int
+    names: Callable[[int], str]
+    inputs: Callable[[int, int], Floats32]
+    truth: Any = None
+    notes: tuple[str, ...] = ()
+
+
+def read_new(options: DataOptions, task: Task) -> NewData:
+    """Return the inputs that a data option names, as a task of a predictor takes them.
+
+    task: of the inputs.  Raises DataError where they do not fit it.
+    """
+    if isinstance(options, Table):
+        return _rows(options, task)
+    if isinstance(options, Images):
+        return _pictures(options, task)
+    if isinstance(options, Arrays):
+        return _arrays(options, task)
+    raise DataError(
+        f"data.name={name_of(options)}: predict takes tables, folders of pictures, .npz"
+    )
+
+
+def _rows(options: Table, task: Task) -> NewData:
+    if not task.columns:
+        raise DataError(
+            f"data.path={options.path}: the predictor was not made of a table's columns"
+        )
+    file = TableFile(options.path, missing=tuple(options.missing))
+    table, notes = file.read(options.leave_out)
+    columns = _described(task)
+    for name in columns:
+        if name not in table.column_names:
+            raise DataError(
+                f"{options.path}: has no column {name}, which the predictor needs"
+                f"{nearest_spelling(name, table.column_names)}"
+            )
+    source = options.path
+    notes += _missing_notes(table, columns)
+    own = (options.label,) if isinstance(options.label, str) else tuple(options.label)
+    answers = tuple(name for name in own if name) or task.answers
+    truth = None
+    if all(name in table.column_names for name in answers):
+        truth = _told(table, answers, task, options.label_map)
+    names = (
+        (lambda at: f"{table[FILE][at]}:{at}")
+        if FILE in table.column_names
+        else (lambda at: str(at))
+    )
+    wanted = table.select(list(columns))
+
+    def inputs(start: int, end: int) -> Floats32:
+        return encoded(wanted.slice(start, end - start), columns, source).inputs
+
+    return NewData(table.num_rows, names, inputs, truth, tuple(notes))
+
+
+def _described(task: Task) -> dict[str, ColumnSettings]:
+    """Return what a task says of each column, with the location that stands for what is missing."""
+    made, at = {}, 0
+    for column in task.columns:
+        place = 0.0 if column.kind == CATEGORY else task.location[at]
+        made[column.name] = ColumnSettings(column.kind, column.levels, column.indicated, place)
+        at += column.width
+    return made
+
+
+def _missing_notes(table: Any, columns: dict[str, ColumnSettings]) -> list[str]:
+    """Return what is missing of each column, and levels that the predictor does not know."""
+    made = []
+    for name, each in columns.items():
+        values = table[name]
+        if values.null_count:
+            made.append(f"column {name}: {values.null_count} of {len(values)} rows are missing")
+        if each.kind == CATEGORY:
+            there = {level for level in texts_of(values).unique().to_pylist() if level is not None}
+            strange = sorted(there - set(each.levels))
+            if strange:
+                made.append(f"column {name}: {', '.join(strange[:5])}: not known to the predictor")
+    return made
+
+
+def _told(table: Any, answers: Sequence[str], task: Task, other: dict[str, str]) -> Any:
+    if not task.classified:
+        told = [numbers_of(table[name], name, NUMBER) for name in answers]
+        return np.stack(told, axis=1).astype(np.float32)
+    place = {name: index for index, name in enumerate(task.labels)}
+    texts = texts_of(table[answers[0]]).to_pylist()
+    return np.array([place.get(other.get(text, text), -1) for text in texts], np.int64)
+
+
+def _pictures(options: Images, task: Task) -> NewData:
+    if task.layout != "image" or task.shape[1] != task.shape[2]:
+        raise DataError(f"data.path={options.path}: the predictor takes no pictures")
+    files = pictures_below(options.path)
+    place = {name: index for index, name in enumerate(task.labels)}
+    truth: Ints = np.array([place.get(file.parent.name, -1) for file in files], np.int64)
+    root = Path(options.path).expanduser()
+
+    def inputs(start: int, end: int) -> Floats32:
+        each = [picture(file, task.shape[1], task.shape[0] == 1) for file in files[start:end]]
+        return np.stack(each)
+
+    return NewData(
+        len(files),
+        lambda at: str(files[at].relative_to(root)),
+        inputs,
+        truth if (truth >= 0).any() else None,
+    )
+
+
+def _arrays(options: Arrays, task: Task) -> NewData:
+    arrays = read_arrays("path", options.path, {"x"})
+    inputs = inputs_of(arrays["x"], options.path)
+    check_shape(inputs, task, options.path)
+    check_range(inputs, task, options.path)
+    truth: Any = arrays.get("y")
+    if truth is not None:
+        truth = as_array(truth, "y", options.path)
+        if task.classified and truth.dtype.kind == "U":
+            place = {name: index for index, name in enumerate(task.labels)}
+            truth = np.array([place.get(name, -1) for name in truth.tolist()], np.int64)
+        truth = truth.astype(np.int64 if task.kind == CLASSES else np.float32)
+        truth = truth if task.classified else truth.reshape(len(truth), -1)
+    return NewData(len(inputs), str, lambda start, end: inputs[start:end], truth)
