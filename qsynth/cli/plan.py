@@ -14,14 +14,16 @@ def main(words: list[str]) -> int:
     """Print the plan of a composed config; needs no torch, but with --measure."""
     options = parse(words, flags=("--measure",))
     composed = compose(options.overrides, options.trusted).with_data()
+    from qsynth.data.base import layout_of_data
     from qsynth.report.estimate import forecast
 
-    made = forecast(composed.config)
+    read = None if composed.data is None else layout_of_data(composed.data)
+    made = forecast(composed.config, layout=read)
     if "--measure" in options.own:
         from qsynth.experiment.build import build
         from qsynth.experiment.measured import measured
 
-        made = forecast(composed.config, measured(build(composed.config, Path())))
+        made = forecast(composed.config, measured(build(composed.config, Path())), read)
     if options.json:
         print(json.dumps(made))
         return 0

@@ -43,7 +43,8 @@ class Display:
             return
         architectures = len({node.architecture for node in plan.nodes})
         print(
-            f"qsynth: {plan.name}: {len(plan.nodes)} nodes of {architectures} architectures, "
+            f"qsynth: {plan.name}: {counted(len(plan.nodes), 'node')} of "
+            f"{counted(architectures, 'architecture')}, "
             f"{plan.trainer.max_steps} steps each, {plan.placement.name} over {plan.mesh.name}; "
             f"{plan.folder}",
             file=sys.stderr,
@@ -74,6 +75,11 @@ class Display:
             # By this terminal's clock: a run that is watched late has its own.
             self._next_line = time.monotonic() + LINE_S
             print(plain(followed, periods, seconds), file=sys.stderr, flush=True)
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words: 1 node, 2 nodes."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def plain(followed: Followed, periods: int, seconds: float) -> str:

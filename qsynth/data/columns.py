@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.lazy import Deferred
 from qsynth.schema import build, setting
-from qsynth.types import CATEGORY, DATE, NUMBER, Column, Floats, Floats32
+from qsynth.types import CATEGORY, DATE, NUMBER, Column, Flags, Floats, Floats32, Ints
 
 arrow = Deferred("pyarrow")
 compute = Deferred("pyarrow.compute")
@@ -63,19 +62,6 @@ def column_settings(given: Mapping[str, Any]) -> dict[str, ColumnSettings]:
     return made
 
 
-@dataclass
-class Found:
-    """What reading the columns of one table has found.
-
-    columns: as the task has them.  inputs: (n, features) float32.  notes: what was not taken, or
-    not known, and why.
-    """
-
-    columns: dict[str, ColumnSettings]
-    inputs: Floats32
-    notes: list[str]
-
-
 def proposed(
     table: Any, names: Sequence[str], kinds: Mapping[str, str], indicate: bool, least: int = 1
 ) -> tuple[dict[str, ColumnSettings], list[str]]:
@@ -114,42 +100,51 @@ def proposed(
     return made, notes
 
 
-def encoded(table: Any, columns: Mapping[str, ColumnSettings], source: str) -> Found:
-    """Return the features of a table's rows.  Raises DataError where a column is not what is said.
+def encoded(
+    values: dict[str, Any], columns: Mapping[str, ColumnSettings], parts: Sequence[Flags]
+) -> tuple[list[Floats32], list[str]]:
+    """Return the features of the rows of each part, and what was missing or not known.
 
-    table: of pyarrow; its columns are taken out as they are read, to free their memory.
+    values: of pyarrow, by the column's name; each is taken out once it has been read, so that its
+    memory is free.  parts: (n,) masks of rows.  Raises DataError where a column is of another kind.
     """
-    names = sorted(columns)
-    for name in names:
-        if name not in table.column_names:
-            known = nearest_spelling(name, table.column_names)
-            raise DataError(f"{source}: has no column {name}, which the task needs{known}")
-    widths = [columns[name].column(name).width for name in names]
-    inputs = np.empty((table.num_rows, sum(widths)), np.float32)
+    widths = {name: each.column(name).width for name, each in columns.items()}
+    made = [np.empty((int(part.sum()), sum(widths.values())), np.float32) for part in parts]
     notes, at = [], 0
-    for name, width in zip(names, widths, strict=True):
-        each, values = columns[name], table[name]
-        into = inputs[:, at : at + width]
+    for name, each in columns.items():
+        column = values.pop(name)
+        count, missing = len(column), np.asarray(column.is_null())
+        lacking = int(missing.sum())
         if each.kind == CATEGORY:
-            strange = _one_hot(values, each.levels, into)
+            place = indices_of(column, each.levels)
+            told = place[:, None] == np.arange(len(each.levels))
+            strange = int((place < 0).sum()) - lacking
             if strange:
                 notes.append(f"column {name}: {strange} rows hold a level that the task has not")
         else:
-            told = numbers_of(values, name, each.kind)
-            missing = np.isnan(told)
-            _check_infinite(told, values, name)
-            told[missing] = each.location
-            into[:, 0] = told
+            numbers = numbers_of(column, name, each.kind)
+            _check_infinite(numbers, column, name)
+            numbers[missing | np.isnan(numbers)] = each.location
+            told = numbers[:, None]
         if each.indicated:
-            into[:, -1] = np.asarray(values.is_null())
-        elif values.null_count:
+            told = np.concatenate([told, missing[:, None]], axis=1)
+        elif lacking:
+            stands = "no level" if each.kind == CATEGORY else f"{each.location:g}"
             notes.append(
-                f"column {name}: {values.null_count} of {len(values)} rows are missing, taken for "
-                + ("no level" if each.kind == CATEGORY else f"{each.location:g}")
+                f"column {name}: {lacking} of {count} rows are missing, taken for {stands}"
             )
-        at += width
-        table = table.drop_columns([name])
-    return Found(dict(columns), inputs, notes)
+        for into, part in zip(made, parts, strict=True):
+            into[:, at : at + widths[name]] = told[part]
+        at += widths[name]
+    return made, notes
+
+
+def column_of(table: Any, name: str, source: str) -> Any:
+    """Return a column that the task needs.  Raises DataError where there is none."""
+    if name not in table.column_names:
+        known = nearest_spelling(name, table.column_names)
+        raise DataError(f"{source}: has no column {name}, which the task needs{known}")
+    return table[name]
 
 
 def numbers_of(values: Any, name: str, kind: str) -> Floats:
@@ -256,16 +251,8 @@ def _levels(values: Any, least: int) -> tuple[str, ...]:
     )
 
 
-def _one_hot(values: Any, levels: tuple[str, ...], into: npt.NDArray[Any]) -> int:
-    """Write which level each row has; return how many rows hold one that is not among them."""
-    texts = texts_of(values)
-    place = np.asarray(
-        compute.fill_null(
-            compute.index_in(texts, value_set=arrow.array(levels, arrow.string())), -1
-        ).combine_chunks()
-    )
-    into[:] = 0.0
-    known = np.flatnonzero(place >= 0)
-    into[known, place[known]] = 1.0
-    strange: int = int((place < 0).sum()) - int(texts.null_count)
-    return strange
+def indices_of(values: Any, names: Sequence[str]) -> Ints:
+    """Return (n,) which of the names a column's text is, -1 where it is none of them."""
+    known = arrow.array(list(names), arrow.string())
+    found = compute.fill_null(compute.index_in(texts_of(values), value_set=known), -1)
+    return np.asarray(found).astype(np.int64)

@@ -27,6 +27,7 @@ SHARED, TWINS = 0.01, 3.0  # test inputs that train: a share, and times that of 
 MOST_SCALES = 1e4  # of a value from the task's target location
 OUT_OF_PROPORTION = 1e6  # times nine tenths of the values, where they alone say what the range is
 SHOWN_NAMES = 6
+AT_A_TIME = 1 << 16  # rows that are looked at
 
 
 def as_array(values: Any, name: str, source: str) -> npt.NDArray[Any]:
@@ -148,14 +149,18 @@ def check_range(inputs: Floats32, task: Task, source: str, name: str = "x") -> N
         lowest = np.minimum(low, place - spread)
         highest = np.maximum(high, place + spread)
         slack = SLACK["vector"] * np.maximum(spread, high - low)
-    outside = (inputs < lowest - slack) | (inputs > highest + slack)
-    if outside.any():
+    lowest, highest = lowest - slack, highest + slack
+    for start in range(0, len(inputs), AT_A_TIME):
+        part = inputs[start : start + AT_A_TIME]
+        outside = (part < lowest) | (part > highest)
+        if not outside.any():
+            continue
         first = np.unravel_index(int(outside.argmax()), outside.shape)
-        value = float(inputs[first])
+        value = float(part[first])
         raise DataError(
-            f"{source}: {name} holds {value:.6g} in row {first[0]}, far outside of the task's "
-            f"range [{low:g}, {high:g}]; bring inputs into it, or set low and high to what they "
-            "hold, alike at every site"
+            f"{source}: {name} holds {value:.6g} in row {start + first[0]}, far outside of the "
+            f"task's range [{low:g}, {high:g}]; bring inputs into it, or set low and high to "
+            "what they hold, alike at every site"
         )
 
 

@@ -15,15 +15,17 @@ from qsynth.data.columns import (
     KINDS,
     ColumnSettings,
     arrow,
+    column_of,
     column_settings,
     encoded,
+    indices_of,
     numbers_of,
     proposed,
     texts_of,
 )
 from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.samples import check_classes, targets
-from qsynth.data.table_file import FILE, TableFile
+from qsynth.data.table_file import FILE, TableFile, plain_name
 from qsynth.data.task import Declared
 from qsynth.errors import DataError, nearest_spelling
 from qsynth.schema import option, setting
@@ -60,6 +62,9 @@ class Table(DataOptions):
     leave_out: tuple[str, ...] = setting([], "columns that are not looked at", distinct=True)
     kinds: dict[str, str] = setting(
         {}, "of columns that are not what they seem: number, date or category"
+    )
+    names: tuple[str, ...] = setting(
+        [], "of the columns of a CSV without a first line that names them", distinct=True
     )
     missing: tuple[str, ...] = setting([*MISSING], "texts of a CSV that stand for nothing")
     indicate: bool = setting(
@@ -102,9 +107,13 @@ class Table(DataOptions):
             own = (task.label,) if task.kind == CLASSES else tuple(task.labels)
         return tuple(name for name in own if name)
 
+    def file(self) -> TableFile:
+        """Return the files, and how they are read."""
+        return TableFile(self.path, "data.path", tuple(self.missing), tuple(self.names))
+
     def read(self, task: Declared | None) -> Rows:
         """Return the rows that can be used, with what was dropped and why.  Raises DataError."""
-        table, notes = TableFile(self.path, missing=tuple(self.missing)).read(self.leave_out)
+        table, notes = self.file().read(self.leave_out)
         for name in (*self.kinds, self.site):
             if name and name not in table.column_names:
                 key = "data.site" if name == self.site else "data.kinds"
@@ -156,35 +165,37 @@ class Table(DataOptions):
 
     def _load(self, names: tuple[str, ...], declared: Declared | None) -> DataSet:
         rows = self.read(declared)
-        table, columns = rows.table, self.columns(rows, declared)
+        columns = self.columns(rows, declared)
         labels, task_labels = self._labels(rows, names)
         site = rows.sites()
-        found = encoded(
-            table.select(sorted(set(columns) & set(table.column_names))), columns, self._source_of()
-        )
-        rows.notes.extend(found.notes)
+        strata = labels if self.kind == CLASSES else np.zeros(len(labels), np.int64)
+        train, test = split_test(strata, site, self.test_share)
+        said = self._read_note(rows, columns, site)
+        values = {name: column_of(rows.table, name, self._source_of()) for name in columns}
+        rows.table = None  # its columns are freed one by one
+        (train_x, test_x), told = encoded(values, columns, (train, test))
         task = task_of_columns(self.own_name(), task_labels, columns, self.kind, rows.answers[0])
         if self.kind == VALUES:
             task = _with_units(task, labels, self._source_of())
-        strata = labels if self.kind == CLASSES else np.zeros(len(labels), np.int64)
-        train, test = split_test(strata, site, self.test_share)
+        if task.classified:
+            said += f"; classes {_shown(task.labels)}"
         return in_units(
             DataSet(
                 task,
-                found.inputs[train],
+                train_x,
                 labels[train],
-                found.inputs[test],
+                test_x,
                 labels[test],
                 site[train],
                 site[test],
-                notes=self._told(rows, task, site),
+                notes=(said, *rows.notes, *told),
                 test_rows=rows.kept[test],
             )
         )
 
     def own_name(self) -> str:
         """Return the table's own name: the task's, and the run's, where nothing else is said."""
-        return Path(self.path).expanduser().resolve().name.split(".")[0] if self.path else self.name
+        return plain_name(Path(self.path).expanduser().resolve()) if self.path else self.name
 
     def _source_of(self) -> str:
         return f"data.path={self.path}"
@@ -207,45 +218,47 @@ class Table(DataOptions):
                 raise DataError(
                     f"data.label={rows.answers[0]}: holds numbers with fractions: data.kind=values"
                 )
-        return self._indices(texts_of(column).to_pylist(), tuple(self.labels) or names, rows)
+        return self._indices(column, tuple(self.labels) or names, rows)
 
     def _indices(
-        self, texts: list[str], names: tuple[str, ...], rows: Rows
+        self, column: Any, names: tuple[str, ...], rows: Rows
     ) -> tuple[Ints, tuple[str, ...]]:
-        there = sorted(set(texts), key=_in_order)
+        """Return (n,) class indices of a column, and the names of the classes."""
+        key = f"data.label={rows.answers[0]}"
+        there = names_in(column)
         if not names and len(there) > MANY_LABELS:
             raise DataError(
-                f"data.label={rows.answers[0]}: {len(there)} values in {len(texts)} rows; "
-                "is it a number to be learned? data.kind=values"
+                f"{key}: {len(there)} values in {len(column)} rows; is it a number to be learned? "
+                "data.kind=values"
             )
-        names = names or tuple(there)
-        place = {name: index for index, name in enumerate(names)}
-        for name in there:
-            if name not in place:
-                raise DataError(
-                    f"data.label={rows.answers[0]}: row {int(rows.kept[texts.index(name)])} holds "
-                    f"{name!r}, no label of the task{nearest_spelling(name, names)}; other names "
-                    "for the same: data.label_map"
-                )
+        names = names or there
+        made = indices_of(column, names)
+        if (made < 0).any():
+            first = int((made < 0).argmax())
+            name = texts_of(column)[first].as_py()
+            raise DataError(
+                f"{key}: row {int(rows.kept[first])} holds {name!r}, no label of the task"
+                f"{nearest_spelling(name, names)}; other names for the same: data.label_map"
+            )
         if len(names) < 2:
             raise DataError(
-                f"data.label={rows.answers[0]}: holds {names[0]!r} in every row; two classes are "
-                "needed: data.labels=[...] names those that other sites have"
+                f"{key}: holds {names[0]!r} in every row; two classes are needed: "
+                "data.labels=[...] names those that other sites have"
             )
-        check_classes(len(names) - 1, len(texts), self._source_of())
-        return np.array([place[name] for name in texts], np.int64), names
+        check_classes(len(names) - 1, len(column), self._source_of())
+        return made, names
 
-    def _told(self, rows: Rows, task: Task, site: Ints) -> tuple[str, ...]:
+    def _read_note(self, rows: Rows, columns: Mapping[str, ColumnSettings], site: Ints) -> str:
         """Return what was read, in words."""
-        features, count = task.shape[0], rows.table.num_rows
-        said = f"{self.source()}: {count} rows, {len(task.columns)} columns, {features} features"
-        if rows.site:
-            said += f"; {len(np.unique(site))} sites ({rows.site_sizes()})"
-        else:
-            said += "; one site (others: data.site=COLUMN, or a folder with a file for each)"
-        if task.classified:
-            said += f"; classes {_shown(task.labels)}"
-        return (said, *rows.notes)
+        features = sum(each.column(name).width for name, each in columns.items())
+        said = f"{self.source()}: {len(site)} rows, {len(columns)} columns, {features} features"
+        if not rows.site:
+            return said + "; one site (others: data.site=COLUMN, or a folder with a file for each)"
+        counts = np.bincount(site)
+        names = names_in(rows.table[rows.site])[:SHOWN_SITES]
+        shown = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=False))
+        more = ", ..." if len(counts) > SHOWN_SITES else ""
+        return f"{said}; {len(counts)} site{'s' * (len(counts) > 1)} ({shown}{more})"
 
 
 @dataclass
@@ -270,18 +283,8 @@ class Rows:
         """Return (n,) site indices, in the order of the sites' names; 0 where there is one."""
         if not self.site:
             return np.zeros(self.table.num_rows, np.int64)
-        names = texts_of(self.table[self.site]).to_pylist()
-        place = {name: index for index, name in enumerate(sorted(set(names), key=_in_order))}
-        return np.array([place[name] for name in names], np.int64)
-
-    def site_sizes(self) -> str:
-        """Return the sites with their rows, in words."""
-        names = texts_of(self.table[self.site]).to_pylist()
-        counts = [
-            f"{name} {names.count(name)}"
-            for name in sorted(set(names), key=_in_order)[:SHOWN_SITES]
-        ]
-        return ", ".join(counts) + (", ..." if len(set(names)) > SHOWN_SITES else "")
+        column = self.table[self.site]
+        return indices_of(column, names_in(column))
 
 
 def task_of_columns(
@@ -323,6 +326,11 @@ def _with_units(task: Task, values: Floats, source: str) -> Task:
         target_location=tuple(values.mean(axis=0).astype(np.float64).tolist()),
         target_scale=tuple(spread.tolist()),
     )
+
+
+def names_in(column: Any) -> tuple[str, ...]:
+    """Return the texts that a column holds, whole numbers first and in their order."""
+    return tuple(sorted(texts_of(column).unique().to_pylist(), key=_in_order))
 
 
 def _in_order(name: str) -> tuple[int, float, str]:

@@ -17,7 +17,7 @@ feather = Deferred("pyarrow.feather")
 parquet = Deferred("pyarrow.parquet")
 compute = Deferred("pyarrow.compute")
 
-CSV_ENDINGS = (".csv", ".tsv", ".txt")
+CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 ENDINGS = (*CSV_ENDINGS, ".parquet", ".pq", ".feather", ".arrow")
 PACKED = (".gz", ".bz2")
 DELIMITERS = (",", ";", "\t", "|")
@@ -33,11 +33,13 @@ class TableFile:
     """Name the files of a table, and say how text is read.
 
     key: how the user names it in messages.  missing: texts that stand for nothing.
+    names: of the columns, where a CSV has no line with them.
     """
 
     path: str
     key: str = "data.path"
     missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
@@ -101,7 +103,7 @@ class TableFile:
         """Return a table of text; types are as its first block says, or, if that fails, wider."""
         delimiter, decimal = _delimiter(path), "."
         types: dict[str, Any] = {}
-        names = self._header(path, delimiter)
+        names = self.names or self._header(path, delimiter)
         while True:
             try:
                 table = self._read_csv_as(path, delimiter, types, decimal)
@@ -128,6 +130,7 @@ class TableFile:
     def _read_csv_as(self, path: Path, delimiter: str, types: dict[str, Any], decimal: str) -> Any:
         return csv.read_csv(
             path,
+            read_options=csv.ReadOptions(column_names=list(self.names) or None),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=types,
@@ -157,8 +160,9 @@ class TableFile:
                 raise DataError(f"{lacks}: has no column {name}, which {has} has")
             if FILE in first:
                 raise DataError(f"{path}: a column is called {FILE}; rename it")
-            name = path.name.split(".")[0]
-            column = arrow.array([name] * table.num_rows, arrow.string()).dictionary_encode()
+            column = arrow.array(
+                [plain_name(path)] * table.num_rows, arrow.string()
+            ).dictionary_encode()
             parts.append(table.append_column(FILE, column))
         try:
             return arrow.concat_tables(parts, promote_options="permissive").unify_dictionaries()
@@ -183,6 +187,14 @@ def _as_text_where_they_differ(tables: list[Any], said: str) -> list[Any]:
         }
         made.append(arrow.table(columns))
     return made
+
+
+def plain_name(path: Path) -> str:
+    """Return what a file is called without its ending, a folder as it is."""
+    if path.is_dir() or _ending(path) not in ENDINGS:
+        return path.name
+    inner = Path(path.stem) if path.suffix.lower() in PACKED else path
+    return inner.stem
 
 
 def _is_table(path: Path) -> bool:

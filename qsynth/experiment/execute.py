@@ -14,6 +14,7 @@ import yaml
 
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet
+from qsynth.data.base import layout_of_data
 from qsynth.errors import ConfigError, DataError, RunError
 from qsynth.experiment.build import build
 from qsynth.experiment.lock import Locked, check_data, check_plan, make_lock, packets_digest
@@ -167,7 +168,9 @@ def report(config: RunConfig, folder: Path) -> dict[str, Any]:
 
 def _write_page(config: RunConfig, plan: RunPlan, summary: dict[str, Any]) -> None:
     try:
-        fedavg = forecast(config)["instead"]["fedavg_bytes"]
+        # Those of features say nothing of the inputs that a plan begins with.
+        layout = None if config.data.features else layout_of_data(plan.data)
+        fedavg = forecast(config, layout=layout)["instead"]["fedavg_bytes"]
     except DataError:
         fedavg = None  # the data have moved since: the page does without
     recipe = (plan.folder / "config.yaml").read_text(encoding="utf-8")

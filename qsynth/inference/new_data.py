@@ -11,12 +11,12 @@ import numpy as np
 
 from qsynth.data.arrays import Arrays, read_arrays
 from qsynth.data.base import DataOptions
-from qsynth.data.columns import ColumnSettings, encoded, numbers_of, texts_of
+from qsynth.data.columns import ColumnSettings, column_of, encoded, indices_of, numbers_of, texts_of
 from qsynth.data.images import Images, picture, pictures_below
 from qsynth.data.samples import as_array, check_range, check_shape, inputs_of
 from qsynth.data.table import Table
-from qsynth.data.table_file import FILE, TableFile
-from qsynth.errors import DataError, nearest_spelling
+from qsynth.data.table_file import FILE
+from qsynth.errors import DataError
 from qsynth.schema import name_of
 from qsynth.types import CATEGORY, CLASSES, NUMBER, Floats32, Ints, Task
 
@@ -60,16 +60,9 @@ def _rows(options: Table, task: Task) -> NewData:
         raise DataError(
             f"data.path={options.path}: the predictor was not made of a table's columns"
         )
-    file = TableFile(options.path, missing=tuple(options.missing))
-    table, notes = file.read(options.leave_out)
+    table, notes = options.file().read(options.leave_out)
     columns = _described(task)
-    for name in columns:
-        if name not in table.column_names:
-            raise DataError(
-                f"{options.path}: has no column {name}, which the predictor needs"
-                f"{nearest_spelling(name, table.column_names)}"
-            )
-    source = options.path
+    values = {name: column_of(table, name, options.path) for name in columns}
     notes += _missing_notes(table, columns)
     own = (options.label,) if isinstance(options.label, str) else tuple(options.label)
     answers = tuple(name for name in own if name) or task.answers
@@ -81,10 +74,11 @@ def _rows(options: Table, task: Task) -> NewData:
         if FILE in table.column_names
         else (lambda at: str(at))
     )
-    wanted = table.select(list(columns))
 
     def inputs(start: int, end: int) -> Floats32:
-        return encoded(wanted.slice(start, end - start), columns, source).inputs
+        count = end - start
+        some = {name: column.slice(start, count) for name, column in values.items()}
+        return encoded(some, columns, [np.ones(count, bool)])[0][0]
 
     return NewData(table.num_rows, names, inputs, truth, tuple(notes))
 
@@ -118,9 +112,9 @@ def _told(table: Any, answers: Sequence[str], task: Task, other: dict[str, str])
     if not task.classified:
         told = [numbers_of(table[name], name, NUMBER) for name in answers]
         return np.stack(told, axis=1).astype(np.float32)
-    place = {name: index for index, name in enumerate(task.labels)}
-    texts = texts_of(table[answers[0]]).to_pylist()
-    return np.array([place.get(other.get(text, text), -1) for text in texts], np.int64)
+    own = {name: name for name in task.labels} | other
+    places = np.array([task.labels.index(name) for name in own.values()] + [-1], np.int64)
+    return places[indices_of(table[answers[0]], list(own))]
 
 
 def _pictures(options: Images, task: Task) -> NewData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,22 @@ class Samples:
     validation_y: Ints
     unlabelled_x: Floats32 | None = None
     reference_x: Floats32 | None = None
+
+    def at_most(self, training: int, validation: int, seed: int) -> Samples:
+        """Return the same, or a drawn part of them where there are more: in their own order."""
+        rng = np.random.default_rng([seed, 7])
+
+        def some(count: int, most: int) -> slice | Ints:
+            return slice(None) if count <= most else np.sort(rng.permutation(count)[:most])
+
+        train, kept = some(len(self.train_y), training), some(len(self.validation_y), validation)
+        return replace(
+            self,
+            train_x=self.train_x[train],
+            train_y=self.train_y[train],
+            validation_x=self.validation_x[kept],
+            validation_y=self.validation_y[kept],
+        )
 
 
 @dataclass(frozen=True)

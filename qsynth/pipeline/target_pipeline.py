@@ -29,6 +29,9 @@ from qsynth.synthesis import OwnData, Synthesis
 from qsynth.synthesis.own_evidence import TargetEvidence
 from qsynth.types import LABELS, VALUES, Fingerprint, Floats, NodeId, Task
 
+# Of a node's samples, that its evidence is made of; what more would tell is lost in rounding.
+MOST_TRAINING, MOST_VALIDATION = 1 << 16, 1 << 14
+
 
 class TargetPipeline:
     """Turn own samples and admitted packets into publications, heads and teachings.
@@ -169,7 +172,11 @@ class TargetPipeline:
 def make_pipeline(
     task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
 ) -> ClassPipeline | TargetPipeline:
-    """Return the pipeline for a task's kind."""
+    """Return the pipeline for a task's kind.
+
+    Of more samples than heads need it has a drawn part; the network trains on all of them.
+    """
+    samples = samples.at_most(MOST_TRAINING, MOST_VALIDATION, seed)
     kind = ClassPipeline if task.classified else TargetPipeline
     return kind(task, encoder, rules, samples, seed)
 

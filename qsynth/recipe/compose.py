@@ -109,7 +109,7 @@ def compose(arguments: Sequence[str], trusted: Sequence[str] = ()) -> Composed:
     family = lineage(read_yaml(path.read_text(encoding="utf-8")), str(path))
     _drop_inherited(values, [own for _, own in family], assigned)
     _drop_other_options(values, chosen, assigned)
-    if any(choice.startswith("data=") for choice in chosen):
+    if own is not None or (values.get("data") or {}).get("name") == "table":
         _keep_inputs(values, assigned)
     try:
         config = validate(values)
@@ -123,18 +123,20 @@ def _keep_inputs(values: dict[str, Any], assigned: set[str]) -> None:
     """Where the user brings other data, send no statistics of raw inputs that only a recipe wants.
 
     They leave if the user turns them on, by `distill.input_rank` or `synthesis.teach.inputs`.
-    Where features are the inputs in other units, packets say of them what they say anyway.
+    Where features are the inputs in other units, packets say of them what they say anyway; only
+    what has classes is drawn from them.
     """
+    classes = (values.get("data") or {}).get("kind", "classes") == "classes"
     encoder = GROUPS["encoder"].get((values.get("encoder") or {}).get("name", ""))
     invertible = encoder is not None and issubclass(encoder, EncoderOptions) and encoder.invertible
     invertible |= (values.get("data") or {}).get("features") is True
-    if invertible and not (values.get("distill") or {}).get("input_rank"):
+    if invertible and classes and not (values.get("distill") or {}).get("input_rank"):
         return
     teach = (values.get("synthesis") or {}).get("teach") or {}
     own = {"distill.input_rank", "synthesis.teach.inputs"} & assigned
     if teach.get("inputs") == "generated" and not own:
         teach["inputs"] = "own_mix"
-        values["distill"].pop("input_rank", None)
+        (values.get("distill") or {}).pop("input_rank", None)
 
 
 def _place(message: str, family: Sequence[tuple[str, Values]], assigned: set[str]) -> str:

@@ -53,12 +53,15 @@ AUDITED = (
 )
 
 
-def forecast(config: RunConfig, measured: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def forecast(
+    config: RunConfig, measured: list[dict[str, Any]] | None = None, layout: Layout | None = None
+) -> dict[str, Any]:
     """Return what a plan shows, as plain values; what is unknown is None.
 
     measured: parameters and seconds a step of each group's network, where they were looked at.
+    layout: of data that have been read; None: they are read where it takes that to know.
     """
-    layout = layout_of(config.data, config.task)
+    layout = layout or layout_of(config.data, config.task)
     nodes = config.nodes
     if not config.fleet and config.partition.of_sites and layout is not None:
         nodes = layout.sites or 0

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_breast_cancer
 
 from qsynth.cli.main import main
 from qsynth.recipe.catalog import listed
 from qsynth.recipe.compose import compose
+from tests.data.test_table import csv
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 MADE = {
@@ -34,8 +36,9 @@ SITES = {
     "heart": "sites/heart4",
     "beijing": "sites/beijing_air12",
     "pacs": "sites/pacs",
+    "pictures": "sites/pacs",
 }
-PRETRAINED = ("pacs", "cifar_pretrained")
+PRETRAINED = ("pacs", "pictures", "cifar_pretrained")
 TRUSTED = ("WordNetwork", "sentence_encoder")
 SMALL = ["encoder.dimensions=48", "placement=simulate", "baselines=[]", "trainer.curve_points=1"]
 IMAGES = ["encoder.fit_images=300", "encoder.filters=8"]
@@ -65,7 +68,7 @@ def small(name: str) -> list[str]:
     if name == "scaling_law":
         words.append("fleet.mlp.count=16")  # the first point of its curve
     if name in PRETRAINED:
-        words += ["encoder.side=32", "data.side=32" if name == "pacs" else "trainer.period_steps=2"]
+        words += ["encoder.side=32", "data.side=32" if name in SITES else "trainer.period_steps=2"]
     if config.partition.unlabelled_per_node:
         words.append("partition.unlabelled_per_node=20")
     return words
@@ -87,14 +90,28 @@ def fewer_sites(file: Path, name: str) -> list[str]:
     return [f"fleet.{group}.count=4" for group in compose([f"+recipe={name}"]).config.fleet]
 
 
+def table_of_patients(folder: Path) -> list[str]:
+    """Write the breast-cancer table as a clinic would; return what is said of it."""
+    pytest.importorskip("pyarrow", reason="needs the extra `table`")
+    patients = load_breast_cancer()
+    columns = dict(zip(patients.feature_names, patients.data.T.tolist(), strict=True))
+    columns["mean area"][::20] = [""] * len(columns["mean area"][::20])
+    columns["diagnosis"] = [patients.target_names[label] for label in patients.target]
+    columns["clinic"] = [("Aachen", "Bonn", "Celle")[row % 3] for row in range(len(patients.data))]
+    csv(folder / "patients.csv", columns)
+    return [f"data.path={folder / 'patients.csv'}", "data.label=diagnosis", "data.site=clinic"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(listed()))
 def test_a_recipe_runs_small(name: str, request, tmp_path, capsys, monkeypatch) -> None:
     words = [*small(name), f"folder={tmp_path}"]
     if name in PRETRAINED:
         pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra `vision`")
-    if name == "pacs":
+    if name in SITES and name in PRETRAINED:
         words.append(f"data.path={original(name, os.environ.get('QSYNTH_DATA_DIR'))}")
+    elif name == "table":
+        words += table_of_patients(tmp_path)
     elif name in MADE:
         if name == "text":
             pytest.importorskip("wordllama", reason="needs the extra `text`")

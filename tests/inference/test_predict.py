@@ -150,7 +150,7 @@ def test_pictures_are_answered_by_their_file(tmp_path, rng, capsys) -> None:
     [
         (["predictor.pt"], "predict: needs a predictor and data"),
         (["nothing", "t.csv"], "nothing: no predictor there"),
-        (["predictor.pt", "lacking.csv"], "has no column age, which the predictor needs"),
+        (["predictor.pt", "lacking.csv"], "has no column age, which the task needs"),
         (["predictor.pt", "t.csv", "--prior", "flat"], "--prior=flat: must be own or uniform"),
         (["t.csv", "t.csv"], "not a predictor that qsynth wrote"),
     ],

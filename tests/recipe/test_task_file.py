@@ -209,4 +209,4 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path, rng, capsys) -> None
 
 
 def test_the_option_says_what_it_is() -> None:
-    assert Table(path="a/b.c.csv").own_name() == "b"
+    assert Table(path="a/b.c.csv.gz").own_name() == "b.c"
