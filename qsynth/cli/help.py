@@ -58,6 +58,7 @@ qsynth report RUN [RUN ...]: make a run's summary and page again; several: side 
 qsynth predict PREDICTOR DATA [--out FILE.csv] [data.KEY=VALUE ...]: answers to new data
 
   qsynth predict runs/NAME/nodes/site-0 new.csv --out predictions.csv
+  qsynth predict runs/NAME             of each node, to the test rows that it was measured on
   PREDICTOR   a predictor.pt, a node's folder, or a run with --node NAME
   DATA        a table with the columns of the training data, a folder of pictures, an .npz with x
   --label COLUMN   what the answer is called here; where it is told, accuracy is said

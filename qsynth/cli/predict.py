@@ -12,15 +12,18 @@ from typing import Any
 from qsynth.cli.options import Options, parse
 from qsynth.cli.own_data import own_data
 from qsynth.errors import ConfigError, DataError
+from qsynth.report.folder import MINE
 
 PREDICTOR = "predictor.pt"
 
 
 def main(words: list[str]) -> int:
     """Write predictions, and say how good they are where the data tell."""
-    options = parse(words, ("--out", "--label", "--prior", "--node"))
+    options = parse(words, ("--out", "--label", "--prior", "--node"), (MINE,))
     named = [word for word in options.overrides if "=" not in word]
     options.overrides = [word for word in options.overrides if "=" in word]
+    if len(named) == 1 and Path(named[0]).is_dir() and not options.overrides:
+        return _of_run(options, Path(named[0]).expanduser().absolute())
     if len(named) != 2:
         raise ConfigError(
             "predict: needs a predictor and data, e.g. qsynth predict "
@@ -44,6 +47,60 @@ def main(words: list[str]) -> int:
         made = predict(predictor, new, file, prior)
     _tell(options, path, out, made)
     return 0
+
+
+def _of_run(options: Options, folder: Path) -> int:
+    """Write the answers of a run's nodes to the test samples that they were measured on."""
+    for name in ("--prior", "--label"):
+        if name in options.own:
+            raise ConfigError(f"{name}: a run says it itself")
+    from qsynth.config.groups import validate
+    from qsynth.evaluation.evaluate import Evaluator
+    from qsynth.experiment.build import build
+    from qsynth.host.artifacts import read_predictor
+    from qsynth.inference.new_data import test_data
+    from qsynth.inference.predict import predict
+    from qsynth.recipe.received import read_received
+    from qsynth.training.fit import single_threaded
+
+    single_threaded()
+    values = read_received(folder, MINE in options.own, options.trusted)
+    plan = build(validate(values), folder)
+    wanted = options.own.get("--node")
+    nodes = [node for node in plan.nodes if wanted in (None, node.name)]
+    if not nodes:
+        raise ConfigError(
+            f"--node={wanted}: must be one of {', '.join(n.name for n in plan.nodes)}"
+        )
+    rows, measures = Evaluator(plan), []
+    told: dict[str, dict[str, Any]] = {}
+    out = Path(options.own["--out"]) if "--out" in options.own else None
+    with _opened(out, options.json) as file:
+        for node in nodes:
+            try:
+                predictor = read_predictor(plan, node)
+            except DataError:
+                print(f"qsynth: {node.name} has left no predictor", file=sys.stderr)
+                continue
+            data = test_data(plan, node.final, rows.rows(node))
+            made = predict(predictor, data, file, titled=not told)
+            told[node.name] = {"rows": made.count, **made.measures}
+            measures.append(made.measures)
+    if not told:
+        raise DataError(f"{folder}: no node has left a predictor")
+    means = {key: sum(m[key] for m in measures) / len(measures) for key in measures[0]}
+    if options.json:
+        print(json.dumps({"nodes": told, "mean": means} | ({"out": str(out)} if out else {})))
+    elif not options.quiet:
+        for name, values in told.items():
+            print(f"qsynth: {name}: {_spoken(values)}", file=sys.stderr)
+        where = f" in {out}" if out else ""
+        print(f"qsynth: mean of {len(told)} nodes{where}: {_spoken(means)}", file=sys.stderr)
+    return 0
+
+
+def _spoken(measures: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.6g}" for name, value in measures.items())
 
 
 def find_predictor(path: Path, node: str | None) -> Path:
@@ -90,6 +147,5 @@ def _tell(options: Options, path: Path, out: Path | None, made: Any) -> None:
         return
     said = f"{made.count} predictions" + (f" in {out}" if out else "")
     if made.measures:
-        values = ", ".join(f"{name.replace('_', ' ')} {v:.4g}" for name, v in made.measures.items())
-        said += f"; of {made.known} rows whose answer the data tell: {values}"
+        said += f"; of {made.known} rows whose answer the data tell: {_spoken(made.measures)}"
     print(f"qsynth: {said}", file=sys.stderr)

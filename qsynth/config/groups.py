@@ -63,7 +63,7 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
         group: choose(options, values.get(group), group) for group, options in GROUPS.items()
     }
     if not config.name:
-        config = replace(config, name=_plain_name(groups["data"].own_name()))
+        config = replace(config, name=plain_name(groups["data"].own_name()))
     if not NAME.match(config.name):
         raise ConfigError(
             f"name={config.name}: must be letters, digits, . _ and -: it names a folder"
@@ -76,10 +76,10 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     return replace(config, distill=rule_of_distillation(config.distill, config.synthesis))
 
 
-def _plain_name(said: str) -> str:
+def plain_name(said: str) -> str:
     """Return a name of a folder for whatever data are called."""
     made = re.sub(r"[^A-Za-z0-9._-]+", "_", said).strip("._-")[:64]
-    return made or "run"
+    return made or "unnamed"
 
 
 def _fleet(values: Any, default_model: Any) -> dict[str, NodeGroup]:

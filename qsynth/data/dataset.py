@@ -23,7 +23,7 @@ class DataSet:
     further_x, further_node: inputs without labels, and whose they are.
     origin: the digest, where inputs are made of another data set's as they are needed.
     notes: what was read, left out, and why.  test_rows: (n,) the rows of a file that test samples
-    are.
+    are.  site_names: of each site, in the order of their numbers, where they have names.
     """
 
     task: Task
@@ -38,6 +38,7 @@ class DataSet:
     origin: bytes = b""
     notes: tuple[str, ...] = ()
     test_rows: Ints | None = None
+    site_names: tuple[str, ...] = ()
 
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""

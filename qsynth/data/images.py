@@ -20,6 +20,7 @@ from qsynth.schema import option, setting
 from qsynth.types import Floats32, Ints, Task
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SHOWN = 8  # sites, in words
 pil = Deferred("PIL.Image")
 ops = Deferred("PIL.ImageOps")
 
@@ -74,7 +75,11 @@ class Images(DataOptions):
         labels = np.array([names.index(each.label) for each in found], np.int64)
         site = _sites(found, self.sites_each)
         train, test = split_test(labels, site, self.test_share)
-        nodes = (None, None) if site is None else (site[train], site[test])
+        places = sorted({each.site for each in found if each.site})
+        said = f"{self.source()}: {len(found)} pictures of {len(names)} classes"
+        if places:
+            more = ", ..." if len(places) > SHOWN else ""
+            said += f"; {len(places)} sites ({', '.join(places[:SHOWN])}{more})"
         task = Task(
             name=self.own_name(),
             version=1,
@@ -85,7 +90,17 @@ class Images(DataOptions):
             low=0.0,
             high=1.0,
         )
-        return DataSet(task, inputs[train], labels[train], inputs[test], labels[test], *nodes)
+        return DataSet(
+            task,
+            inputs[train],
+            labels[train],
+            inputs[test],
+            labels[test],
+            None if site is None else site[train],
+            None if site is None else site[test],
+            notes=(said,),
+            site_names=tuple(places) if self.sites_each == 1 else (),
+        )
 
     def own_name(self) -> str:
         """Return the folder's own name."""

@@ -171,6 +171,7 @@ class Table(DataOptions):
         strata = labels if self.kind == CLASSES else np.zeros(len(labels), np.int64)
         train, test = split_test(strata, site, self.test_share)
         said = self._read_note(rows, columns, site)
+        sites = names_in(rows.table[rows.site]) if rows.site else ()
         values = {name: column_of(rows.table, name, self._source_of()) for name in columns}
         rows.table = None  # its columns are freed one by one
         (train_x, test_x), told = encoded(values, columns, (train, test))
@@ -190,6 +191,7 @@ class Table(DataOptions):
                 site[test],
                 notes=(said, *rows.notes, *told),
                 test_rows=rows.kept[test],
+                site_names=sites,
             )
         )
 

@@ -45,6 +45,8 @@ def verdict(summary: dict[str, Any]) -> str:
         return f"The mesh helped: {said}; {counted}."
     if high < 0.0:
         return f"The mesh did not help, it harmed: {said}; {counted}."
+    if mean > 0.0:
+        return f"It is not sure that the mesh helped: {said}; {counted}."
     return f"The mesh did not help, as far as these samples tell: {said}; {counted}."
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.accelerators import Accelerator, CUDAAccelerator, MPSAccelerator
 
+from qsynth.config.groups import plain_name
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
 from qsynth.data.samples import check_range, check_shape, inputs_of
@@ -193,10 +194,15 @@ def _mesh(config: RunConfig) -> Any:
 
 
 def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
-    named = [
-        (f"{group}-{number}", entry.model)
+    fleet = [
+        (group, number, entry.model)
         for group, entry in config.fleet.items()
         for number in range(entry.count)
+    ]
+    own = _site_names(data, len(fleet)) if config.partition.of_sites else None
+    named = [
+        (f"{group}-{number}" if own is None else own[at], group, model)
+        for at, (group, number, model) in enumerate(fleet)
     ]
     task, strata, classes = data.task, data.train_y, data.task.classes
     if not task.classified:
@@ -221,7 +227,7 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
             f"statistics, analytic_head or hierarchical, not {config.synthesis.name}"
         )
     attackers, nodes = _attackers(config.attack, shares, config.seed), []
-    for index, ((name, model), share) in enumerate(zip(named, shares, strict=True)):
+    for index, ((name, group, model), share) in enumerate(zip(named, shares, strict=True)):
         if len(share.train) < MIN_TRAINING:
             raise ConfigError(
                 f"partition: {name} gets {len(share.train)} training samples, "
@@ -230,7 +236,7 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         sites = data.test_node if share.site is not None else None
         if sites is not None and share.site not in sites:
             raise ConfigError(
-                f"data.test_share: site {share.site} has no test sample; raise test_share, "
+                f"data.test_share: site {name} has no test sample; raise test_share, "
                 "or give x_test, y_test and node_test"
             )
         seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
@@ -238,8 +244,15 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         share = share if attack is None else replace(share, honest=False)
         silent = not (share.honest or config.partition.liars_publish)
         begins = config.partition.newcomer_period if index in late else None
-        nodes.append(NodePlan(name, index, model, share, seed, silent, begins, attack))
+        nodes.append(NodePlan(name, index, model, share, seed, silent, begins, attack, group))
     return tuple(nodes)
+
+
+def _site_names(data: DataSet, nodes: int) -> list[str] | None:
+    """Return a node's name for each site, as folders can be called; None where sites have none."""
+    made = [plain_name(name) for name in data.site_names]
+    alike = len({name.lower() for name in made}) < len(made)
+    return None if alike or len(made) != nodes else made
 
 
 def _attackers(attack: Any, shares: Sequence[Share], seed: int) -> set[int]:

@@ -17,7 +17,7 @@ def measured(plan: RunPlan) -> list[dict[str, Any]]:
     """Return parameters and seconds of a training step of each node group's network."""
     single_threaded()
     rows = []
-    groups = {node.name.rpartition("-")[0]: node for node in plan.nodes}
+    groups = {node.group: node for node in plan.nodes}
     for group, node in groups.items():
         took, parameters = [], 0
         for steps in STEPS:

@@ -10,18 +10,20 @@ from pathlib import Path
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
-from qsynth.errors import StateError
+from qsynth.errors import ConfigError, StateError, printable
 from qsynth.host.artifacts import write_predictor, write_result
 from qsynth.host.forget import BEFORE, SCRATCH, note_used, used_authors
 from qsynth.host.plan_node import make_participant
 from qsynth.host.server import Card, Serving
 from qsynth.pipeline.teach import Lesson
 from qsynth.process_memory import private_mib
+from qsynth.protocol.node import Node
 from qsynth.training.checkpoint import Checkpoints, StoppedError
 from qsynth.training.fit import check_checkpoint, fit, quietly, single_threaded
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.training.provenance import note_trained
 
+REFUSED_S = 15.0  # in which a node may still find somebody who takes it in
 SERVING_PERIOD_S = 2.0  # of a node that has trained
 
 
@@ -37,6 +39,17 @@ def check_card(card: Card, kept: Card) -> None:
         raise StateError(
             "its data, task or encoder differ from those of its earlier life; use another --home"
         )
+
+
+def check_agreed(node: Node) -> None:
+    """Raise ConfigError where whoever a node could reach refuses its task: it would stay alone."""
+    reason = node.refusal
+    if node.table.contacts or not reason.startswith(("task:", "encoder:")):
+        return
+    raise ConfigError(
+        f"nobody takes it into the mesh: {printable(reason)}; all sites need one task: qsynth task "
+        "merge makes it, and qsynth task check TASK.yaml FILE says whether the data fit"
+    )
 
 
 def run_one(plan: RunPlan, node: NodePlan, serving: Serving) -> None:
@@ -78,6 +91,7 @@ def _learn(plan: RunPlan, node: NodePlan, serving: Serving) -> None:
         note_used(plan.folder, participant.used)
         return teaching
 
+    began = time.monotonic()
     network = quietly(partial(fit, plan, node, exchange, checkpoints))
     period = plan.trainer.periods
     shown, trained = None, False
@@ -112,4 +126,6 @@ def _learn(plan: RunPlan, node: NodePlan, serving: Serving) -> None:
                 "learning from others"
             )
         trained = True
+        if time.monotonic() - began > REFUSED_S:
+            check_agreed(host.node)
         serving.stop.wait(SERVING_PERIOD_S)

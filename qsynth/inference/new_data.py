@@ -18,7 +18,8 @@ from qsynth.data.table import Table
 from qsynth.data.table_file import FILE
 from qsynth.errors import DataError
 from qsynth.schema import name_of
-from qsynth.types import CATEGORY, CLASSES, NUMBER, Floats32, Ints, Task
+from qsynth.training.plan import NodePlan, RunPlan
+from qsynth.types import CATEGORY, CLASSES, NUMBER, VALUES, Floats32, Ints, Task
 
 ROWS = 4_096  # of a table, made into features at a time
 
@@ -53,6 +54,25 @@ def read_new(options: DataOptions, task: Task) -> NewData:
     raise DataError(
         f"data.name={name_of(options)}: predict takes tables, folders of pictures, .npz"
     )
+
+
+def test_data(plan: RunPlan, node: NodePlan, rows: Ints) -> NewData:
+    """Return the test samples that a node of a run was measured on.
+
+    rows: which of the plan's.  Each is called by the row of the file that it is, where that is
+    known.
+    """
+    data = plan.data
+    places = rows if data.test_rows is None else data.test_rows[rows]
+
+    def inputs(start: int, end: int) -> Floats32:
+        return node.share.inputs(data.test_x[rows[start:end]])
+
+    truth: Any = node.share.labels(data.test_y[rows])
+    if not data.task.classified and data.task.kind == VALUES:
+        scale, place = data.task.target_scale or (1.0,), data.task.target_location or (0.0,)
+        truth = truth * np.array(scale, np.float32) + np.array(place, np.float32)
+    return NewData(len(rows), lambda at: f"{node.name}:{places[at]}", inputs, truth)
 
 
 def _rows(options: Table, task: Task) -> NewData:

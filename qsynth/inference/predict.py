@@ -41,15 +41,20 @@ def header(task: Task, first: str = "row") -> list[str]:
 
 
 def predict(
-    predictor: Predictor, data: NewData, out: TextIO | None = None, prior: str = "own"
+    predictor: Predictor,
+    data: NewData,
+    out: TextIO | None = None,
+    prior: str = "own",
+    titled: bool = True,
 ) -> Answered:
     """Write the answers to all inputs, a few at a time; return how good they are.
 
     out: a text file for CSV; None: nothing is written.  prior: label shares to answer under.
+    titled: whether the names of the columns are written first.
     """
     task, scores = predictor.task, []
     writer = None if out is None else csv.writer(out, lineterminator="\n")
-    if writer is not None:
+    if writer is not None and titled:
         writer.writerow(header(task))
     for start, answers in answers_of(predictor, data, prior):
         if writer is not None:

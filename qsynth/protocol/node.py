@@ -92,7 +92,7 @@ class Node:
         self.shadow = False  # looks for others, and publishes nothing
         self.forgotten: set[NodeId] = set()
         self.joined = self.finished = False
-        self._now, self._last_refusal = 0.0, ""
+        self._now, self.refusal = 0.0, ""  # refusal: the last reason that a peer gave
         self._retry_at: float | None = None
         self._rng = np.random.default_rng([seed, 9])
         self.replication = Replication(self)
@@ -353,8 +353,8 @@ class Node:
         elif answer.refused:
             refusal = messages.unpack(answer.body, messages.Refusal)
             reason = refusal.reason[:200] if refusal else "malformed"
-            if reason != self._last_refusal:  # a joiner tries again and again: say it once
-                self._last_refusal = reason
+            if reason != self.refusal:  # a joiner tries again and again: say it once
+                self.refusal = reason
                 effects.record("refused", reason=reason)
         elif answer.kind == messages.FETCH and context is not None:
             fetched(self, answer, context.author or context.contact, effects)

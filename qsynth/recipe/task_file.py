@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from qsynth.config.groups import plain_name
 from qsynth.data.columns import ColumnSettings
 from qsynth.data.images import SUFFIXES
 from qsynth.data.task import Declared
@@ -125,7 +126,7 @@ def written(task: Declared, path: str, how: str) -> str:
         data = {}
     columns = kept.pop("columns", {})
     head = HEADER.format(title=task.title, how=how, least=LEAST_ROWS, path=path)
-    values = {"defaults": chosen, "name": _plain(task.title), **data, "task": kept}
+    values = {"defaults": chosen, "name": plain_name(task.title), **data, "task": kept}
     body = _dumped(values, None)
     if columns:
         body += "  columns:\n"
@@ -146,11 +147,6 @@ def _dumped(values: Any, flow: bool | None) -> str:
         values, sort_keys=False, default_flow_style=flow, width=WIDE, allow_unicode=True
     )
     return made
-
-
-def _plain(title: str) -> str:
-    made = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in title)
-    return made.strip("._-")[:64] or "task"
 
 
 def merged(proposals: Sequence[tuple[str, Declared]]) -> Agreed:

@@ -104,6 +104,7 @@ def on_features(data: DataSet, backbone: Backbone) -> FeaturedData:
         config_digest([data.digest().hex(), encoder.digest.hex()]),
         data.notes,
         data.test_rows,
+        data.site_names,
         backbone,
     )
 

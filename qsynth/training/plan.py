@@ -21,7 +21,7 @@ class NodePlan:
 
     silent: whether it publishes nothing (a liar that is held back, for comparison).
     begins: the period of the others in which a newcomer begins; None: it is there from the start.
-    attack: what it does to the others; None: it is honest.
+    attack: what it does to the others; None: it is honest.  group: of the fleet, that it is of.
     """
 
     name: str
@@ -32,6 +32,7 @@ class NodePlan:
     silent: bool = False
     begins: int | None = None
     attack: Any = None
+    group: str = ""
 
     @property
     def later(self) -> NodePlan | None:

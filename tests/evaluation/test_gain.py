@@ -111,7 +111,11 @@ BEST = {
             "The mesh helped: +3.1 points over a linear model on the inputs, the best of 3 "
             "baselines without it; 8 of 8 nodes are better; 95 % interval +1.0 to +5.0, 1,437 ",
         ),
-        ({"low": -0.01}, "The mesh did not help, as far as these samples tell: +3.1"),
+        ({"low": -0.01}, "It is not sure that the mesh helped: +3.1"),
+        (
+            {"low": -0.01, "mean": -0.001},
+            "The mesh did not help, as far as these samples tell: -0.1",
+        ),
         ({"mean": -0.03, "low": -0.05, "high": -0.01}, "The mesh did not help, it harmed: -3.0"),
     ],
 )

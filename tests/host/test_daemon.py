@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from qsynth.cli.main import main
-from qsynth.errors import StateError
-from qsynth.host.daemon import check_card
+from qsynth.errors import ConfigError, StateError
+from qsynth.host.daemon import check_agreed, check_card
 from qsynth.host.mesh_host import MeshHost
 from qsynth.host.recorder import Recorder
 from qsynth.host.server import Card
@@ -290,6 +290,22 @@ class Silent:
     def peer(self, address: str) -> None: ...
 
     def close(self) -> None: ...
+
+
+def test_a_node_whose_task_nobody_shares_ends_with_what_mends_it() -> None:
+    one, other = (peer.node for peer in mesh(2)[1])
+    check_agreed(one)  # nobody has refused it
+    one.refusal = "task: labels differ"
+    check_agreed(one)  # and somebody else has taken it in
+    alone = mesh(1)[1][0].node
+    alone.refusal = "task: columns\x1b[2J, labels differ"
+    with pytest.raises(
+        ConfigError, match=r"task: columns\?\[2J, labels differ; .*qsynth task merge"
+    ):
+        check_agreed(alone)
+    alone.refusal = "contact: out of range, or not proved"
+    check_agreed(alone)
+    assert other.table.contacts
 
 
 def test_a_peers_words_are_printed_without_their_controls() -> None:

@@ -224,3 +224,32 @@ def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, rng, monkeypatch) -
     with pytest.raises(DataError, match="from the predictor's: not kept"):
         export(predictor, tmp_path / "p.pt2", "torch")
     assert not list(tmp_path.glob("p.pt2*"))
+
+
+def test_a_run_of_a_table_is_answered_again_to_the_same_figures(tmp_path, rng, capsys) -> None:
+    columns = rows(rng)
+    columns["clinic"] = ["Köln am Rhein" if c == "A" else "B" for c in columns["clinic"]]
+    table = csv(tmp_path / "t.csv", columns)
+    words = ["data=table", f"data.path={table}", "data.label=diagnosis", "data.site=clinic"]
+    words += [
+        "trainer.max_steps=10",
+        "trainer.period_steps=5",
+        "baselines=[]",
+        f"folder={tmp_path}",
+    ]
+    assert main(["run", *words, "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["name"] == "t"
+    (folder,) = tmp_path.glob("*-t-*")
+    assert sorted(each.name for each in (folder / "nodes").iterdir()) == ["B", "K_ln_am_Rhein"]
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(folder), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["mean"]["accuracy"] == summary["accuracy"]["own"]["mean"]
+    made = answers(out)
+    assert len(made) == sum(node["rows"] for node in told["nodes"].values())
+    for row in made:
+        site, at = row["row"].split(":")
+        assert columns["clinic"][int(at)][0] == site[0]
+    assert main(["predict", str(folder), "--node", "C"]) == 2
+    assert "--node=C: must be one of B, K_ln_am_Rhein" in capsys.readouterr().err
