@@ -29,6 +29,11 @@ OWN = {
     "recipe": ("--name", "--out"),
     "packet": ("--home", "--share"),
     "doctor": ("--home",),
+    "predict": ("--out", "--label", "--prior", "--node"),
+    "export": ("--onnx", "--torch", "--node"),
+    "serve": ("--host", "--port", "--node"),
+    "task": ("--label", "--out", "--title"),
+    "new": ("--label",),
 }
 FLAGS = ("--measure", "--certificate", "--help")
 FILLED = {
@@ -131,13 +136,13 @@ def take(page: str, command: str) -> None:
         return
     if verb == "bench":
         return  # its words are taken apart by its own parser, in tests of their own
-    subverbs = {"node": 1, "recipe": 1, "packet": 1}.get(verb, 0)
+    subverbs = {"node": 1, "recipe": 1, "packet": 1, "task": 1}.get(verb, 0)
     options = parse(rest[subverbs:], OWN.get(verb, ()), FLAGS)
     composes = verb in COMPOSED or words[:2] in (["node", "up"], ["packet", "audit"])
     overrides = [o for o in options.overrides if "=" in o]
     if verb == "compare":
         overrides = [o for o in overrides if o.split("=")[0] not in ("arms", "seeds")]
-    files = any("mine.yaml" in o or "x.yaml" in o for o in overrides)
+    files = any(name in o for o in overrides for name in ("mine.yaml", "x.yaml", "task.yaml"))
     if composes and not files:
         compose(overrides, options.trusted)
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
+from tests.data.test_table import csv, rows
 from tests.experiment.test_recipes import EXAMPLES, MADE, PRETRAINED, SITES, original, small
 from tests.test_docs import commands
 
@@ -41,6 +42,8 @@ ELSEWHERE = {
     "qsynth recipe add git+https://": "tests/recipe/test_trust.py",
     "qsynth node up --home": "tests/host/test_daemon.py, tests/mesh/test_tls.py",
     "qsynth node up recipe=lungs.yaml": "tests/data/test_data.py",
+    "qsynth node up +recipe=task.yaml": "tests/recipe/test_task_file.py",
+    "qsynth serve runs/CLINICS": "tests/inference/test_server.py",
     "qsynth node withdraw --home": "tests/host/test_control.py",
     "qsynth node forget": "tests/host/test_control.py",
     "qsynth packet show --home": "tests/host/test_control.py",
@@ -117,9 +120,28 @@ def place(tmp_path_factory) -> Path:
         np.savez("mine.npz", x=x, y=y, node=np.arange(300) // 100)
         if importlib.util.find_spec("PIL") is not None:
             _write_pictures(Path("pictures"))
+        if importlib.util.find_spec("pyarrow") is not None:
+            _write_clinics()
     finally:
         os.chdir(here)
     return folder
+
+
+def _write_clinics() -> None:
+    """Write what a reader has who follows the pages on tables: files, tasks, a run."""
+    subprocess.run([sys.executable, str(EXAMPLES / "clinics.py"), "clinics"], check=True)
+    columns = rows(np.random.default_rng(0), 120)
+    columns["clinic"] = ["Aachen", "Bonn"] * 60
+    csv(Path("patients.csv"), columns)
+    for name in ("Aachen", "Bonn"):
+        words = [f"clinics/{name}.csv", "--label", "diagnosis", "--out", f"{name.lower()}.yaml"]
+        assert main(["task", "init", *words]) == 0
+    assert main(["task", "merge", "aachen.yaml", "bonn.yaml"]) == 0
+    before = set(Path("runs").iterdir())
+    words = ["data=table", "data.path=clinics", "data.label=diagnosis", *small("table")[1:]]
+    assert main(["run", *words, "--quiet"]) == 0
+    (made,) = set(Path("runs").iterdir()) - before
+    made.rename("runs/CLINICS")
 
 
 def _write_pictures(folder: Path) -> None:
@@ -159,8 +181,10 @@ def lighter(words: list[str]) -> list[str]:
         return words  # a run goes on as it began
     verb = words[0]
     if verb in ("run", "compare") or words[:2] == ["packet", "audit"]:
-        recipe = next((w.split("=")[1] for w in words if "recipe=" in w), "digits_mesh")
-        recipe = "digits_mesh" if recipe == "mine.yaml" else recipe
+        recipe = next((w.split("=")[1] for w in words if "recipe=" in w), "")
+        recipe = {"mine.yaml": "", "task.yaml": "table"}.get(recipe, recipe)
+        own = {"data=table": "table", "data=images": "pictures"}
+        recipe = recipe or next((own[w] for w in words if w in own), "digits_mesh")
         given = {word.partition("=")[0] for word in words}
         less = [w for w in small(recipe)[1:] if w.partition("=")[0] not in given]
         if "--locked" in words:
@@ -217,6 +241,10 @@ def test_a_command_in_the_docs_does_what_it_says(
         monkeypatch.syspath_prepend(str(EXAMPLES))
     if command.startswith("qsynth recipe copy"):
         (folder / "mine.yaml").unlink()
+    if re.search(r"FILE\.csv|clinics|patients|CLINICS|task\.yaml", command):
+        pytest.importorskip("pyarrow", reason="needs the extra `table`")
+    if command.startswith(("qsynth task init", "qsynth task merge")):
+        (folder / command.split("--out ")[1].split()[0]).unlink(missing_ok=True)
     if command.startswith("qsynth node keys init"):
         shutil.rmtree(folder / "authority")
     words = lighter(words_of(command, data))

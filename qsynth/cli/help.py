@@ -15,7 +15,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list, check and share recipes     qsynth recipe list
   doctor   check what a node needs here      qsynth doctor mesh=tcp
 
-More: export watch part packet explain config bench completion; qsynth VERB --help tells more.
+More: new export serve watch part packet explain config bench completion; qsynth VERB --help.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
 recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
@@ -54,6 +54,12 @@ qsynth report RUN [RUN ...]: make a run's summary and page again; several: side 
   --json --quiet
   --mine     the run is your own, from another machine or account
 """,
+    "new": """\
+qsynth new FOLDER DATA --label COLUMN [data.KEY=VALUE ...]: a folder to begin with
+
+  qsynth new mine site.csv --label diagnosis
+Writes recipe.yaml with the task of the data, network.py, a test and a README; then it runs at once.
+""",
     "predict": """\
 qsynth predict PREDICTOR DATA [--out FILE.csv] [data.KEY=VALUE ...]: answers to new data
 
@@ -73,6 +79,14 @@ qsynth export PREDICTOR [DATA] --onnx FILE | --torch FILE: one file that runs wi
   DATA        rows that the file is checked on against the predictor; without: drawn ones
 It holds encoder, network and head, takes features and gives probabilities or values; what they are
 stands in it as JSON under `qsynth`.  --json --trust package.Class
+""",
+    "serve": """\
+qsynth serve PREDICTOR [--host 127.0.0.1] [--port 8000] [--node NAME]: answers over HTTP, as JSON
+
+  qsynth serve runs/NAME/nodes/site-0
+  POST /predict   {"rows": [{"age": 61, "sex": "f"}]} of a table, {"inputs": [[...]]} of numbers
+  GET /task       what it takes and answers      GET /healthz   whether it is well
+It knows no passwords: beyond this host put it behind something that does.  --trust package.Class
 """,
     "task": """\
 qsynth task VERB: one task for sites that do not see each other's data

@@ -27,3 +27,19 @@ def own_data(verb: str, options: Options, path: str) -> Any:
         names = [json.dumps(name) for name in options.own["--label"].split(",")]
         words.append(f"data.label={names[0] if len(names) == 1 else '[' + ','.join(names) + ']'}")
     return compose(words, options.trusted).config.data
+
+
+def proposed(data: Any) -> tuple[Any, int, list[str]]:
+    """Return the task that data propose, how many samples they have, and what was left out."""
+    from qsynth.data.load import load_data
+    from qsynth.data.table import Table
+    from qsynth.data.task import FromData
+    from qsynth.recipe.task_file import LEAST_ROWS, proposal
+
+    loaded = load_data(data, FromData())
+    columns, notes, count = {}, list(loaded.notes), len(loaded.train_y) + len(loaded.test_y)
+    if isinstance(data, Table):
+        rows = data.read(None)
+        columns = data.columns(rows, None, LEAST_ROWS)
+        count, notes = rows.table.num_rows, [loaded.notes[0], *rows.notes]
+    return proposal(loaded.task, columns, count), count, notes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsynth.cli.options import Options, parse
-from qsynth.cli.own_data import own_data
+from qsynth.cli.own_data import own_data, proposed
 from qsynth.errors import ConfigError, nearest_spelling
 
 VERBS = ("init", "merge", "check")
@@ -42,19 +42,7 @@ def _init(words: list[str]) -> int:
     """Write what a site's own data propose."""
     options = parse(words, ("--label", "--out", "--title"))
     (path,) = _files(options, "init", 1, 1)
-    from qsynth.data.load import load_data
-    from qsynth.data.table import Table
-    from qsynth.data.task import FromData
-    from qsynth.recipe.task_file import LEAST_ROWS, proposal
-
-    data = own_data("task", options, path)
-    loaded = load_data(data, FromData())
-    columns, notes, count = {}, list(loaded.notes), len(loaded.train_y) + len(loaded.test_y)
-    if isinstance(data, Table):
-        rows = data.read(None)
-        columns = data.columns(rows, None, LEAST_ROWS)
-        count, notes = rows.table.num_rows, [loaded.notes[0], *rows.notes]
-    task = proposal(loaded.task, columns, count)
+    task, count, notes = proposed(own_data("task", options, path))
     task = replace(task, title=options.own.get("--title", task.title))
     return _write(options, task, f"{path}, {count} rows", notes)
 
@@ -67,14 +55,14 @@ def _merge(words: list[str]) -> int:
         raise ConfigError(f"task merge {options.overrides[0]}: takes tasks alone")
     from qsynth.recipe.task_file import merged, read_task
 
-    agreed = merged([(path, read_task(Path(path))) for path in paths])
+    agreed = merged([(path, read_task(Path(path), options.trusted)) for path in paths])
     task = replace(agreed.task, title=options.own.get("--title", agreed.task.title))
     how = f"{len(paths)} sites, {task.rows} rows"
     return _write(options, task, how, agreed.decisions or ["the proposals agree"])
 
 
 def _write(options: Options, task: Any, how: str, notes: list[str]) -> int:
-    from qsynth.recipe.task_file import written
+    from qsynth.recipe.task_file import features_of, written
 
     out = Path(options.own.get("--out", OUT))
     if out.exists():
@@ -83,8 +71,7 @@ def _write(options: Options, task: Any, how: str, notes: list[str]) -> int:
     out.write_text(text, encoding="utf-8")
     for note in notes:
         print(f"qsynth: {note}", file=sys.stderr)
-    features = sum(each.column(name).width for name, each in task.described().items())
-    what = f"{len(task.columns)} columns, {features} features, " if task.columns else ""
+    what = f"{len(task.columns)} columns, {features_of(task)} features, " if task.columns else ""
     said = {"task": str(out), "labels": list(task.labels), "notes": notes}
     if options.json:
         print(json.dumps(said))
@@ -101,7 +88,7 @@ def _check(words: list[str]) -> int:
     from qsynth.data.table import Table
     from qsynth.recipe.task_file import other_units, read_task
 
-    task, data = read_task(Path(path)), own_data("task", options, data_path)
+    task, data = read_task(Path(path), options.trusted), own_data("task", options, data_path)
     if task.kind != getattr(data, "kind", task.kind):
         data = replace(data, kind=task.kind)
     loaded = load_data(data, task)

@@ -185,12 +185,17 @@ def picture(path: Path, side: int, grey: bool) -> Floats32:
             # A file that unpacks to gigabytes.
             warnings.simplefilter("error", pil.DecompressionBombWarning)
             with pil.open(path) as opened:
-                upright: Any = _in_bytes(ops.exif_transpose(opened)).convert("L" if grey else "RGB")
-            small = upright.resize((side, side), pil.Resampling.BICUBIC)
+                return pixels_of(opened, side, grey)
     except ImportError:
         raise DataError("data.name=images: needs pip install 'qsynth[vision]'") from None
     except Exception as error:  # each format has errors of its own
         raise DataError(f"{path}: cannot be read as a picture ({error})") from None
+
+
+def pixels_of(picture: Any, side: int, grey: bool) -> Floats32:
+    """Return (channels, side, side) of a picture of PIL, upright, in [0, 1]."""
+    upright: Any = _in_bytes(ops.exif_transpose(picture)).convert("L" if grey else "RGB")
+    small = upright.resize((side, side), pil.Resampling.BICUBIC)
     pixels = np.asarray(small, np.float32).reshape(side, side, -1) / np.float32(255.0)
     made: Floats32 = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return made

@@ -7,7 +7,7 @@ between the two would differ between a run, its report, and a node that starts a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet
 from qsynth.data.samples import as_array, row_digests
 from qsynth.data.task import Declared
-from qsynth.errors import ConfigError, DataError
+from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.schema import load_target, option, run_own, setting
 
 HOOKS = ("prepare_data", "setup", "train_dataloader", "test_dataloader")
@@ -32,7 +32,10 @@ NamedArrays = dict[str, npt.NDArray[Any]]
 @option("data")
 @dataclass(frozen=True)
 class DataModule(DataOptions):
-    """The user's own LightningDataModule: batches of (x, y) from train and test loaders."""
+    """The user's own LightningDataModule: its train loader, and its test loader if it has one.
+
+    Batches are pairs (x, y), triples (x, y, site), or mappings with named entries.
+    """
 
     name: str = setting("module", "the option's name", choices=("module",))
     target: str = setting("", "package.Class of a LightningDataModule")
@@ -40,6 +43,9 @@ class DataModule(DataOptions):
     labels: tuple[str, ...] = setting(
         [], "names in the order of class indices; empty: 0, 1, ...", distinct=True
     )
+    inputs: str = setting("x", "of batches that are mappings: the entry with the inputs")
+    answers: str = setting("y", "of batches that are mappings: the entry with what is learned")
+    site: str = setting("node", "of batches that are mappings: the entry that says whose they are")
     test_share: float = setting(
         0.25, "kept for the test where there is no test loader", low=0.05, high=0.9
     )
@@ -86,10 +92,10 @@ def _read(config: DataModule, made: type, run: Callable[[Callable[[], Any]], Any
         module = run(lambda: made(**config.arguments))  # the same error, with its file and line
     run(module.prepare_data)
     run(lambda: module.setup("fit"))
-    arrays = _collect(run, module.train_dataloader, config.target, "")
+    arrays = _collect(run, module.train_dataloader, config, "")
     if _has_test(made):
         run(lambda: module.setup("test"))
-        arrays |= _collect(run, module.test_dataloader, config.target, "_test")
+        arrays |= _collect(run, module.test_dataloader, config, "_test")
     return arrays
 
 
@@ -100,24 +106,52 @@ def _has_test(made: type) -> bool:
 
 
 def _collect(
-    run: Callable[[Callable[[], Any]], Any], loader: Callable[[], Any], source: str, part: str
+    run: Callable[[Callable[[], Any]], Any],
+    loader: Callable[[], Any],
+    config: DataModule,
+    part: str,
 ) -> NamedArrays:
-    inputs, labels = [], []
-    for batch in run(lambda: _batches(loader(), source, loader.__name__)):
-        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-            raise DataError(f"{source}: batches must be pairs (x, y), got {type(batch).__name__}")
-        inputs.append(as_array(batch[0], f"x{part}", source))
-        labels.append(as_array(batch[1], f"y{part}", source))
-    if not inputs:
+    source = config.target
+    batches = run(lambda: _batches(loader(), source, loader.__name__))
+    told = [_entries(batch, config) for batch in batches]
+    if not told:
         raise DataError(f"{source}: {loader.__name__} gives no batch")
+    if len({len(entries) for entries in told}) > 1:
+        raise DataError(
+            f"{source}: some batches of {loader.__name__} say whose they are, some do not"
+        )
+    names = (f"x{part}", f"y{part}", f"node{part}")[: len(told[0])]
     try:
-        x, y = np.concatenate(inputs), np.concatenate(labels)
+        arrays = [
+            np.concatenate([as_array(entries[at], name, source) for entries in told])
+            for at, name in enumerate(names)
+        ]
     except ValueError as error:
         raise DataError(f"{source}: batches of {loader.__name__} differ ({error})") from None
-    if len(x) != len(y):
-        raise DataError(f"{source}: {loader.__name__} gives {len(x)} inputs and {len(y)} labels")
-    order = np.argsort(row_digests(x, y), kind="stable")
-    return {f"x{part}": x[order], f"y{part}": y[order]}
+    if len({len(array) for array in arrays}) > 1:
+        counts = " and ".join(str(len(array)) for array in arrays)
+        raise DataError(f"{source}: {loader.__name__} gives {counts} inputs, labels and sites")
+    order = np.argsort(row_digests(*arrays), kind="stable")
+    return {name: array[order] for name, array in zip(names, arrays, strict=True)}
+
+
+def _entries(batch: Any, config: DataModule) -> tuple[Any, ...]:
+    """Return inputs, labels and, where the batch says so, sites.  Raises DataError."""
+    if isinstance(batch, Mapping):
+        for key, name in (("inputs", config.inputs), ("answers", config.answers)):
+            if name not in batch:
+                raise DataError(
+                    f"{config.target}: batches have no entry {name}; data.{key}="
+                    f"NAME says which it is{nearest_spelling(name, map(str, batch))}"
+                )
+        whose = (batch[config.site],) if config.site in batch else ()
+        return (batch[config.inputs], batch[config.answers], *whose)
+    if isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
+        return tuple(batch)
+    raise DataError(
+        f"{config.target}: batches must be (x, y), (x, y, site) or mappings, got "
+        f"{type(batch).__name__}"
+    )
 
 
 def _batches(loader: Any, source: str, name: str) -> list[Any]:
@@ -132,7 +166,10 @@ def _batches(loader: Any, source: str, name: str) -> list[Any]:
 
 def _check_same(source: str, first: NamedArrays, again: NamedArrays, part: str) -> None:
     loader = "test_dataloader" if part else "train_dataloader"
-    one, other = (row_digests(a[f"x{part}"], a[f"y{part}"]) for a in (first, again))
+    names = [name for name in (f"x{part}", f"y{part}", f"node{part}") if name in first]
+    if not all(name in again for name in names):
+        raise DataError(f"{source}: {loader} says whose samples are only the first time")
+    one, other = (row_digests(*(arrays[name] for name in names)) for arrays in (first, again))
     if np.array_equal(one, other):
         return
     kept = len(np.intersect1d(one, other))

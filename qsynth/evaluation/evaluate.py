@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 from torch import nn
 
 from qsynth.evaluation.gain import class_parts, target_parts
@@ -113,7 +114,7 @@ class Evaluator:
     ) -> list[Score]:
         """Return the scores of predictors of labels or values."""
         kind = self.plan.data.task.kind
-        plain = 1.0 / (1.0 + np.exp(-outputs)) if kind == LABELS else outputs
+        plain = expit(outputs) if kind == LABELS else outputs
         alone = target_measures(kind, plain, targets)["own"]
         head = next((p for p in predictors if p is not None), None)
         scores = None if head is None else self._head_scores(node, head)

@@ -96,11 +96,24 @@ def _rows(options: Table, task: Task) -> NewData:
     )
 
     def inputs(start: int, end: int) -> Floats32:
-        count = end - start
-        some = {name: column.slice(start, count) for name, column in values.items()}
-        return encoded(some, columns, [np.ones(count, bool)])[0][0]
+        return _features(values, columns, start, end)
 
     return NewData(table.num_rows, names, inputs, truth, tuple(notes))
+
+
+def features_of(table: Any, task: Task, source: str) -> Floats32:
+    """Return the (n, d) features of a table's rows.  Raises DataError."""
+    columns = _described(task)
+    values = {name: column_of(table, name, source) for name in columns}
+    return _features(values, columns, 0, table.num_rows)
+
+
+def _features(
+    values: dict[str, Any], columns: dict[str, ColumnSettings], start: int, end: int
+) -> Floats32:
+    count = end - start
+    some = {name: column.slice(start, count) for name, column in values.items()}
+    return encoded(some, columns, [np.ones(count, bool)])[0][0]
 
 
 def _described(task: Task) -> dict[str, ColumnSettings]:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from qsynth.encoder import Encoder
@@ -74,7 +75,7 @@ def fit_mean(
     if weight is not None or len(targets) < MIN_VALIDATION:
         return 0.5 if weight is None else weight
     if labels:
-        network, head = 1.0 / (1.0 + np.exp(-network)), np.clip(head, 0.0, 1.0)
+        network, head = expit(network), np.clip(head, 0.0, 1.0)
 
     def loss(w: float) -> float:
         answers = (1.0 - w) * network + w * head

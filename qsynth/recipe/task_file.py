@@ -91,14 +91,14 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def read_task(path: Path) -> Declared:
+def read_task(path: Path, trusted: Sequence[str] = ()) -> Declared:
     """Return the task of a file.  Raises ConfigError or RecipeError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: cannot be read ({said})") from None
-    lint_text(text, str(path))
+    lint_text(text, str(path), frozenset(trusted))
     values = read_yaml(text).get("task")
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: has no task; qsynth task init FILE --label COLUMN makes one")
@@ -106,14 +106,29 @@ def read_task(path: Path) -> Declared:
     return build(Declared, values, "task")
 
 
-def written(task: Declared, path: str, how: str) -> str:
-    """Return the recipe of a task.  Raises ConfigError where it is too long for one."""
+def features_of(task: Declared) -> int:
+    """Return how many features the columns of a task make."""
+    return sum(each.column(name).width for name, each in task.described().items())
+
+
+def written(
+    task: Declared,
+    path: str,
+    how: str,
+    chosen_too: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the recipe of a task.  Raises ConfigError where it is too long for one.
+
+    path: where it will stand.  how: what the task was made of.  chosen_too, more: options and
+    settings beside the task's.
+    """
     table = bool(task.columns)
     base = "table" if table else "pictures" if task.layout == "image" else "digits_mesh"
     chosen: list[Any] = [base, {"override /task": "declared"}]
-    features = sum(each.column(name).width for name, each in task.described().items())
-    if table and features > Identity().dimensions:
+    if table and features_of(task) > Identity().dimensions:
         chosen.append({"override /encoder": "seeded_fourier"})
+    chosen += [{place: option} for place, option in (chosen_too or {}).items()]
     kept = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(task).items()
@@ -126,7 +141,8 @@ def written(task: Declared, path: str, how: str) -> str:
         data = {}
     columns = kept.pop("columns", {})
     head = HEADER.format(title=task.title, how=how, least=LEAST_ROWS, path=path)
-    values = {"defaults": chosen, "name": plain_name(task.title), **data, "task": kept}
+    values = {"defaults": chosen, "name": plain_name(task.title), **data, **(more or {})}
+    values["task"] = kept
     body = _dumped(values, None)
     if columns:
         body += "  columns:\n"

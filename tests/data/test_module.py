@@ -36,6 +36,33 @@ class Reversed(Plain):
         return DataLoader(SET, batch_size=11, sampler=list(range(120))[::-1])
 
 
+class Single(Plain):
+    def train_dataloader(self):
+        return [(x,) for x, _ in DataLoader(SET, batch_size=7)]
+
+
+class Sited(Plain):
+    """Rows with a site, as triples."""
+
+    def train_dataloader(self):
+        sites = [("north", "south")[row % 2] for row in range(120)]
+        loader = DataLoader(list(zip(*SET.tensors, sites, strict=True)), batch_size=7, shuffle=True)
+        return [(x, y, np.array(whose)) for x, y, whose in loader]
+
+
+class Named(Sited):
+    """The same as dictionaries."""
+
+    def train_dataloader(self):
+        return [{"image": x, "label": y, "hospital": s} for x, y, s in super().train_dataloader()]
+
+
+class Sometimes(Sited):
+    def train_dataloader(self):
+        first, *rest = super().train_dataloader()
+        return [first[:2], *rest]
+
+
 class Dropped(Shuffled):
     def train_dataloader(self):
         return DataLoader(SET, batch_size=7, shuffle=True, drop_last=True)
@@ -151,6 +178,20 @@ def test_a_split_of_the_modules_own_stands() -> None:
     assert len(one.test_y) == 30
 
 
+def test_batches_may_have_names_and_sites() -> None:
+    assert load(Dicts).digest() == replaced(load(Plain), Dicts)
+    triples = load(Sited)
+    assert set(triples.train_node) == {0, 1}
+    named = load(Named, inputs="image", answers="label", site="hospital")
+    assert named.digest() == replaced(triples, Named)
+    for row in range(120):
+        x = SET.tensors[0][row].numpy()
+        found = np.flatnonzero((triples.train_x == x).all(axis=1))
+        if len(found):
+            assert triples.train_node[found[0]] == row % 2
+    assert load(Named, inputs="image", answers="label").train_node is None
+
+
 @pytest.mark.parametrize("kind", [Dropped, Drawn, Augmented, Split])
 def test_samples_that_differ_each_time_are_refused(kind) -> None:
     with pytest.raises(DataError, match="gives other samples when it is made again"):
@@ -161,7 +202,9 @@ def test_samples_that_differ_each_time_are_refused(kind) -> None:
     ("kind", "said"),
     [
         (SameTest, "100 % of the test inputs are training inputs"),
-        (Dicts, "batches must be pairs"),
+        (Named, r"batches have no entry x; data\.inputs=NAME says which it is"),
+        (Single, r"batches must be \(x, y\), \(x, y, site\) or mappings, got list|got tuple"),
+        (Sometimes, "some batches of train_dataloader say whose they are"),
         (Empty, "gives no batch"),
         (Nothing, "NoneType"),
         (Ragged, "batches of train_dataloader differ"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 from qsynth.recipe.lint import lint
 from qsynth.recipe.task_file import LEAST_ROWS, merged, other_units, read_task, written
+from tests.commands import Command
 from tests.data.test_table import ROWS, csv, rows
 
 pytest.importorskip("pyarrow")
@@ -206,6 +209,58 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path, rng, capsys) -> None
     )
     assert "is there already" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_nodes_with_files_of_their_own_meet_by_one_task(tmp_path, rng) -> None:
+    task = tmp_path / "task.yaml"
+    assert main(["task", "merge", *map(str, proposals(tmp_path, rng)), "--out", str(task)]) == 0
+    small = ["mesh=tcp", "peers=all", "trainer.max_steps=60", "trainer.period_steps=10"]
+
+    def up(site: int, *words: str) -> tuple[Command, Path]:
+        log = tmp_path / f"log{len(list(tmp_path.glob('log*')))}"
+        table = f"data.path={tmp_path / f'site{site}.csv'}"
+        home = ["--home", str(tmp_path / f"home{site}")]
+        words = ("node", "up", *home, f"+recipe={task}", table, *small, *words)
+        kept.append(log.open("w"))
+        return Command(*words, log=kept[-1]), log
+
+    def said(started: tuple[Command, Path], words: str) -> str:
+        deadline = time.monotonic() + 240.0
+        while time.monotonic() < deadline:
+            text = started[1].read_text()
+            found = [line for line in text.splitlines() if words in line]
+            if found:
+                return found[0]
+            assert started[0].poll() is None, text
+            time.sleep(0.05)
+        raise AssertionError(f"never said {words!r}: {started[1].read_text()}")
+
+    kept: list[IO[str]] = []
+    nodes = [up(0)]
+    try:
+        address = said(nodes[0], "listens at").split()[-1]
+        nodes.append(up(1, f"mesh.join=[{address}]"))
+        said(nodes[1], "joined through")
+        said(nodes[1], "packets of")
+        predictor = tmp_path / "home1" / "nodes" / "site-0"
+        said(nodes[1], "its predictor is")
+        assert main(["predict", str(predictor), str(tmp_path / "site1.csv"), "--json"]) == 0
+        # Who means something else by a packet is told what mends it, and ends.
+        text = task.read_text().replace("labels: [sick, well]", "labels: [well, sick]")
+        task.write_text(text)
+        nodes.append(up(0, f"mesh.join=[{address}]", f"--home={tmp_path / 'other'}"))
+        assert nodes[2][0].wait(timeout=240.0) == 2
+        assert (
+            "task: labels differ; all sites need one task: qsynth task merge"
+            in nodes[2][1].read_text()
+        )
+    finally:
+        for command, _ in nodes:
+            command.kill()
+            command.wait()
+        for log in kept:
+            log.close()
 
 
 def test_the_option_says_what_it_is() -> None:
