@@ -21,6 +21,8 @@ arrow = Deferred("pyarrow")
 compute = Deferred("pyarrow.compute")
 KINDS = (NUMBER, DATE, CATEGORY)
 MOST_LEVELS = 50  # of a category that nobody has named one
+NUMERIC = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+MOSTLY = 0.8  # of the rows hold numbers: the others are likely to stand for nothing
 DAY_NS = 86_400 * 10**9
 HALF = 0.5  # location and scale of what is 0 or 1: it becomes -1 or 1
 
@@ -218,6 +220,13 @@ def _text_note(values: Any, name: str) -> str:
         many = len(compute.unique(values))
     except arrow.ArrowNotImplementedError:
         return f"it holds {values.type}, neither numbers, dates nor texts"
+    numbers = compute.match_substring_regex(texts_of(values), NUMERIC)
+    if compute.mean(numbers.cast(arrow.float64())).as_py() > MOSTLY:
+        row = int(np.asarray(compute.fill_null(numbers, True)).argmin())
+        return (
+            f"it holds numbers, but row {row} holds {str(values[row])[:40]!r}; if that stands for "
+            f"nothing, data.missing=[{str(values[row])[:40]}]"
+        )
     return (
         f"{many} different values in {len(values)} rows ({values.type}); "
         f"data.kinds.{name}=category takes it all the same"

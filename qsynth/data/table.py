@@ -16,7 +16,6 @@ from qsynth.data.columns import (
     ColumnSettings,
     arrow,
     column_of,
-    column_settings,
     encoded,
     indices_of,
     numbers_of,
@@ -28,7 +27,7 @@ from qsynth.data.samples import check_classes, targets
 from qsynth.data.table_file import FILE, TableFile, plain_name
 from qsynth.data.task import Declared
 from qsynth.errors import DataError, nearest_spelling
-from qsynth.schema import option, setting
+from qsynth.schema import option, setting, unknown
 from qsynth.types import CLASSES, LABELS, NUMBER, VALUES, Floats, Ints, Task
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
@@ -66,7 +65,9 @@ class Table(DataOptions):
     names: tuple[str, ...] = setting(
         [], "of the columns of a CSV without a first line that names them", distinct=True
     )
-    missing: tuple[str, ...] = setting([*MISSING], "texts of a CSV that stand for nothing")
+    missing: tuple[str, ...] = setting(
+        [], "texts of a CSV that stand for nothing, beside an empty cell, ?, NA, NaN and null"
+    )
     indicate: bool = setting(
         False, "where a column lacks values, one more feature says where; task=declared says so"
     )
@@ -78,9 +79,9 @@ class Table(DataOptions):
 
     def check(self) -> None:
         """Raise ConfigError where a column is said to be of no kind."""
-        column_settings(
-            {n: {"kind": k, "levels": ["-"] * (k == KINDS[2])} for n, k in self.kinds.items()}
-        )
+        for name, kind in self.kinds.items():
+            if kind not in KINDS:
+                raise unknown(f"data.kinds.{name}", kind, "no such kind", kind, KINDS)
 
     def load(self) -> DataSet:
         """Return the rows of a table whose label is known; columns say what they hold."""
@@ -109,7 +110,7 @@ class Table(DataOptions):
 
     def file(self) -> TableFile:
         """Return the files, and how they are read."""
-        return TableFile(self.path, "data.path", tuple(self.missing), tuple(self.names))
+        return TableFile(self.path, "data.path", (*MISSING, *self.missing), tuple(self.names))
 
     def read(self, task: Declared | None) -> Rows:
         """Return the rows that can be used, with what was dropped and why.  Raises DataError."""

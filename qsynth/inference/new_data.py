@@ -83,6 +83,9 @@ def _rows(options: Table, task: Task) -> NewData:
     table, notes = options.file().read(options.leave_out)
     columns = _described(task)
     values = {name: column_of(table, name, options.path) for name in columns}
+    for name, each in columns.items():
+        if each.kind == CATEGORY:  # as a whole: a part might be all whole numbers
+            values[name] = texts_of(values[name])
     notes += _missing_notes(table, columns)
     own = (options.label,) if isinstance(options.label, str) else tuple(options.label)
     answers = tuple(name for name in own if name) or task.answers

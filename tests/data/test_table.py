@@ -172,7 +172,7 @@ def test_kinds_are_what_the_user_says(tmp_path, rng) -> None:
     data = load(path, kinds={"zip": "category"})
     assert data.task.columns[-1].levels == ("10115", "20095", "80331")
     with pytest.raises(
-        ConfigError, match=r"task\.columns\.zip\.kind=number1: must be one of|did you mean number"
+        ConfigError, match=r"data\.kinds\.zip=number1: no such kind; did you mean number\?"
     ):
         load(path, kinds={"zip": "number1"})
     with pytest.raises(DataError, match=r"column ward is no number: row 0 holds '(east|west)'"):
@@ -326,3 +326,20 @@ def test_a_task_of_columns_keeps_its_hash_to_itself() -> None:
     assert made.digest() == again.digest()
     assert "columns" in made.field_digests()
     assert made.digest() != replace(made, label="z").digest()
+
+
+def test_numbers_with_a_word_among_them_are_told_how_to_be_read(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["age"][7] = "unknown"
+    path = csv(tmp_path / "t.csv", columns)
+    told = [note for note in load(path).notes if note.startswith("column age")]
+    assert told == [
+        "column age is left out: it holds numbers, but row 7 holds 'unknown'; if that stands for "
+        "nothing, data.missing=[unknown]"
+    ]
+    columns["sugar"][8] = ""  # what stands for nothing anyway still does
+    data = load(csv(tmp_path / "t.csv", columns), missing=("unknown",))
+    assert [c.name for c in data.task.columns] == ["age", "seen", "sugar", "ward"]
+    said = " / ".join(data.notes)
+    assert "column age: 1 of 80 rows are missing" in said
+    assert "column sugar: 1 of 80 rows are missing" in said
