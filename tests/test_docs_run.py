@@ -75,6 +75,7 @@ BARE = (
     "qsynth bench route",
     "qsynth explain KEY",
     "qsynth explain WORD",
+    "qsynth task init",
 )
 
 

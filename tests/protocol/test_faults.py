@@ -157,6 +157,5 @@ def test_whatever_goes_wrong_the_mesh_is_whole_again(seed: int) -> None:
                 assert newest or news < cosine(own, held.fingerprint), (peer.number, other.number)
 
 
-@pytest.mark.slow
 def test_the_same_seed_goes_wrong_in_the_same_way() -> None:
     assert Trouble(3).run() == Trouble(3).run() != Trouble(4).run()

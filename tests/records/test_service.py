@@ -93,7 +93,6 @@ def test_what_is_not_there_is_an_empty_answer() -> None:
     assert [r.value for r in get(network, alone, record_key("mine"))] == [b"m"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dht", [Rings(), CROWDED], ids=["everyone known", "rings"])
 def test_a_record_outlives_its_holders_by_being_told_again(dht) -> None:
     # Where everyone is known the dead stay longer in tables: it takes more to be whole.
@@ -193,7 +192,6 @@ def test_what_is_out_of_range_is_the_users_error() -> None:
 MANY = 120  # five times what is under way at once
 
 
-@pytest.mark.slow
 def test_many_at_once_wait_their_turn_and_nothing_is_lost() -> None:
     network, peers = mesh(20)
     turn(network, peers, 3)
