@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qsynth.cli.options import parse
 from qsynth.cli.own_data import own_data, proposed
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, printable
 
 
 def main(words: list[str]) -> int:
@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
         (folder / name).write_text(text, encoding="utf-8")
     if not options.quiet:
         for note in notes:
-            print(f"qsynth: {note}", file=sys.stderr)
+            print(f"qsynth: {printable(note)}", file=sys.stderr)
         print(
             f"{folder} is there: cd {folder}; qsynth run +recipe=recipe.yaml data.path={here} "
             "--trust network.Net"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from qsynth.cli.options import Options
@@ -22,11 +21,16 @@ def own_data(verb: str, options: Options, path: str) -> Any:
         raise ConfigError(
             f"{verb} {wrong[0]}: takes settings of data alone, e.g. data.leave_out=[id]"
         )
-    words = [f"data={data_of(path)}", f"data.path={json.dumps(path)}", *options.overrides]
+    words = [f"data={data_of(path)}", f"data.path={_quoted(path)}", *options.overrides]
     if "--label" in options.own:
-        names = [json.dumps(name) for name in options.own["--label"].split(",")]
+        names = [_quoted(name) for name in options.own["--label"].split(",")]
         words.append(f"data.label={names[0] if len(names) == 1 else '[' + ','.join(names) + ']'}")
     return compose(words, options.trusted).config.data
+
+
+def _quoted(text: str) -> str:
+    """Return text as Hydra's grammar takes it, whatever letters it has."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def proposed(data: Any) -> tuple[Any, int, list[str]]:

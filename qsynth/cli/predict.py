@@ -11,7 +11,7 @@ from typing import Any
 
 from qsynth.cli.options import Options, parse
 from qsynth.cli.own_data import own_data
-from qsynth.errors import ConfigError, DataError
+from qsynth.errors import ConfigError, DataError, printable
 from qsynth.report.folder import MINE
 
 PREDICTOR = "predictor.pt"
@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
     new = read_new(data, predictor.inputs)
     out = Path(options.own["--out"]) if "--out" in options.own else None
     for note in new.notes:
-        print(f"qsynth: {note}", file=sys.stderr)
+        print(f"qsynth: {printable(note)}", file=sys.stderr)
     with _opened(out, options.json) as file:
         made = predict(predictor, new, file, prior)
     _tell(options, path, out, made)
@@ -57,15 +57,19 @@ def _of_run(options: Options, folder: Path) -> int:
     from qsynth.config.groups import validate
     from qsynth.evaluation.evaluate import Evaluator
     from qsynth.experiment.build import build
+    from qsynth.experiment.lock import check_data
     from qsynth.host.artifacts import read_predictor
     from qsynth.inference.new_data import test_data
     from qsynth.inference.predict import predict
     from qsynth.recipe.received import read_received
     from qsynth.training.fit import single_threaded
+    from qsynth.training.provenance import check_same
 
     single_threaded()
     values = read_received(folder, MINE in options.own, options.trusted)
     plan = build(validate(values), folder)
+    check_data(plan)
+    check_same(plan)
     wanted = options.own.get("--node")
     nodes = [node for node in plan.nodes if wanted in (None, node.name)]
     if not nodes:

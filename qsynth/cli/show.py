@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from qsynth.cli.follow import Followed
+from qsynth.errors import printable
 
 LINE_S = 5.0  # between two plain lines
 FRAME_ROWS = 8  # of a terminal, around the nodes of a table
@@ -50,7 +51,7 @@ class Display:
             file=sys.stderr,
         )
         for note in plan.notes:
-            print(f"qsynth: {note}", file=sys.stderr)
+            print(f"qsynth: {printable(note)}", file=sys.stderr)
 
     def progress(self, plan: Any, seconds: float) -> None:
         """Show how far the nodes are."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from qsynth.cli.options import Options, parse
 from qsynth.cli.own_data import own_data, proposed
-from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.errors import ConfigError, nearest_spelling, printable
 
 VERBS = ("init", "merge", "check")
 OUT = "task.yaml"
@@ -44,7 +44,7 @@ def _init(words: list[str]) -> int:
     (path,) = _files(options, "init", 1, 1)
     task, count, notes = proposed(own_data("task", options, path))
     task = replace(task, title=options.own.get("--title", task.title))
-    return _write(options, task, f"{path}, {count} rows", notes)
+    return _write(options, task, f"{Path(path).name}, {count} rows", notes)
 
 
 def _merge(words: list[str]) -> int:
@@ -70,13 +70,13 @@ def _write(options: Options, task: Any, how: str, notes: list[str]) -> int:
     text = written(task, str(out), how)
     out.write_text(text, encoding="utf-8")
     for note in notes:
-        print(f"qsynth: {note}", file=sys.stderr)
+        print(f"qsynth: {printable(note)}", file=sys.stderr)
     what = f"{len(task.columns)} columns, {features_of(task)} features, " if task.columns else ""
     said = {"task": str(out), "labels": list(task.labels), "notes": notes}
     if options.json:
         print(json.dumps(said))
     else:
-        print(f"{out}: {task.title}: {what}{task.kind} {', '.join(task.labels)}")
+        print(printable(f"{out}: {task.title}: {what}{task.kind} {', '.join(task.labels)}"))
     return 0
 
 
@@ -104,7 +104,7 @@ def _check(words: list[str]) -> int:
     if lacking:
         notes.append(f"no row here is of {', '.join(lacking)}")
     for note in notes:
-        print(f"qsynth: {note}", file=sys.stderr)
+        print(f"qsynth: {printable(note)}", file=sys.stderr)
     if options.json:
         print(json.dumps({"fits": True, "notes": notes, "digest": loaded.task.digest().hex()}))
     else:

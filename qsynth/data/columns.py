@@ -6,7 +6,8 @@ but the task says how.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,12 @@ arrow = Deferred("pyarrow")
 compute = Deferred("pyarrow.compute")
 KINDS = (NUMBER, DATE, CATEGORY)
 MOST_LEVELS = 50  # of a category that nobody has named one
+WHOLE = r"^[-+]?\d{1,18}(\.0*)?$"
 NUMERIC = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 MOSTLY = 0.8  # of the rows hold numbers: the others are likely to stand for nothing
-DAY_NS = 86_400 * 10**9
+DAY_US = 86_400 * 10**6
+MOST = 1e30  # of a number: squares of it are still numbers
+FAR = 1e5  # spreads from 0: single precision tells a hundredth of a spread no more
 HALF = 0.5  # location and scale of what is 0 or 1: it becomes -1 or 1
 
 
@@ -34,8 +38,10 @@ class ColumnSettings:
     kind: str = setting(NUMBER, "what it holds", choices=KINDS)
     levels: tuple[str, ...] = setting([], "of a category, in the order of features", distinct=True)
     indicated: bool = setting(False, "whether one more feature says that it is missing")
-    location: float = setting(0.0, "of a number or date; it stands for a missing one")
-    scale: float = setting(1.0, "of a number or date", low=1e-30)
+    location: float = setting(
+        0.0, "of a number or date; it stands for a missing one", low=-1e30, high=1e30
+    )
+    scale: float = setting(1.0, "of a number or date", low=1e-30, high=1e30)
 
     def column(self, name: str) -> Column:
         """Return the column that is described."""
@@ -61,7 +67,16 @@ def column_settings(given: Mapping[str, Any]) -> dict[str, ColumnSettings]:
             raise ConfigError(
                 f"{key}.levels={list(made[name].levels)}: a category has levels, no other"
             )
+        if abs(made[name].location) > FAR * made[name].scale:
+            raise ConfigError(f"{key}.location={made[name].location:g}: {_far(made[name].scale)}")
     return made
+
+
+def _far(scale: float) -> str:
+    return (
+        f"is too far from 0 for a spread of {scale:g}: single precision cannot tell its values "
+        "apart; subtract a constant from the column"
+    )
 
 
 def proposed(
@@ -71,7 +86,7 @@ def proposed(
 
     table: of pyarrow.  names: of its columns that inputs are made of.  kinds: said by the user.
     indicate: whether missing is a feature, where something is.  least: rows that a level of a
-    category must have.  Raises DataError.
+    category, and known values that a number, must have.  Raises DataError.
     """
     made, notes = {}, []
     for name in names:
@@ -92,23 +107,31 @@ def proposed(
             made[name] = ColumnSettings(CATEGORY, levels, indicated)
             continue
         told = numbers_of(values, name, kind)
-        known = told[np.isfinite(told)]
         _check_infinite(told, values, name)
-        spread = float(known.std()) if len(known) else 0.0
-        if spread <= 1e-12 * max(1.0, abs(float(known.mean()))):
+        known = told[np.isfinite(told)]
+        place, spread = float(known.mean()), float(known.std())
+        if len(known) < least:
+            notes.append(f"column {name} is left out: {len(known)} rows hold something")
+        elif spread <= 1e-12 * max(1.0, abs(place)):
             notes.append(f"column {name} is left out: it is {known[0]:g} in every row")
-            continue
-        made[name] = ColumnSettings(kind, (), indicated, float(known.mean()), spread)
+        elif abs(place) > FAR * spread:
+            notes.append(f"column {name} is left out: {place:g} {_far(spread)}")
+        else:
+            made[name] = ColumnSettings(kind, (), indicated, place, spread)
     return made, notes
 
 
 def encoded(
-    values: dict[str, Any], columns: Mapping[str, ColumnSettings], parts: Sequence[Flags]
+    values: dict[str, Any],
+    columns: Mapping[str, ColumnSettings],
+    parts: Sequence[Flags],
+    row: Callable[[int], int] = int,
 ) -> tuple[list[Floats32], list[str]]:
     """Return the features of the rows of each part, and what was missing or not known.
 
     values: of pyarrow, by the column's name; each is taken out once it has been read, so that its
-    memory is free.  parts: (n,) masks of rows.  Raises DataError where a column is of another kind.
+    memory is free.  parts: (n,) masks of rows.  row: gives a row's place in the file.  Raises
+    DataError where a column is of another kind.
     """
     widths = {name: each.column(name).width for name, each in columns.items()}
     made = [np.empty((int(part.sum()), sum(widths.values())), np.float32) for part in parts]
@@ -124,8 +147,8 @@ def encoded(
             if strange:
                 notes.append(f"column {name}: {strange} rows hold a level that the task has not")
         else:
-            numbers = numbers_of(column, name, each.kind)
-            _check_infinite(numbers, column, name)
+            numbers = numbers_of(column, name, each.kind, row)
+            _check_infinite(numbers, column, name, row)
             numbers[missing | np.isnan(numbers)] = each.location
             told = numbers[:, None]
         if each.indicated:
@@ -149,27 +172,37 @@ def column_of(table: Any, name: str, source: str) -> Any:
     return table[name]
 
 
-def numbers_of(values: Any, name: str, kind: str) -> Floats:
+def numbers_of(values: Any, name: str, kind: str, row: Callable[[int], int] = int) -> Floats:
     """Return (n,) numbers, or days since 1970; NaN where one is missing.  Raises DataError."""
     types = arrow.types
     try:
-        if kind == DATE:
-            moments = values
-            if not (types.is_timestamp(values.type) or types.is_date(values.type)):
-                moments = values.cast(arrow.string()).cast(arrow.timestamp("s"))
-            whole = moments.cast(arrow.timestamp("ns"), safe=False).cast(arrow.int64())
-            return _as_floats(whole) / DAY_NS
         if types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
+        if types.is_string(values.type):
+            values = compute.utf8_trim_whitespace(values)
+        if kind == DATE:
+            return _as_floats(_moments(values).cast(arrow.int64())) / DAY_US
         if types.is_boolean(values.type):
             values = values.cast(arrow.int8())
         return _as_floats(values.cast(arrow.float64(), safe=False))
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
-        row, shown = _first_wrong(values, kind)
+        at, shown = _first_wrong(values, kind)
         raise DataError(
-            f"column {name} is no {kind}: row {row} holds {shown!r}; if that stands for nothing, "
-            f"data.missing=[{shown}] says so; else data.kinds.{name}=category"
+            f"column {name} is no {kind}: row {row(at)} holds {shown!r}; if that stands for "
+            f"nothing, data.missing=[{shown}] says so; else data.kinds.{name}=category"
         ) from None
+
+
+def _moments(values: Any) -> Any:
+    """Return dates, times and texts of them as microseconds since 1970, in UTC."""
+    types, exact = arrow.types, arrow.timestamp("us")
+    if types.is_timestamp(values.type) or types.is_date(values.type):
+        return values.cast(arrow.timestamp("us", getattr(values.type, "tz", None)), safe=False)
+    texts = values.cast(arrow.string())
+    try:
+        return compute.replace_substring_regex(texts, r"[Zz]$", "").cast(exact)
+    except arrow.ArrowInvalid:
+        return texts.cast(arrow.timestamp("us", "UTC"))
 
 
 def _as_floats(values: Any) -> Floats:
@@ -182,22 +215,25 @@ def _as_floats(values: Any) -> Floats:
 
 def _first_wrong(values: Any, kind: str) -> tuple[int, str]:
     """Return the first row that is not of a kind, and what stands there."""
-    wanted = arrow.timestamp("s") if kind == DATE else arrow.float64()
     for row, value in enumerate(values):
         if not value.is_valid:
             continue
         try:
-            arrow.scalar(str(value)).cast(wanted)
+            text = arrow.array([str(value)])
+            _moments(text) if kind == DATE else text.cast(arrow.float64())
         except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
             return row, str(value)[:40]
     return 0, str(values.type)
 
 
-def _check_infinite(told: Floats, values: Any, name: str) -> None:
-    bad = np.isinf(told)
+def _check_infinite(told: Floats, values: Any, name: str, row: Callable[[int], int] = int) -> None:
+    bad = np.abs(told) > MOST  # not of what is missing: NaN is no more than anything
     if bad.any():
-        row = int(bad.argmax())
-        raise DataError(f"column {name} holds {values[row]} in row {row}: must be a finite number")
+        at = int(bad.argmax())
+        raise DataError(
+            f"column {name} holds {values[at]} in row {row(at)}: must be a finite number, {MOST:g} "
+            "at most"
+        )
 
 
 def _seeming(values: Any) -> str | None:
@@ -216,9 +252,13 @@ def _seeming(values: Any) -> str | None:
 
 
 def _text_note(values: Any, name: str) -> str:
+    types = arrow.types
+    if types.is_nested(values.type) or types.is_binary(values.type):
+        return f"it holds {values.type}, neither numbers, dates nor texts"
     try:
         many = len(compute.unique(values))
-    except arrow.ArrowNotImplementedError:
+        texts_of(values)
+    except (arrow.ArrowNotImplementedError, DataError):
         return f"it holds {values.type}, neither numbers, dates nor texts"
     numbers = compute.match_substring_regex(texts_of(values), NUMERIC)
     if compute.mean(numbers.cast(arrow.float64())).as_py() > MOSTLY:
@@ -236,15 +276,14 @@ def _text_note(values: Any, name: str) -> str:
 def texts_of(values: Any) -> Any:
     """Return a column as text: whole numbers without a fraction.  Raises DataError."""
     types = arrow.types
-    if types.is_nested(values.type):
-        raise DataError(f"a column holds {values.type}: neither numbers, dates nor texts")
-    if types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if types.is_floating(values.type) and _whole(values):
-        values = values.cast(arrow.int64())
-    if types.is_boolean(values.type):
-        values = values.cast(arrow.string())
-    return values.cast(arrow.string())
+    try:
+        if types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if types.is_floating(values.type) and _whole(values):
+            values = values.cast(arrow.int64())
+        return values.cast(arrow.string())
+    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+        raise DataError(f"a column holds {values.type}, which is no text") from None
 
 
 def _whole(values: Any) -> bool:
@@ -260,8 +299,40 @@ def _levels(values: Any, least: int) -> tuple[str, ...]:
     )
 
 
+def of_fractions(values: Any) -> bool:
+    """Return whether a column holds numbers, and some that are not whole."""
+    texts = texts_of(values).unique()
+    numbers = compute.match_substring_regex(texts, NUMERIC)
+    whole = compute.match_substring_regex(texts, WHOLE)
+    return bool(compute.all(numbers).as_py()) and not bool(compute.all(whole).as_py())
+
+
 def indices_of(values: Any, names: Sequence[str]) -> Ints:
-    """Return (n,) which of the names a column's text is, -1 where it is none of them."""
+    """Return (n,) which of the names a column's text is, -1 where it is none of them.
+
+    A number is found in another writing as well: 1.0 is 1, and True is true.
+    """
+    texts = texts_of(values)
     known = arrow.array(list(names), arrow.string())
-    found = compute.fill_null(compute.index_in(texts_of(values), value_set=known), -1)
-    return np.asarray(found).astype(np.int64)
+    found = compute.fill_null(compute.index_in(texts, value_set=known), -1)
+    made = np.array(found, np.int64)
+    strange = np.flatnonzero(made < 0)
+    place = {canonical(name): index for index, name in enumerate(names)}
+    if len(strange) and len(place) == len(names):
+        others = texts.take(arrow.array(strange))
+        each = {
+            text: place.get(canonical(text), -1) for text in others.unique().to_pylist() if text
+        }
+        if any(index >= 0 for index in each.values()):
+            made[strange] = [each.get(text, -1) for text in others.to_pylist()]
+    return made
+
+
+def canonical(text: str) -> str:
+    """Return a text in the one writing of its number or truth value; others as they are."""
+    plain = text.strip()
+    if plain.lower() in ("true", "false"):
+        return plain.lower()
+    if not re.match(WHOLE, plain):
+        return text
+    return str(int(plain.split(".")[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy.typing as npt
 from qsynth.data.arrays import Reading, from_arrays
 from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet
-from qsynth.data.images import pixels_of
+from qsynth.data.images import picture
 from qsynth.data.samples import as_array
 from qsynth.data.task import Declared
 from qsynth.errors import DataError, nearest_spelling
@@ -82,7 +84,11 @@ class HuggingFace(DataOptions):
             if part in parts:
                 ending = "" if part == "train" else "_test"
                 arrays |= self._arrays(parts[part], ending)
-        labels = tuple(self.labels) or names or _names(parts["train"], self.answers)
+        own = _names(parts["train"], self.answers)
+        wanted = tuple(self.labels) or names
+        labels = wanted or own
+        if own and wanted:
+            _by_name(arrays, own, wanted, f"data.answers={self.answers}")
         low, high = (0.0, 1.0) if pictured else (None, None)
         reading = Reading(labels, self.test_share, self.kind, self.tokens, low, high)
         return from_arrays(arrays, reading, self.source(), labels, ranged=ranged)
@@ -108,8 +114,45 @@ class HuggingFace(DataOptions):
 
     def _pictures(self, rows: Any, column: str) -> Floats32:
         """Return (n, channels, side, side) of a column of pictures, in [0, 1]."""
-        made = [pixels_of(row[column], self.side, self.grey) for row in rows.select_columns(column)]
+        # What a picture's file is called is not looked at: only those inside are read.
+        inside = rows.select_columns(column).cast_column(column, datasets.Image(decode=False))
+        made = [
+            _picture(cell[column], f"{self.path}: {column} of row {row}", self.side, self.grey)
+            for row, cell in enumerate(inside)
+        ]
         return np.stack(made)
+
+
+def _picture(cell: Any, source: str, side: int, grey: bool) -> Floats32:
+    packed = None if cell is None else cell.get("bytes")
+    if not packed:
+        raise DataError(f"{source}: holds no picture; save_to_disk puts them inside")
+    return picture(io.BytesIO(packed), side, grey, source)
+
+
+def _by_name(
+    arrays: dict[str, npt.NDArray[Any]], own: tuple[str, ...], wanted: tuple[str, ...], key: str
+) -> None:
+    """Number classes as they are wanted: their own names say which is which."""
+    for name in own:
+        if name not in wanted:
+            raise DataError(f"{key}: {name} is none of the labels{nearest_spelling(name, wanted)}")
+    order = np.array([wanted.index(name) for name in own], np.int64)
+    for part in ("y", "y_test"):
+        if part in arrays:
+            arrays[part] = order[arrays[part].astype(np.int64)]
+
+
+def _check_inside(folder: Path, key: str) -> None:
+    """Raise DataError where a saved data set names files elsewhere."""
+    for state in folder.rglob("state.json"):
+        try:
+            files = json.loads(state.read_text(encoding="utf-8")).get("_data_files", [])
+            outside = [f for f in files if Path(f["filename"]).name != f["filename"]]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise DataError(f"{key}: {state.name} cannot be read") from None
+        if outside:
+            raise DataError(f"{key}: {state.name} names files outside of its folder")
 
 
 def _splits(path: str) -> Mapping[str, Any]:
@@ -120,6 +163,7 @@ def _splits(path: str) -> Mapping[str, Any]:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(f"{key}: no such folder")
+    _check_inside(folder, key)
     try:
         found = datasets.load_from_disk(str(folder))
     except ImportError:

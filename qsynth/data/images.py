@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -177,8 +177,11 @@ def _in_bytes(picture: Any) -> Any:
     return picture.convert("RGBA") if "transparency" in picture.info else picture
 
 
-def picture(path: Path, side: int, grey: bool) -> Floats32:
-    """Return (channels, side, side) of a file, upright.  Raises DataError."""
+def picture(path: Path | IO[bytes], side: int, grey: bool, source: str = "") -> Floats32:
+    """Return (channels, side, side) of a file, upright.  Raises DataError.
+
+    source: what it is called, where it has no path.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -189,7 +192,9 @@ def picture(path: Path, side: int, grey: bool) -> Floats32:
     except ImportError:
         raise DataError("data.name=images: needs pip install 'qsynth[vision]'") from None
     except Exception as error:  # each format has errors of its own
-        raise DataError(f"{path}: cannot be read as a picture ({error})") from None
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        said = "of no format that is known" if source else first
+        raise DataError(f"{source or path}: cannot be read as a picture ({said})") from None
 
 
 def pixels_of(picture: Any, side: int, grey: bool) -> Floats32:

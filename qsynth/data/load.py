@@ -125,6 +125,9 @@ def declared(config: Declared, data: DataSet) -> Task:
     return task
 
 
+UNTITLED = "table"  # a task's name where nobody gives it one: never that of a site's file
+
+
 def _of_table(config: Declared, data: DataSet) -> Task:
     """Return the task of a declared table."""
     if not config.columns:
@@ -138,7 +141,7 @@ def _of_table(config: Declared, data: DataSet) -> Task:
         if getattr(config, key):
             raise ConfigError(f"task.{key}={list(getattr(config, key))}: task.columns say it")
     made = task_of_columns(
-        config.title or data.task.name,
+        config.title or UNTITLED,
         config.labels,
         config.described(),
         config.kind,

@@ -12,13 +12,16 @@ import numpy as np
 from qsynth.data.arrays import in_units
 from qsynth.data.base import DataOptions
 from qsynth.data.columns import (
+    FAR,
     KINDS,
     ColumnSettings,
     arrow,
+    canonical,
     column_of,
     encoded,
     indices_of,
     numbers_of,
+    of_fractions,
     proposed,
     texts_of,
 )
@@ -28,7 +31,7 @@ from qsynth.data.table_file import FILE, TableFile, plain_name
 from qsynth.data.task import Declared
 from qsynth.errors import DataError, nearest_spelling
 from qsynth.schema import option, setting, unknown
-from qsynth.types import CLASSES, LABELS, NUMBER, VALUES, Floats, Ints, Task
+from qsynth.types import CATEGORY, CLASSES, LABELS, NUMBER, VALUES, Floats, Ints, Task
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 MANY_LABELS = 1_000
@@ -68,6 +71,7 @@ class Table(DataOptions):
     missing: tuple[str, ...] = setting(
         [], "texts of a CSV that stand for nothing, beside an empty cell, ?, NA, NaN and null"
     )
+    encoding: str = setting("utf8", "of the letters of a CSV: utf8, latin1, cp1252, ...")
     indicate: bool = setting(
         False, "where a column lacks values, one more feature says where; task=declared says so"
     )
@@ -108,13 +112,30 @@ class Table(DataOptions):
             own = (task.label,) if task.kind == CLASSES else tuple(task.labels)
         return tuple(name for name in own if name)
 
-    def file(self) -> TableFile:
-        """Return the files, and how they are read."""
-        return TableFile(self.path, "data.path", (*MISSING, *self.missing), tuple(self.names))
+    def file(self, answers: Sequence[str], columns: Mapping[str, Any]) -> TableFile:
+        """Return the files, and how they are read.
+
+        answers: the columns that hold what is learned.  columns: of a task, by name, with `kind`.
+        Names of classes, levels and sites are texts, whatever they look like: 01 is not 1.
+        """
+        texts = [name for name, each in columns.items() if each.kind == CATEGORY]
+        texts += [name for name, kind in self.kinds.items() if kind == CATEGORY]
+        texts += answers if self.kind == CLASSES else ()
+        texts += [self.site] if self.site else []
+        return TableFile(
+            self.path,
+            "data.path",
+            (*MISSING, *self.missing),
+            tuple(self.names),
+            tuple(dict.fromkeys(texts)),
+            self.encoding,
+        )
 
     def read(self, task: Declared | None) -> Rows:
         """Return the rows that can be used, with what was dropped and why.  Raises DataError."""
-        table, notes = self.file().read(self.leave_out)
+        described = task.described() if task is not None else {}
+        file = self.file(self.answers(task), described)
+        table, notes = file.read(self.leave_out)
         for name in (*self.kinds, self.site):
             if name and name not in table.column_names:
                 key = "data.site" if name == self.site else "data.kinds"
@@ -127,7 +148,7 @@ class Table(DataOptions):
         for name in answers:
             if name not in table.column_names:
                 raise self._no_column("data.label", name, table)
-        site = self.site or (FILE if FILE in table.column_names else "")
+        site = self.site or (FILE if file.of_folder else "")
         kept = np.ones(table.num_rows, bool)
         for name in (*answers, site) if site else answers:
             missing = np.asarray(table[name].is_null())
@@ -137,8 +158,8 @@ class Table(DataOptions):
                 left_out = "row is left out" if count == 1 else "rows are left out"
                 notes.append(f"{count} {left_out}: no {what} in column {name}")
             kept &= ~missing
-        if not kept.any():
-            raise DataError(f"data.path={self.path}: no row has a value in {', '.join(answers)}")
+            if not kept.any():
+                raise DataError(f"data.path={self.path}: no row is left with a value in {name}")
         if not kept.all():
             table = table.filter(arrow.array(kept))
         return Rows(table, answers, site, np.flatnonzero(kept), notes)
@@ -175,7 +196,9 @@ class Table(DataOptions):
         sites = names_in(rows.table[rows.site]) if rows.site else ()
         values = {name: column_of(rows.table, name, self._source_of()) for name in columns}
         rows.table = None  # its columns are freed one by one
-        (train_x, test_x), told = encoded(values, columns, (train, test))
+        (train_x, test_x), told = encoded(
+            values, columns, (train, test), lambda row: int(rows.kept[row])
+        )
         task = task_of_columns(self.own_name(), task_labels, columns, self.kind, rows.answers[0])
         if self.kind == VALUES:
             task = _with_units(task, labels, self._source_of())
@@ -215,12 +238,10 @@ class Table(DataOptions):
                 f"data.label=[{','.join(rows.answers)}]: one column holds the class; of several "
                 "labels say data.kind=labels, of numbers data.kind=values"
             )
-        if arrow.types.is_floating(column.type):
-            whole = numbers_of(column, rows.answers[0], NUMBER)
-            if bool(np.any(whole != np.rint(whole))):
-                raise DataError(
-                    f"data.label={rows.answers[0]}: holds numbers with fractions: data.kind=values"
-                )
+        if of_fractions(column):
+            raise DataError(
+                f"data.label={rows.answers[0]}: holds numbers with fractions: data.kind=values"
+            )
         return self._indices(column, tuple(self.labels) or names, rows)
 
     def _indices(
@@ -320,20 +341,25 @@ def task_of_columns(
 
 
 def _with_units(task: Task, values: Floats, source: str) -> Task:
-    spread = values.astype(np.float64).std(axis=0)
+    place, spread = (made(values.astype(np.float64), axis=0) for made in (np.mean, np.std))
     if (spread <= 0.0).any():
         flat = task.labels[int((spread <= 0.0).argmax())]
         raise DataError(f"{source}: {flat} is the same in every row: there is nothing to learn")
-    return replace(
-        task,
-        target_location=tuple(values.mean(axis=0).astype(np.float64).tolist()),
-        target_scale=tuple(spread.tolist()),
-    )
+    if (np.abs(place) > FAR * spread).any():
+        far = task.labels[int((np.abs(place) > FAR * spread).argmax())]
+        raise DataError(
+            f"{source}: {far} is too far from 0 for its spread: single precision cannot tell its "
+            "values apart; subtract a constant from it"
+        )
+    return replace(task, target_location=tuple(place.tolist()), target_scale=tuple(spread.tolist()))
 
 
 def names_in(column: Any) -> tuple[str, ...]:
     """Return the texts that a column holds, whole numbers first and in their order."""
-    return tuple(sorted(texts_of(column).unique().to_pylist(), key=_in_order))
+    texts = texts_of(column).unique().to_pylist()
+    if all(canonical(text) == text.split(".")[0] for text in texts):
+        texts = sorted({canonical(text) for text in texts})  # 1.0 is 1; 01 stays what it is
+    return tuple(sorted(texts, key=_in_order))
 
 
 def _in_order(name: str) -> tuple[int, float, str]:

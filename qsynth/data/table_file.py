@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsynth.errors import DataError
+import numpy as np
+
+from qsynth.data.memory import MOST_PACKED, SMALL_BYTES, check_memory
+from qsynth.errors import DataError, nearest_spelling
 from qsynth.lazy import Deferred
 
 arrow = Deferred("pyarrow")
@@ -21,11 +24,13 @@ CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 ENDINGS = (*CSV_ENDINGS, ".parquet", ".pq", ".feather", ".arrow")
 PACKED = (".gz", ".bz2")
 DELIMITERS = (",", ";", "\t", "|")
-COMMA = r"^\s*[-+]?\d+,\d+\s*$"  # a number with a decimal comma
+COMMA = r"^\s*[-+]?\d+(,\d+)?\s*$"  # a number, perhaps with a decimal comma
 COLUMN_ERROR = re.compile(r"In CSV column #(\d+):.*conversion error to ([\w\[\]]+)", re.DOTALL)
-FILE = "file"  # the column that says which file of a folder a row is of
+FILE = "__file__"  # the column that says which file of a folder a row is of
 UNNAMED = ("", "__index_level_0__")  # what pandas writes beside a table's own columns
 HEAD_BYTES = 1 << 16
+CELL_BYTES = 8
+SHOWN = 5  # columns, in words
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,21 @@ class TableFile:
     """Name the files of a table, and say how text is read.
 
     key: how the user names it in messages.  missing: texts that stand for nothing.
-    names: of the columns, where a CSV has no line with them.
+    names: of the columns, where a CSV has no line with them.  texts: columns that are read as text,
+    whatever they hold.  encoding: of a CSV.
     """
 
     path: str
     key: str = "data.path"
     missing: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    encoding: str = "utf8"
+
+    @property
+    def of_folder(self) -> bool:
+        """Return whether each file is a site."""
+        return Path(self.path).expanduser().is_dir()
 
     @property
     def said(self) -> str:
@@ -52,13 +65,20 @@ class TableFile:
             raise DataError(f"{self.said}: needs a table, e.g. {self.key}=site.csv")
         path = Path(self.path).expanduser()
         if path.is_dir():
-            found = sorted(each for each in path.iterdir() if _is_table(each))
+            found = sorted(each for each in path.iterdir() if is_table(each))
             if not found:
                 raise DataError(f"{self.said}: no table in this folder ({', '.join(ENDINGS)})")
+            names = [plain_name(each) for each in found]
+            twice = [each for each, name in zip(found, names, strict=True) if names.count(name) > 1]
+            if twice:
+                raise DataError(
+                    f"{self.said}: {twice[0].name} and {twice[1].name} are called alike, and each "
+                    "file is a site"
+                )
             return found
         if not path.is_file():
             raise DataError(f"{self.said}: no such file")
-        if not _is_table(path):
+        if not is_table(path):
             raise DataError(
                 f"{self.said}: is no table ({', '.join(ENDINGS)}); for an .npz data=arrays, for a "
                 "folder of pictures data=images"
@@ -76,6 +96,15 @@ class TableFile:
             tables = [self._read(each) for each in files]
         except ImportError:
             raise DataError("data.name=table: needs pip install 'qsynth[table]'") from None
+        except MemoryError:
+            raise DataError(f"{self.said}: is more than there is memory for") from None
+        there = [name for table in tables for name in table.column_names]
+        for name in leave_out:
+            if name not in there:
+                raise DataError(
+                    f"data.leave_out: {self.path} has no column {name}"
+                    f"{nearest_spelling(name, set(there))}"
+                )
         notes = []
         if any(name in table.column_names for table in tables for name in UNNAMED):
             notes.append("a column without a name is left out: it numbers the rows")
@@ -83,9 +112,9 @@ class TableFile:
             tables = [t.drop_columns([name]) if name in t.column_names else t for t in tables]
         for path, table in zip(files, tables, strict=True):
             self._check_names(path, table)
-        if len(tables) == 1 and not Path(self.path).expanduser().is_dir():
-            return tables[0], notes
-        return self._joined(files, tables), notes
+        if not self.of_folder:
+            return _without_nan(tables[0]), notes
+        return _without_nan(self._joined(files, tables, notes)), notes
 
     def _read(self, path: Path) -> Any:
         ending = _ending(path)
@@ -93,16 +122,20 @@ class TableFile:
             if ending in CSV_ENDINGS:
                 return self._read_csv(path)
             if ending in (".parquet", ".pq"):
+                told = parquet.read_metadata(path)
+                check_memory(self.said, CELL_BYTES * told.num_rows * told.num_columns)
                 return parquet.read_table(path)
             return feather.read_table(path)
-        except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (arrow.ArrowException, OSError, UnicodeError, LookupError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{path}: cannot be read as a table ({first})") from None
 
     def _read_csv(self, path: Path) -> Any:
         """Return a table of text; types are as its first block says, or, if that fails, wider."""
+        _check_packed(path, self.said)
         delimiter, decimal = _delimiter(path), "."
-        types: dict[str, Any] = {}
+        given: dict[str, Any] = dict.fromkeys(self.texts, arrow.string())
+        types = dict(given)
         names = self.names or self._header(path, delimiter)
         while True:
             try:
@@ -117,20 +150,30 @@ class TableFile:
                 types[name] = arrow.string() if name in types else wider
                 continue
             if delimiter == ";" and decimal == "." and _with_commas(table):
-                decimal, types = ",", {}
+                decimal, types = ",", dict(given)
                 continue
+            for name, column in zip(table.column_names, table.columns, strict=True):
+                if arrow.types.is_binary(column.type):
+                    raise DataError(
+                        f"{path}: column {name} holds letters that are not UTF-8; data.encoding="
+                        "latin1 reads what older programs wrote"
+                    )
             return table
 
     def _header(self, path: Path, delimiter: str) -> list[str]:
         with csv.open_csv(
-            path, parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+            path,
+            read_options=csv.ReadOptions(encoding=self.encoding),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         ) as opened:
             return list(opened.schema.names)
 
     def _read_csv_as(self, path: Path, delimiter: str, types: dict[str, Any], decimal: str) -> Any:
         return csv.read_csv(
             path,
-            read_options=csv.ReadOptions(column_names=list(self.names) or None),
+            read_options=csv.ReadOptions(
+                column_names=list(self.names) or None, encoding=self.encoding
+            ),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=types,
@@ -148,45 +191,81 @@ class TableFile:
         if not table.num_rows:
             raise DataError(f"{path}: has no row")
 
-    def _joined(self, files: list[Path], tables: list[Any]) -> Any:
-        """Return one table of all, with one column more; each must have the first one's columns."""
-        first = set(tables[0].column_names)
+    def _joined(self, files: list[Path], tables: list[Any], notes: list[str]) -> Any:
+        """Return one table of all, of the columns that all have, and one column more."""
+        shared = set.intersection(*(set(table.column_names) for table in tables))
+        for path, table in zip(files, tables, strict=True):
+            own = sorted(set(table.column_names) - shared)
+            if own:
+                notes.append(
+                    f"columns that not all files have are left out: {', '.join(own[:SHOWN])}"
+                    f"{', ...' * (len(own) > SHOWN)} of {path.name}"
+                )
+        if FILE in shared:
+            raise DataError(f"{self.said}: a column is called {FILE}; rename it")
+        kept = [name for name in tables[0].column_names if name in shared]
+        if not kept:
+            raise DataError(f"{self.said}: its files have no column in common")
+        tables = _of_one_kind([table.select(kept) for table in tables])
         parts = []
         for path, table in zip(files, tables, strict=True):
-            other = first ^ set(table.column_names)
-            if other:
-                name = sorted(other)[0]
-                has, lacks = (files[0], path) if name in first else (path, files[0])
-                raise DataError(f"{lacks}: has no column {name}, which {has} has")
-            if FILE in first:
-                raise DataError(f"{path}: a column is called {FILE}; rename it")
-            column = arrow.array(
-                [plain_name(path)] * table.num_rows, arrow.string()
-            ).dictionary_encode()
-            parts.append(table.append_column(FILE, column))
+            name = arrow.array([plain_name(path)], arrow.string())
+            places = arrow.array(np.zeros(table.num_rows, np.int32))
+            parts.append(table.append_column(FILE, arrow.DictionaryArray.from_arrays(places, name)))
         try:
             return arrow.concat_tables(parts, promote_options="permissive").unify_dictionaries()
-        except arrow.ArrowInvalid as error:
-            return arrow.concat_tables(_as_text_where_they_differ(parts, str(error)))
+        except arrow.ArrowException as error:
+            first = str(error).splitlines()[0]
+            raise DataError(f"{self.said}: its files cannot be joined ({first})") from None
 
 
-def _as_text_where_they_differ(tables: list[Any], said: str) -> list[Any]:
-    """Return tables whose columns are text where their kinds cannot be joined."""
-    schemas = [table.schema for table in tables]
-    names = tables[0].column_names
-    differ = {
-        name for name in names if len({str(schema.field(name).type) for schema in schemas}) > 1
-    }
-    if not differ:
-        raise DataError(f"tables cannot be joined ({said.splitlines()[0]})")
-    made = []
-    for table in tables:
-        columns = {
-            name: table[name].cast(arrow.string()) if name in differ else table[name]
-            for name in names
-        }
-        made.append(arrow.table(columns))
-    return made
+def _of_one_kind(tables: list[Any]) -> list[Any]:
+    """Return tables whose columns are text where some hold numbers and some do not."""
+    types = arrow.types
+    made = {name: [table[name] for table in tables] for name in tables[0].column_names}
+    for name, columns in made.items():
+        kinds = {column.type for column in columns if not types.is_null(column.type)}
+        plain = all(types.is_integer(kind) or types.is_floating(kind) for kind in kinds)
+        if len(kinds) > 1 and not plain:
+            made[name] = [_as_text(column, name) for column in columns]
+    return [
+        arrow.table({name: columns[at] for name, columns in made.items()})
+        for at in range(len(tables))
+    ]
+
+
+def _as_text(column: Any, name: str) -> Any:
+    types = arrow.types
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if types.is_nested(column.type):
+        raise DataError(f"column {name} holds {column.type} in one file, and texts in another")
+    return column.cast(arrow.string())
+
+
+def _without_nan(table: Any) -> Any:
+    """Return a table whose numbers are missing where they are NaN, as a CSV has them."""
+    for at, name in enumerate(table.column_names):
+        column = table[name]
+        if arrow.types.is_floating(column.type) and compute.any(compute.is_nan(column)).as_py():
+            known = compute.if_else(compute.is_nan(column), None, column)
+            table = table.set_column(at, name, known)
+        elif str(column.type) in ("string_view", "large_string"):
+            table = table.set_column(at, name, column.cast(arrow.string()))
+    return table
+
+
+def _check_packed(path: Path, said: str) -> None:
+    """Raise DataError where a packed CSV would unpack to more than it can be meant to."""
+    if path.suffix.lower() not in PACKED:
+        return
+    size, most = 0, max(SMALL_BYTES, MOST_PACKED * path.stat().st_size)
+    with arrow.input_stream(path) as opened:
+        while part := opened.read(HEAD_BYTES):
+            size += len(part)
+            if size > most:
+                raise DataError(f"{said}: {path.name} unpacks to more than {most >> 20} MiB")
+    check_memory(said, 2 * size)
 
 
 def plain_name(path: Path) -> str:
@@ -197,7 +276,8 @@ def plain_name(path: Path) -> str:
     return inner.stem
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Return whether a file is a table, by its ending."""
     return path.is_file() and not path.name.startswith(".") and _ending(path) in ENDINGS
 
 
@@ -225,7 +305,8 @@ def _with_commas(table: Any) -> bool:
     for name in table.column_names:
         column = table[name]
         if arrow.types.is_string(column.type) and column.null_count < len(column):
-            known = column.drop_null().slice(0, 1000)
-            if compute.all(compute.match_substring_regex(known, COMMA)).as_py():
+            known = column.drop_null()
+            numbers = compute.all(compute.match_substring_regex(known, COMMA)).as_py()
+            if numbers and compute.any(compute.match_substring(known, ",")).as_py():
                 return True
     return False

@@ -13,13 +13,13 @@ from qsynth.data.arrays import Arrays, read_arrays
 from qsynth.data.base import DataOptions
 from qsynth.data.columns import ColumnSettings, column_of, encoded, indices_of, numbers_of, texts_of
 from qsynth.data.images import Images, picture, pictures_below
-from qsynth.data.samples import as_array, check_range, check_shape, inputs_of
+from qsynth.data.samples import check_range, check_shape, class_indices, inputs_of, targets
 from qsynth.data.table import Table
 from qsynth.data.table_file import FILE
-from qsynth.errors import DataError
+from qsynth.errors import DataError, nearest_spelling
 from qsynth.schema import name_of
 from qsynth.training.plan import NodePlan, RunPlan
-from qsynth.types import CATEGORY, CLASSES, NUMBER, VALUES, Floats32, Ints, Task
+from qsynth.types import CATEGORY, LABELS, NUMBER, VALUES, Floats32, Ints, Task
 
 ROWS = 4_096  # of a table, made into features at a time
 
@@ -80,15 +80,28 @@ def _rows(options: Table, task: Task) -> NewData:
         raise DataError(
             f"data.path={options.path}: the predictor was not made of a table's columns"
         )
-    table, notes = options.file().read(options.leave_out)
     columns = _described(task)
+    own = (options.label,) if isinstance(options.label, str) else tuple(options.label)
+    answers = tuple(name for name in own if name) or task.answers
+    if len(answers) != len(task.answers):
+        raise DataError(
+            f"data.label=[{','.join(answers)}]: the predictor tells {len(task.answers)}: "
+            f"{', '.join(task.answers)}"
+        )
+    for own_label, label in options.label_map.items():
+        if label not in task.labels:
+            known = nearest_spelling(label, task.labels)
+            raise DataError(f"data.label_map.{own_label}={label}: no label of the predictor{known}")
+    table, notes = options.file(answers if task.classified else (), columns).read(options.leave_out)
+    if any(own) and not set(answers) <= set(table.column_names):
+        lacking = next(name for name in answers if name not in table.column_names)
+        known = nearest_spelling(lacking, table.column_names)
+        raise DataError(f"data.label={lacking}: {options.path} has no such column{known}")
     values = {name: column_of(table, name, options.path) for name in columns}
     for name, each in columns.items():
         if each.kind == CATEGORY:  # as a whole: a part might be all whole numbers
             values[name] = texts_of(values[name])
     notes += _missing_notes(table, columns)
-    own = (options.label,) if isinstance(options.label, str) else tuple(options.label)
-    answers = tuple(name for name in own if name) or task.answers
     truth = None
     if all(name in table.column_names for name in answers):
         truth = _told(table, answers, task, options.label_map)
@@ -116,7 +129,7 @@ def _features(
 ) -> Floats32:
     count = end - start
     some = {name: column.slice(start, count) for name, column in values.items()}
-    return encoded(some, columns, [np.ones(count, bool)])[0][0]
+    return encoded(some, columns, [np.ones(count, bool)], lambda row: row + start)[0][0]
 
 
 def _described(task: Task) -> dict[str, ColumnSettings]:
@@ -147,7 +160,8 @@ def _missing_notes(table: Any, columns: dict[str, ColumnSettings]) -> list[str]:
 def _told(table: Any, answers: Sequence[str], task: Task, other: dict[str, str]) -> Any:
     if not task.classified:
         told = [numbers_of(table[name], name, NUMBER) for name in answers]
-        return np.stack(told, axis=1).astype(np.float32)
+        made = np.stack(told, axis=1).astype(np.float32)
+        return _checked_targets(made, task, answers[0])
     own = {name: name for name in task.labels} | other
     places = np.array([task.labels.index(name) for name in own.values()] + [-1], np.int64)
     return places[indices_of(table[answers[0]], list(own))]
@@ -180,10 +194,26 @@ def _arrays(options: Arrays, task: Task) -> NewData:
     check_range(inputs, task, options.path)
     truth: Any = arrays.get("y")
     if truth is not None:
-        truth = as_array(truth, "y", options.path)
-        if task.classified and truth.dtype.kind == "U":
-            place = {name: index for index, name in enumerate(task.labels)}
-            truth = np.array([place.get(name, -1) for name in truth.tolist()], np.int64)
-        truth = truth.astype(np.int64 if task.kind == CLASSES else np.float32)
-        truth = truth if task.classified else truth.reshape(len(truth), -1)
+        # As in training: class indices or names, or (n, K) numbers.
+        source = options.path
+        if task.classified:
+            truth = class_indices(truth, source, "y", task.labels, task.classes)
+        else:
+            truth = _checked_targets(targets(truth, task.kind, source), task, source)
+        if len(truth) != len(inputs):
+            raise DataError(f"{source}: x has {len(inputs)} rows, y {len(truth)}")
     return NewData(len(inputs), str, lambda start, end: inputs[start:end], truth)
+
+
+def _checked_targets(truth: Floats32, task: Task, source: str) -> Floats32:
+    """Return (n, K) targets, NaN where none is known.  Raises DataError where they are none."""
+    if truth.shape[1] != task.classes:
+        raise DataError(
+            f"{source}: {truth.shape[1]} answers a row, the predictor has {task.classes}"
+        )
+    if task.kind == LABELS:
+        wrong = ~np.isin(truth, (0.0, 1.0)) & ~np.isnan(truth)
+        if wrong.any():
+            row = int(wrong.any(axis=1).argmax())
+            raise DataError(f"{source}: row {row} holds {truth[row].tolist()}: a label is 0 or 1")
+    return truth

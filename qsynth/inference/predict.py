@@ -16,6 +16,7 @@ from qsynth.inference.new_data import ROWS, NewData
 from qsynth.pipeline.predictor import Predictor
 from qsynth.types import LABELS, Floats, Task
 
+DIGITS = 6  # of a probability
 PREFIX = "p:"  # of a column that holds the probability of a label
 
 
@@ -54,12 +55,12 @@ def predict(
     """
     task, scores = predictor.task, []
     writer = None if out is None else csv.writer(out, lineterminator="\n")
-    if writer is not None and titled:
-        writer.writerow(header(task))
     for start, answers in answers_of(predictor, data, prior):
         if writer is not None:
-            for at, row in enumerate(lines(predictor, answers), start):
-                writer.writerow([data.names(at), *row])
+            if titled and start == 0:  # not before the first inputs have been found to be well
+                writer.writerow(header(task))
+            for at, row in enumerate(cells(predictor, answers), start):
+                writer.writerow([data.names(at), *map(_written, row)])
         if data.truth is not None:
             scores.append(answers)
     if data.truth is None:
@@ -80,25 +81,27 @@ def answers_of(
             yield start, predictor(torch.from_numpy(inputs), prior=prior).double().numpy()
 
 
-def lines(predictor: Predictor, answers: Floats) -> Iterator[Sequence[Any]]:
-    """Return the cells of each answer, as `header` names them."""
+def cells(predictor: Predictor, answers: Floats) -> Iterator[Sequence[str | int | float | None]]:
+    """Return the cells of each answer, as `header` names them; None where nothing is known."""
     task = predictor.task
     if task.classified:
-        for row in np.exp(answers):
+        for row in np.exp(answers).round(DIGITS):
             best = int(row.argmax())
-            yield [task.labels[best], _short(row[best]), *map(_short, row)]
+            yield [task.labels[best], float(row[best]), *map(float, row)]
     elif task.kind == LABELS:
         for row in answers:
-            yield [cell for p in row for cell in (int(p > 0.5), _short(p))]
+            yield [cell for p in row for cell in (int(p > 0.5), round(float(p), DIGITS))]
     else:
         width = predictor.half_width_in_units()
         for row in answers:
             spans = zip(row, row - width, row + width, strict=True)
-            yield ["" if np.isinf(c) else f"{c:.7g}" for span in spans for c in span]
+            yield [float(c) if np.isfinite(c) else None for span in spans for c in span]
 
 
-def _short(value: float) -> str:
-    return f"{value:.6f}"
+def _written(cell: str | int | float | None) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.9g}" if isinstance(cell, float) else str(cell)
 
 
 def measured(task: Task, answers: Floats, truth: Any) -> Answered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,20 +12,24 @@ import torch
 
 from qsynth.data.columns import arrow
 from qsynth.data.samples import check_range, check_shape, inputs_of
-from qsynth.errors import DataError, QsynthError
+from qsynth.data.table import MISSING
+from qsynth.errors import DataError, QsynthError, printable
 from qsynth.inference.export import described
 from qsynth.inference.new_data import features_of
-from qsynth.inference.predict import header, lines
+from qsynth.inference.predict import cells, header
 from qsynth.lazy import Deferred
 from qsynth.pipeline.predictor import Predictor
 from qsynth.types import Floats32
 
 applications = Deferred("starlette.applications")
+requests = Deferred("starlette.requests")
 responses = Deferred("starlette.responses")
 routing = Deferred("starlette.routing")
 uvicorn = Deferred("uvicorn")
 MOST_ROWS = 10_000  # of one request
 MOST_BYTES = 32 << 20  # of one request
+PATIENCE_S = 30.0  # in which a request must have come
+MOST_SAID = 300  # letters of what is answered to a wrong one
 SOURCE = "the request"
 
 
@@ -38,19 +43,8 @@ def answered(predictor: Predictor, body: Any) -> dict[str, Any]:
     with torch.no_grad():
         answers = predictor(torch.from_numpy(inputs)).double().numpy()
     names = header(predictor.task)[1:]
-    made = [
-        {name: _plain(cell) for name, cell in zip(names, row, strict=True)}
-        for row in lines(predictor, answers)
-    ]
+    made = [dict(zip(names, row, strict=True)) for row in cells(predictor, answers)]
     return {"answers": made}
-
-
-def _plain(cell: Any) -> Any:
-    """Return a cell of a file of predictions as JSON has it: numbers as numbers."""
-    try:
-        return None if cell == "" else float(cell)
-    except ValueError:
-        return cell
 
 
 def _inputs(predictor: Predictor, body: Any) -> Floats32:
@@ -80,11 +74,12 @@ def _table(rows: Sequence[Any], predictor: Predictor) -> Any:
         raise DataError(f"{SOURCE}: no row has {', '.join(absent[:5])}")
     made = {}
     for column in columns:
-        cells = [row.get(column.name) for row in rows]
-        if any(isinstance(cell, (list, dict)) for cell in cells):
+        given = [row.get(column.name) for row in rows]
+        if any(isinstance(cell, (list, dict)) for cell in given):
             raise DataError(f"{SOURCE}: {column.name} must be a number or text")
         # As text, as a CSV would have it: each is then read as what the task says it is.
-        texts = [None if cell is None or cell == "" else _text(cell) for cell in cells]
+        texts = [None if cell is None else _text(cell) for cell in given]
+        texts = [None if text is None or text.strip() in MISSING else text for text in texts]
         made[column.name] = arrow.array(texts, arrow.string())
     return arrow.table(made)
 
@@ -100,16 +95,22 @@ def application(predictor: Predictor) -> Any:
     told = described(predictor)
 
     async def predict(request: Any) -> Any:
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
-            return _refused(f"{SOURCE}: needs its length, of at most {MOST_BYTES:,} bytes", 413)
+        whole = bytearray()
         try:
-            body = await request.json()
-        except ValueError as error:
+            async with asyncio.timeout(PATIENCE_S):
+                async for part in request.stream():
+                    whole += part
+                    if len(whole) > MOST_BYTES:
+                        return _refused(f"{SOURCE}: {MOST_BYTES:,} bytes at most", 413)
+        except (TimeoutError, requests.ClientDisconnect):
+            return _refused(f"{SOURCE}: did not come whole in {PATIENCE_S:g} s", 408)
+        try:
+            body = json.loads(whole)
+        except (ValueError, RecursionError) as error:
             return _refused(f"{SOURCE}: is not JSON ({error})", 400)
         try:
             made = await asyncio.to_thread(answered, predictor, body)
-        except (QsynthError, ValueError, TypeError) as error:
+        except (QsynthError, ValueError, TypeError, OverflowError) as error:
             return _refused(str(error), 422)
         return responses.JSONResponse(made)
 
@@ -129,7 +130,7 @@ def application(predictor: Predictor) -> Any:
 
 
 def _refused(said: str, status: int) -> Any:
-    return responses.JSONResponse({"error": said}, status_code=status)
+    return responses.JSONResponse({"error": printable(said)[:MOST_SAID]}, status_code=status)
 
 
 def serve(predictor: Predictor, host: str, port: int) -> None:

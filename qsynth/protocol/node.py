@@ -367,6 +367,7 @@ class Node:
         else:
             found = messages.unpack(answer.body, messages.Contacts)
             if found is not None and found.contact.id == answer.sender:
+                self.refusal = ""  # somebody deals with it
                 contacts = self.membership.heard(found)
                 self.replication.offered(found.orphans, found.contact)
             if answer.kind == messages.HELLO and contacts:

@@ -5,6 +5,7 @@ What is written is the user's to change; each file says what it is for.
 
 from __future__ import annotations
 
+import shlex
 from string import Template
 
 from qsynth.data.task import Declared
@@ -61,7 +62,7 @@ def test_the_recipe_is_well():
 
 
 def test_the_data_fit():
-    words = ["task", "check", "recipe.yaml", "$data", "--trust", "network.Net"]
+    words = ["task", "check", "recipe.yaml", $quoted, "--trust", "network.Net"]
     assert qsynth.main(words) == 0
 ''')
 README = Template("""\
@@ -69,7 +70,7 @@ README = Template("""\
 
 Made by `qsynth new`. In this folder:
 
-    qsynth run +recipe=recipe.yaml data.path=$data --trust network.Net
+    qsynth run +recipe=recipe.yaml data.path=$shell --trust network.Net
 
 trains each site of the data and says whether the mesh helped. `--trust` lets the recipe name
 `network.py`, which is code: whoever gets the recipe from you decides that for themselves.
@@ -82,7 +83,7 @@ trains each site of the data and says whether the mesh helped. `--trust` lets th
 
 Is it worth it, and new rows:
 
-    qsynth compare +recipe=recipe.yaml data.path=$data seeds=[0,1,2] --trust network.Net
+    qsynth compare +recipe=recipe.yaml data.path=$shell seeds=[0,1,2] --trust network.Net
     qsynth predict runs/NAME new.csv --node NODE --trust network.Net
 
 Other sites: `qsynth task init` at each, `qsynth task merge`, and what that gives in the place of
@@ -113,7 +114,8 @@ def starter(task: Declared, data: str) -> dict[str, str]:
     words = {
         "features": str(features),
         "count": str(count),
-        "data": data,
+        "quoted": repr(data),
+        "shell": shlex.quote(data),
         "title": task.title,
         "outputs": OUTPUTS[task.kind],
         "loss": LOSSES[task.kind],

@@ -8,6 +8,7 @@ mean and its spread; nothing else of any row.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,12 @@ import yaml
 from qsynth.config.groups import plain_name
 from qsynth.data.columns import ColumnSettings
 from qsynth.data.images import SUFFIXES
+from qsynth.data.table_file import is_table
 from qsynth.data.task import Declared
 from qsynth.encoder.config import Identity
-from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.errors import ConfigError, QsynthError, nearest_spelling, printable
 from qsynth.recipe.inherit import read_yaml
-from qsynth.recipe.lint import MAX_BYTES, lint_text
+from qsynth.recipe.lint import MAX_BYTES, lint_text, needed_trust
 from qsynth.schema import build
 from qsynth.types import CATEGORY, VALUES, Task
 
@@ -31,12 +33,19 @@ LEAST_ROWS = 5  # that a level of a category has where it is told to others
 DIGITS = 4  # of what is told
 FAR = 5.0  # spreads that the means of two sites are apart, where they may be in other units
 WIDER = 8.0  # times that one site's spread is another's
+TABLE_TELLS = (
+    f"It tells all labels, names of columns, levels of {LEAST_ROWS} rows or more, mean and spread "
+    "of numbers, and how many rows there are."
+)
+MOST_NAME = 120  # letters
+PLAIN = re.compile(r"^(override )?[A-Za-z_/][A-Za-z0-9_./@-]*$")
+WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf", "infinity"}
 HEADER = """\
 # The task that all sites share: what a row holds, and what is learned of it.
 #
-# What it shows: {title}, by {how}. It tells names of columns and of levels with {least} rows
-# or more, mean and spread of each column, and the number of rows. A site checks that it fits, tries
-# it, and joins with it:
+# What it shows: {title}, by {how}.
+# {tells}
+# A site checks that it fits, tries it, and joins with it:
 #   qsynth task check {path} SITE.csv
 #   qsynth run +recipe={path} data.path=FOLDER      (on one machine: a file for each site)
 #   qsynth node up +recipe={path} data.path=SITE.csv mesh=tcp mesh.join=[tcp://HOST:7700]
@@ -62,6 +71,12 @@ def proposal(task: Task, columns: Mapping[str, ColumnSettings], rows: int) -> De
     }
     if columns:
         told = {name: _told(each) for name, each in columns.items()}
+        long = next((name for name in columns if len(name) > MOST_NAME), None)
+        if long is not None:
+            raise ConfigError(
+                f"column {long[:40]}...: {len(long)} letters, {MOST_NAME} at most; rename it, or "
+                "data.leave_out it"
+            )
         shared |= {"label": task.label, "columns": told}
     else:
         shared |= {
@@ -72,7 +87,8 @@ def proposal(task: Task, columns: Mapping[str, ColumnSettings], rows: int) -> De
             "high": task.high,
         }
     if task.kind == VALUES:
-        shared["target_location"] = tuple(map(_rounded, task.target_location))
+        pairs = zip(task.target_location, task.target_scale, strict=True)
+        shared["target_location"] = tuple(_near(place, spread) for place, spread in pairs)
         shared["target_scale"] = tuple(map(_rounded, task.target_scale))
     return Declared(**shared)
 
@@ -83,12 +99,17 @@ def _told(column: ColumnSettings) -> dict[str, Any]:
     if column.kind == CATEGORY:
         made["levels"] = list(column.levels)
     else:
-        made |= {"location": _rounded(column.location), "scale": _rounded(column.scale)}
+        made |= {"location": _near(column.location, column.scale), "scale": _rounded(column.scale)}
     return made | ({"indicated": True} if column.indicated else {})
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def _near(place: float, spread: float) -> float:
+    """Return a location to as many digits as its spread tells."""
+    return round(place, DIGITS - 1 - math.floor(math.log10(spread)))
 
 
 def read_task(path: Path, trusted: Sequence[str] = ()) -> Declared:
@@ -140,7 +161,9 @@ def written(
     else:
         data = {}
     columns = kept.pop("columns", {})
-    head = HEADER.format(title=task.title, how=how, least=LEAST_ROWS, path=path)
+    tells = TABLE_TELLS if table else "It tells names of labels, and shape and range of inputs."
+    words = {"title": task.title, "how": how, "path": path}
+    head = HEADER.format(tells=tells, **{k: printable(v)[:MOST_NAME] for k, v in words.items()})
     values = {"defaults": chosen, "name": plain_name(task.title), **data, **(more or {})}
     values["task"] = kept
     body = _dumped(values, None)
@@ -154,15 +177,49 @@ def written(
             f"{path}: {len(columns)} columns take {len(body) // 1024} KiB, a recipe has at most "
             f"{MAX_BYTES // 1024}; leave columns out: data.leave_out=[...]"
         )
-    return head + body
+    text = head + body
+    _check_written(text, task, path)
+    return text
+
+
+def _check_written(text: str, task: Declared, path: str) -> None:
+    """Raise ConfigError where a name of the data cannot stand in a recipe, or reads otherwise."""
+    try:
+        values = lint_text(text, path, frozenset(needed_trust(text)))["task"]
+        again = build(Declared, {k: v for k, v in values.items() if k != "name"}, "task")
+        same = again.labels == task.labels and again.described() == task.described()
+    except QsynthError as error:
+        raise ConfigError(
+            f"{path}: a name of the data cannot stand in a recipe ({error}); rename it, or "
+            "data.leave_out the column"
+        ) from None
+    if not same:
+        raise ConfigError(f"{path}: a name of the data reads otherwise in YAML; rename it")
 
 
 def _dumped(values: Any, flow: bool | None) -> str:
     """Return YAML, each setting on a line; flow: as default_flow_style of PyYAML."""
-    made: str = yaml.safe_dump(
-        values, sort_keys=False, default_flow_style=flow, width=WIDE, allow_unicode=True
+    made: str = yaml.dump(
+        values,
+        Dumper=_Quoting,
+        sort_keys=False,
+        default_flow_style=flow,
+        width=WIDE,
+        allow_unicode=True,
     )
     return made
+
+
+class _Quoting(yaml.SafeDumper):
+    """Write text that anybody could take for something else in quotes: 1e5, yes, 2020-01-01."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = PLAIN.match(text) and text.lower() not in WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Quoting.add_representer(str, _quoted)
 
 
 def merged(proposals: Sequence[tuple[str, Declared]]) -> Agreed:
@@ -170,6 +227,12 @@ def merged(proposals: Sequence[tuple[str, Declared]]) -> Agreed:
 
     proposals: what each is called, and what it says.
     """
+    for source, task in proposals:
+        if not task.labels:
+            raise ConfigError(f"{source}: task.labels=[]: names none")
+        units = len(task.target_location), len(task.target_scale)
+        if task.kind == VALUES and units != (len(task.labels), len(task.labels)):
+            raise ConfigError(f"{source}: task.target_location, task.target_scale: one a label")
     (first, base), rest = proposals[0], proposals[1:]
     for source, other in rest:
         for key in ("kind", "label", "layout", "shape", "units", "low", "high"):
@@ -303,6 +366,8 @@ def _targets(
 def data_of(path: str) -> str:
     """Return the data option that reads a file or folder, by what lies there."""
     place = Path(path).expanduser()
+    if place.is_dir() and any(is_table(each) for each in place.iterdir()):
+        return "table"
     if place.suffix == ".npz":
         return "arrays"
     if place.is_dir():

@@ -86,6 +86,10 @@ def _plain(task: Task) -> dict[str, Any]:
 def _task(values: Mapping[str, Any]) -> Task:
     given: dict[str, Any] = {k: tuple(v) if k in TUPLES else v for k, v in values.items()}
     columns = [{**column, "levels": tuple(column["levels"])} for column in given.pop("columns", [])]
+    for column in columns:
+        texts = (column["name"], column["kind"], *column["levels"])
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a column's name, kind and levels are text")
     return Task(**given, columns=tuple(Column(**column) for column in columns))
 
 
@@ -109,7 +113,10 @@ def load_predictor(
     """
     try:
         stored = torch.load(Path(path), weights_only=True, map_location="cpu")
-        task, state = _task(stored["task"]), stored["state"]
+        task, state = _task(stored["task"]), dict(stored["state"])
+        for name in ("head_weights", "head_bias"):
+            if not torch.isfinite(state[name]).all():
+                raise ValueError(f"{name} are no finite numbers")
         encoder_values, model = dict(stored["encoder"]), dict(stored["model"])
         under = stored.get("backbone")
         below = None if under is None else (_task(under["task"]), dict(under["encoder"]))

@@ -86,3 +86,30 @@ def test_another_folder_is_told(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match="is no data set that save_to_disk wrote"):
         load(tmp_path)
+
+
+def test_classes_go_by_their_names(saved) -> None:
+    plain = load(saved, side=8)
+    task = Declared(title="t", labels=("dog", "cat"), layout="image", shape=(3, 8, 8))
+    turned = load_data(HuggingFace(path=str(saved), side=8), task)
+    assert (turned.train_y == 1 - plain.train_y).all()
+    with pytest.raises(DataError, match="dog is none of the labels"):
+        load(saved, side=8, labels=("cat", "cow"))
+
+
+def test_a_folder_reads_nothing_outside_of_itself(tmp_path) -> None:
+    rows = [{"image": {"bytes": None, "path": "/etc/hostname"}, "label": i % 2} for i in range(4)]
+    made = datasets.Dataset.from_list(rows)
+    made = made.cast_column("image", datasets.Image(decode=False))
+    features = made.features.copy()
+    features["image"] = datasets.Image()
+    made.cast(features).save_to_disk(str(tmp_path / "a"))
+    with pytest.raises(DataError, match=r"holds no picture|cannot be read as a picture"):
+        load(tmp_path / "a")
+    datasets.Dataset.from_dict({"x": [[0.0]] * 4, "label": [0, 1] * 2}).save_to_disk(
+        str(tmp_path / "b")
+    )
+    state = tmp_path / "b" / "state.json"
+    state.write_text(state.read_text().replace('"data-', '"../b/data-'))
+    with pytest.raises(DataError, match="names files outside of its folder"):
+        load(tmp_path / "b", inputs="x")

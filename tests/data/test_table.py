@@ -118,7 +118,11 @@ def test_a_folder_holds_a_file_for_each_site(tmp_path, rng) -> None:
     assert np.bincount(data.train_node).tolist() == np.bincount(whole.train_node).tolist()
     assert data.task.columns == whole.task.columns
     csv(tmp_path / "sites" / "C.csv", {"age": [1, 2], "diagnosis": ["sick", "well"]})
-    with pytest.raises(DataError, match=r"C\.csv: has no column country, which .*A\.csv has"):
+    fewer = load(str(tmp_path / "sites"), site="")
+    assert [c.name for c in fewer.task.columns] == ["age"]
+    assert any("columns that not all files have are left out" in note for note in fewer.notes)
+    csv(tmp_path / "sites" / "C.tsv", {"age": [1, 2], "diagnosis": ["sick", "well"]}, "\t")
+    with pytest.raises(DataError, match=r"C\.csv and C\.tsv are called alike"):
         load(str(tmp_path / "sites"), site="")
 
 
@@ -343,3 +347,139 @@ def test_numbers_with_a_word_among_them_are_told_how_to_be_read(tmp_path, rng) -
     said = " / ".join(data.notes)
     assert "column age: 1 of 80 rows are missing" in said
     assert "column sugar: 1 of 80 rows are missing" in said
+
+
+def test_dates_far_away_are_days_too(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["seen"][0], columns["seen"][1] = "9999-12-31", "0002-01-01"
+    data = load(csv(tmp_path / "t.csv", columns))
+    everything = np.concatenate([data.train_x, data.test_x])[:, 1]
+    assert everything.max() == np.datetime64("9999-12-31").astype(int)
+    assert everything.min() == np.datetime64("0002-01-01").astype(int)
+
+
+def test_moments_are_read_in_every_writing(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["seen"] = [f"2020-01-{1 + i % 28:02}T12:00:00.5Z" for i in range(ROWS)]
+    data = load(csv(tmp_path / "t.csv", columns), kinds={"seen": "date"})
+    everything = np.concatenate([data.train_x, data.test_x])[:, 1]
+    assert everything.min() == np.float32(18262.5 + 0.5 / 86400)
+
+
+def test_what_single_precision_cannot_tell_is_left_out_or_refused(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["when"] = [1_700_000_000 + i for i in range(ROWS)]
+    path = csv(tmp_path / "t.csv", columns)
+    assert any(
+        n.startswith("column when is left out: 1.7e+09 is too far") for n in load(path).notes
+    )
+    with pytest.raises(DataError, match="when is too far from 0 for its spread"):
+        load(path, label="when", kind="values")
+    with pytest.raises(ConfigError, match=r"task\.columns\.when\.location=1\.7e\+09: is too far"):
+        Declared(columns={"when": {"location": 1.7e9, "scale": 20}})
+    columns["when"][20] = "1e39"
+    del columns["diagnosis"][:5], columns["country"]
+    columns["diagnosis"] = [""] * 5 + columns["diagnosis"]
+    with pytest.raises(DataError, match=r"column when holds 1e\+39 in row 20: must be a finite"):
+        load_data(
+            Table(path=csv(tmp_path / "u.csv", columns)),
+            declared_with(when={"location": 0, "scale": 1}),
+        )
+
+
+def declared_with(**columns) -> Declared:
+    return Declared(title="t", label="diagnosis", labels=("sick", "well"), columns=columns)
+
+
+def test_names_are_texts_whatever_they_look_like(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["code"] = ["00", "01"] * (ROWS // 2)
+    task = declared_with(code={"kind": "category", "levels": ["00", "01", "A1"]})
+    data = load_data(Table(path=csv(tmp_path / "t.csv", columns)), task)
+    assert not any("level that the task has not" in note for note in data.notes)
+    everything = np.concatenate([data.train_x, data.test_x])
+    assert everything.sum(axis=0).tolist() == [ROWS / 2, ROWS / 2, 0]
+    # The same whole number, and the same truth value, in another writing is the same.
+    columns["code"] = ["1.0", "True"] * (ROWS // 2)
+    task = declared_with(code={"kind": "category", "levels": ["1", "true"]})
+    data = load_data(Table(path=csv(tmp_path / "u.csv", columns)), task)
+    assert np.concatenate([data.train_x, data.test_x]).sum(axis=0).tolist() == [ROWS / 2, ROWS / 2]
+    columns["diagnosis"] = ["1.0", "0.0"] * (ROWS // 2)
+    assert load(csv(tmp_path / "v.csv", columns)).task.labels == ("0", "1")
+    columns["diagnosis"] = ["01", "00"] * (ROWS // 2)
+    assert load(csv(tmp_path / "w.csv", columns)).task.labels == ("00", "01")
+
+
+def test_a_column_called_file_is_one_like_others(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["file"] = columns.pop("ward")
+    data = load(csv(tmp_path / "t.csv", columns), site="")
+    assert set(data.train_node) == {0}
+    assert "file" in [c.name for c in data.task.columns]
+
+
+def test_whole_numbers_stand_among_those_with_a_decimal_comma(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["sugar"] = ["5" if i % 2 else "2,5" for i in range(ROWS)]
+    data = load(csv(tmp_path / "t.csv", columns, ";"))
+    assert set(np.concatenate([data.train_x, data.test_x])[:, 2]) == {5.0, 2.5}
+
+
+def test_a_task_without_a_title_has_one_hash_at_all_sites(tmp_path, rng) -> None:
+    columns = rows(rng)
+    task = replace(declared(None), title="")
+    digests = {
+        load_data(Table(path=csv(tmp_path / name, columns)), task).task.digest()
+        for name in ("a.csv", "b.csv")
+    }
+    assert len(digests) == 1
+
+
+def test_what_is_no_number_in_parquet_is_missing(tmp_path, rng) -> None:
+    from pyarrow import parquet
+
+    columns = rows(rng)
+    columns["sugar"][3] = float("nan")
+    columns["nothing"] = [float("nan")] * ROWS
+    columns["target"] = [float("nan"), *range(1, ROWS)]
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    data = load(str(tmp_path / "t.parquet"), indicate=True)
+    names = [f for c in data.task.columns for f in c.features()]
+    assert "sugar is missing" in names
+    assert "column nothing is left out: nothing stands in it" in data.notes
+    data = load(str(tmp_path / "t.parquet"), label="target", kind="values")
+    assert "1 row is left out: no label in column target" in data.notes
+
+
+def test_files_whose_columns_are_of_different_kinds_are_joined_as_text(tmp_path, rng) -> None:
+    (tmp_path / "sites").mkdir()
+    columns = {"x": rng.random(40).tolist(), "diagnosis": ["sick", "well"] * 20}
+    for name, code in (("a", ["0", "1"]), ("b", ["u", "1"]), ("c", ["true", "false"])):
+        csv(tmp_path / "sites" / f"{name}.csv", {**columns, "code": code * 20})
+    data = load(str(tmp_path / "sites"), site="")
+    assert data.task.columns[0].levels == ("0", "1", "false", "true", "u")
+
+
+def test_letters_of_older_programs_are_read_if_one_says_so(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["ward"] = ["süd", "nord"] * (ROWS // 2)
+    path = tmp_path / "t.csv"
+    csv(path, columns)
+    path.write_bytes(path.read_text(encoding="utf-8").encode("latin1"))
+    with pytest.raises(DataError, match=r"column ward holds letters that are not UTF-8; data\.enc"):
+        load(str(path))
+    assert load(str(path), encoding="latin1").task.columns[-1].levels == ("nord", "süd")
+
+
+def test_a_column_that_is_to_be_left_out_must_be_there(tmp_path, rng) -> None:
+    path = csv(tmp_path / "t.csv", rows(rng))
+    with pytest.raises(DataError, match=r"data\.leave_out: .* no column Ward; did you mean ward\?"):
+        load(path, leave_out=("Ward",))
+
+
+def test_files_that_unpack_to_too_much_are_refused(tmp_path) -> None:
+    import gzip
+
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,diagnosis\n" + b"1,x\n" * 30_000_000))
+    with pytest.raises(DataError, match=r"t\.csv\.gz unpacks to more than 64 MiB"):
+        load(str(tmp_path / "t.csv.gz"), site="")

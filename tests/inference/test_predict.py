@@ -253,3 +253,56 @@ def test_a_run_of_a_table_is_answered_again_to_the_same_figures(tmp_path, rng, c
         assert columns["clinic"][int(at)][0] == site[0]
     assert main(["predict", str(folder), "--node", "C"]) == 2
     assert "--node=C: must be one of B, K_ln_am_Rhein" in capsys.readouterr().err
+
+
+def test_truth_that_is_none_is_refused_not_measured(tmp_path, rng, capsys) -> None:
+    columns = rows(rng)
+    table = csv(tmp_path / "t.csv", columns)
+    saved(load(table).task, tmp_path / "predictor.pt", rng)
+    for more, said in (
+        (["--label", "nosuch"], "data.label=nosuch"),
+        (["--label", "age,sugar"], "the predictor tells 1: diagnosis"),
+        (["data.label_map.sick=ill"], "data.label_map.sick=ill: no label of the predictor"),
+    ):
+        assert main(["predict", str(tmp_path), table, *more, "--json"]) == 2
+        assert said in capsys.readouterr().err
+    x = rng.normal(size=(20, 3)).astype(np.float32)
+    task = Task("t", 1, ("a", "b"), "vector", (3,), "", -9.0, 9.0, (0.0,), (1.0,))
+    saved(task, tmp_path / "predictor.pt", rng)
+    for y in (np.full(20, 0.5), np.full(20, 7), np.zeros(3, int), np.eye(2)[np.zeros(20, int)]):
+        np.savez(tmp_path / "x.npz", x=x, y=y)
+        assert main(["predict", str(tmp_path), str(tmp_path / "x.npz"), "--json"]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_predictor_of_somebodys_is_refused_where_it_is_none(tmp_path, rng) -> None:
+    task = load(csv(tmp_path / "t.csv", rows(rng))).task
+    saved(task, tmp_path / "predictor.pt", rng)
+
+    def changed(change) -> Path:
+        stored = torch.load(tmp_path / "predictor.pt", weights_only=True)
+        change(stored)
+        torch.save(stored, tmp_path / "changed.pt")
+        return tmp_path / "changed.pt"
+
+    for change in (
+        lambda s: s["task"]["columns"][0].update(levels=[1, 2]),
+        lambda s: s["task"]["columns"][0].update(name=5),
+        lambda s: s.update(state=[1]),
+        lambda s: s["state"]["head_bias"].fill_(torch.nan),
+    ):
+        with pytest.raises(DataError, match="not a predictor that qsynth wrote"):
+            load_predictor(changed(change))
+
+
+def test_a_run_whose_data_have_changed_is_not_measured_on_others(tmp_path, rng, capsys) -> None:
+    columns = rows(rng)
+    table = csv(tmp_path / "t.csv", columns)
+    words = ["data=table", f"data.path={table}", "data.label=diagnosis", "data.site=clinic"]
+    words += ["trainer.max_steps=4", "trainer.period_steps=2", "baselines=[]", f"folder={tmp_path}"]
+    assert main(["run", *words, "--quiet"]) == 0
+    csv(tmp_path / "t.csv", {name: values[::-1] for name, values in columns.items()})
+    (folder,) = tmp_path.glob("*-t-*")
+    capsys.readouterr()
+    assert main(["predict", str(folder)]) == 2
+    assert "are not those that this run began with" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -81,6 +82,29 @@ def test_numbers_are_answered(tmp_path, rng) -> None:
             answered(predictor, {"inputs": wrong})
 
 
+def test_names_of_classes_stay_names(tmp_path, rng) -> None:
+    task = Task("t", 1, ("01", "1e5"), "vector", (3,), "", -3.0, 3.0, (0.0,), (1.0,))
+    predictor = saved(task, tmp_path / "predictor.pt", rng)
+    made = answered(predictor, {"inputs": [[0.1, 0.2, 0.3]]})["answers"][0]
+    assert made["prediction"] in ("01", "1e5")
+    assert isinstance(made["p:01"], float)
+
+
+def test_a_row_is_read_as_a_line_of_a_file(tmp_path, rng) -> None:
+    predictor = saved(load(csv(tmp_path / "t.csv", rows(rng))).task, tmp_path / "predictor.pt", rng)
+    plain = {"age": 50, "seen": "2020-01-01", "sugar": 5.5, "ward": "east"}
+    for other in (
+        {**plain, "seen": "2020-01-01T00:00:00Z"},
+        {**plain, "sugar": " 5.5 "},
+        {**plain, "age": 50.0},
+        {**plain, "age": "50"},
+    ):
+        made = answered(predictor, {"rows": [plain, other]})["answers"]
+        assert made[0] == made[1]
+    gone = answered(predictor, {"rows": [{**plain, "sugar": "NA"}, {**plain, "sugar": None}]})
+    assert gone["answers"][0] == gone["answers"][1]
+
+
 def _asked(url: str, body: object = None) -> tuple[int, dict]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
@@ -89,6 +113,18 @@ def _asked(url: str, body: object = None) -> tuple[int, dict]:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+def _chunked(port: int, mebibytes: int) -> int:
+    """Send a body that does not say how long it is; return the status."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sent:
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        sent.sendall(head.encode())
+        with contextlib.suppress(OSError):  # it may have answered, and closed, before the end
+            for _ in range(mebibytes):
+                sent.sendall(b"100000\r\n" + b"1" * 0x100000 + b"\r\n")
+            sent.sendall(b"0\r\n\r\n")
+        return int(sent.recv(64).split()[1])
 
 
 @pytest.mark.slow
@@ -123,6 +159,15 @@ def test_a_server_answers_and_ends(tmp_path: Path, rng) -> None:
         assert _asked(f"{url}/predict", {"rows": 3})[0] == 422
         assert "must be" in _asked(f"{url}/predict", {"rows": 3})[1]["error"]
         assert np.isfinite(made["answers"][0]["p:sick"])
+        deep = b"[" * 200_000
+        request = urllib.request.Request(f"{url}/predict", deep)
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(request, timeout=60)
+        assert error.value.code == 400
+        error.value.close()
+        assert _chunked(port, 40) == 413
+        assert _asked(f"{url}/healthz")[0] == 200
+        assert "Traceback" not in log.read_text()
         server.send_signal(signal.SIGTERM)
         assert server.wait() in (0, -signal.SIGTERM)
     finally:

@@ -171,6 +171,79 @@ def test_names_that_yaml_takes_for_something_else_come_back(tmp_path) -> None:
     assert composed.with_data().data.task.shape == (len(names),)
 
 
+def test_names_of_the_data_stay_names(tmp_path) -> None:
+    """What a title, a level or a label looks like in YAML, it is text."""
+    levels = ["1e5", "12E4", "yes", "null", "2020-01-01", "010", "a: b", "- x", "{}", "a\nb"]
+    task = Declared(
+        title="x\npeers: {k: 1}\n# ",
+        label="y",
+        labels=("1e3", "no"),
+        columns={"c": {"kind": "category", "levels": levels}, "1e5": number(1234567.0, 1.4)},
+    )
+    text = written(task, "a\nfolder: /", "b\nseed: 3")
+    (tmp_path / "t.yaml").write_text(text, encoding="utf-8")
+    values = lint(tmp_path / "t.yaml")
+    assert set(values) == {"defaults", "name", "task"}
+    again = read_task(tmp_path / "t.yaml")
+    assert again.labels == task.labels
+    assert again.described() == task.described()
+    for wrong in ("${a}", "???", "_target_"):
+        with pytest.raises(ConfigError, match="a name of the data cannot stand in a recipe"):
+            written(
+                proposed(**{wrong: number(0, 1)})
+                if wrong == "_target_"
+                else Declared(
+                    title="t", label="y", labels=("a", wrong), columns={"x": number(0, 1)}
+                ),
+                "t.yaml",
+                "x",
+            )
+
+
+def test_a_location_has_as_many_digits_as_its_spread_tells(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["big"] = (12345.6 + rng.normal(size=ROWS)).round(3).tolist()
+    columns["few"] = [str(v) if i < 3 else "" for i, v in enumerate(columns["age"])]
+    table = csv(tmp_path / "t.csv", columns)
+    out = str(tmp_path / "t.yaml")
+    assert main(["task", "init", table, "--label", "diagnosis", "--out", out]) == 0
+    made = read_task(tmp_path / "t.yaml").described()
+    assert abs(made["big"].location - np.mean(columns["big"])) < 0.01
+    assert "few" not in made  # three values: mean and spread would tell them
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": 10**13}, "task.rows="),
+        ({"columns": {"x": number(1e300, 1)}}, "task.columns.x.location="),
+        ({"columns": {"x": number(0, 1e300)}}, "task.columns.x.scale="),
+        ({"labels": ()}, "names none"),
+        ({"kind": "values"}, "task.target_location, task.target_scale: one a label"),
+    ],
+)
+def test_a_proposal_that_is_none_is_told(change, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        wrong = Declared(**{**vars(proposed(x=number(0, 1))), **change})
+        merged([("one", wrong), ("two", wrong)])
+
+
+def test_words_of_any_letters_name_files_and_columns(tmp_path, rng, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = {**rows(rng), "Größe": [1.5, 2.5] * (ROWS // 2)}
+    columns['Art "x"'] = columns.pop("diagnosis")
+    Path("données é").mkdir()
+    import csv as csv_format
+
+    with Path("données é/t.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv_format.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    assert main(["task", "init", "données é/t.csv", "--label", 'Art "x"']) == 0
+    assert "Größe" in read_task(Path("task.yaml")).columns
+    assert main(["task", "check", "task.yaml", "données é/t.csv"]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
