@@ -83,6 +83,9 @@ def printable(text: str) -> str:
 def nearest_spelling(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for the nearest known word, or the list of known words."""
     names = sorted(known)
+    same = [name for name in names if name.lower() == word.lower() and name != word]
+    if same:
+        return f"; did you mean {same[0]}?"
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]}?"

@@ -25,7 +25,7 @@ Fingerprint: TypeAlias = npt.NDArray[np.int8]  # (fingerprint_dim,), a unit vect
 CLASSES, LABELS, VALUES = "classes", "labels", "values"  # what is told of an input: kinds of task
 INVARIANCES = ("flip_horizontal", "flip_vertical", "shift")
 NUMBER, DATE, CATEGORY = "number", "date", "category"  # of a table's columns: what they hold
-OF_TABLES = ("columns", "label")  # fields of a task that other data leave empty
+OF_TABLES = ("columns", "label", "missing")  # fields of a task that other data leave empty
 AXES = {"image": 3, "series": 2, "vector": 1, "tokens": 1}  # of one input, by layout
 
 
@@ -70,7 +70,8 @@ class Task:
     fixed here and never fitted on a node; empty means 0 and 1.
     invariances: changes that leave the label of an image what it is, as `INVARIANCES` names them.
     columns: of the table whose rows inputs are, in the order of their features.  label: the column
-    that holds the class; labels and values stand in columns of their names.
+    that holds the class; labels and values stand in columns of their names.  missing: texts and
+    numbers that stand for nothing, beside the usual ones.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Task:
     target_scale: tuple[float, ...] = ()
     columns: tuple[Column, ...] = ()
     label: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ def main(words: list[str]) -> int:
     named = [word for word in options.overrides if "=" not in word]
     options.overrides = [word for word in options.overrides if "=" in word]
     wanted = {kind[2:]: Path(options.own[kind]) for kind in KINDS if kind in options.own}
-    if not wanted or len(named) not in (1, 2):
+    if not wanted and named:
+        raise ConfigError(f"export {named[0]}: to what? --onnx FILE, or --torch FILE")
+    if len(named) not in (1, 2):
         raise ConfigError(
             "export: needs a predictor and a file, e.g. qsynth export runs/NAME/nodes/site-0 "
             "--onnx predictor.onnx"

@@ -134,7 +134,9 @@ def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = 
     out = file or sys.stdout
     print(verdict(summary), file=out)
     console = Console(file=out, width=None if out.isatty() else 100)
-    made = Table(title="own accuracy, percent: predictor (alone and in the mesh), then network")
+    kinds = {"values": "variance explained", "labels": "balanced accuracy"}
+    figure = kinds.get(summary.get("kind", "classes"), "own accuracy")
+    made = Table(title=f"{figure}, percent: predictor (alone and in the mesh), then network")
     for column in COLUMNS:
         made.add_column(column, justify="left" if column == "architecture" else "right")
     for row in table_rows(summary):

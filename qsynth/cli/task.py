@@ -31,7 +31,7 @@ def _files(options: Options, verb: str, least: int, most: int | None = None) -> 
     if len(named) < least or (most is not None and len(named) > most):
         usage = {
             "init": "one table or folder, e.g. qsynth task init site.csv --label diagnosis",
-            "merge": "tasks, e.g. qsynth task merge a.yaml b.yaml",
+            "merge": "two tasks or more, e.g. qsynth task merge a.yaml b.yaml",
             "check": "a task and the data, e.g. qsynth task check task.yaml site.csv",
         }[verb]
         raise ConfigError(f"task {verb}: needs {usage}")
@@ -84,9 +84,10 @@ def _check(words: list[str]) -> int:
     """Say whether a site's data fit a task."""
     options = parse(words, ("--label",))
     path, data_path = _files(options, "check", 2, 2)
+    from qsynth.data.columns import other_units
     from qsynth.data.load import load_data
     from qsynth.data.table import Table
-    from qsynth.recipe.task_file import other_units, read_task
+    from qsynth.recipe.task_file import read_task
 
     task, data = read_task(Path(path), options.trusted), own_data("task", options, data_path)
     if task.kind != getattr(data, "kind", task.kind):
@@ -97,7 +98,9 @@ def _check(words: list[str]) -> int:
         own = data.columns(data.read(task), None)
         for name, each in task.described().items():
             if name in own and own[name].kind == each.kind != "category":
-                strange = other_units(each, own[name])
+                strange = other_units(
+                    (each.location, each.scale), (own[name].location, own[name].scale)
+                )
                 if strange:
                     notes.append(f"column {name}: other units? the task's and here: {strange}")
     lacking = _absent(loaded, task)

@@ -28,6 +28,9 @@ MOSTLY = 0.8  # of the rows hold numbers: the others are likely to stand for not
 DAY_US = 86_400 * 10**6
 MOST = 1e30  # of a number: squares of it are still numbers
 FAR = 1e5  # spreads from 0: single precision tells a hundredth of a spread no more
+APART = 5.0  # spreads that two means are apart, where they may be in other units
+WIDER = 8.0  # times that one spread is another, likewise
+LEAST_COMPARED = 20  # rows
 HALF = 0.5  # location and scale of what is 0 or 1: it becomes -1 or 1
 
 
@@ -80,13 +83,19 @@ def _far(scale: float) -> str:
 
 
 def proposed(
-    table: Any, names: Sequence[str], kinds: Mapping[str, str], indicate: bool, least: int = 1
+    table: Any,
+    names: Sequence[str],
+    kinds: Mapping[str, str],
+    indicate: bool,
+    least: int = 1,
+    part: Flags | None = None,
 ) -> tuple[dict[str, ColumnSettings], list[str]]:
     """Return what the columns of one table seem to hold, and what was left out and why.
 
     table: of pyarrow.  names: of its columns that inputs are made of.  kinds: said by the user.
     indicate: whether missing is a feature, where something is.  least: rows that a level of a
-    category, and known values that a number, must have.  Raises DataError.
+    category, and known values that a number, must have.  part: (n,) of the rows, that location and
+    scale are taken of; None: all.  Raises DataError.
     """
     made, notes = {}, []
     for name in names:
@@ -108,11 +117,12 @@ def proposed(
             continue
         told = numbers_of(values, name, kind)
         _check_infinite(told, values, name)
-        known = told[np.isfinite(told)]
-        place, spread = float(known.mean()), float(known.std())
-        if len(known) < least:
+        known = told[np.isfinite(told) & (True if part is None else part)]
+        if len(known) < max(1, least):
             notes.append(f"column {name} is left out: {len(known)} rows hold something")
-        elif spread <= 1e-12 * max(1.0, abs(place)):
+            continue
+        place, spread = float(known.mean()), float(known.std())
+        if spread <= 1e-12 * max(1.0, abs(place)):
             notes.append(f"column {name} is left out: it is {known[0]:g} in every row")
         elif abs(place) > FAR * spread:
             notes.append(f"column {name} is left out: {place:g} {_far(spread)}")
@@ -162,6 +172,38 @@ def encoded(
             into[:, at : at + widths[name]] = told[part]
         at += widths[name]
     return made, notes
+
+
+def other_units(one: tuple[float, float], other: tuple[float, float]) -> str:
+    """Return how two means and spreads differ so much that units may; "" where they do not."""
+    less, more = sorted((one[1], other[1]))
+    apart = abs(one[0] - other[0]) > APART * more
+    if more < WIDER * less and not apart:
+        return ""
+    return f"mean {one[0]:.4g} and {other[0]:.4g}, spread {one[1]:.4g} and {other[1]:.4g}"
+
+
+def differing_sites(
+    columns: Mapping[str, ColumnSettings], inputs: Floats32, site: Ints, names: Sequence[str]
+) -> list[str]:
+    """Return which sites' numbers differ so much from the others' that their units may.
+
+    inputs: (n, features).  site: (n,) whose each is.  names: of the sites; none: there is one.
+    """
+    made, at = [], 0
+    for name, each in columns.items():
+        if each.kind == NUMBER and len(names) > 1:
+            values = [inputs[site == one, at].astype(np.float64) for one in range(len(names))]
+            told = np.array([(v.mean(), v.std()) if len(v) else (np.nan,) * 2 for v in values])
+            usual = np.nanmedian(told, axis=0)
+            for whose, (place, spread), rows in zip(names, told, values, strict=True):
+                if len(rows) < LEAST_COMPARED or spread <= 0.0 or usual[1] <= 0.0:
+                    continue
+                strange = other_units((usual[0], usual[1]), (place, spread))
+                if strange:
+                    made.append(f"column {name}: other units? most sites and {whose}: {strange}")
+        at += each.column(name).width
+    return made
 
 
 def column_of(table: Any, name: str, source: str) -> Any:

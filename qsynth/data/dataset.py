@@ -22,8 +22,8 @@ class DataSet:
     train_node, test_node: (n,) whose sample it is, where the data say so.
     further_x, further_node: inputs without labels, and whose they are.
     origin: the digest, where inputs are made of another data set's as they are needed.
-    notes: what was read, left out, and why.  test_rows: (n,) the rows of a file that test samples
-    are.  site_names: of each site, in the order of their numbers, where they have names.
+    notes: what was read, left out, and why.  test_rows: (n,) what row of its file each test
+    sample is, or its file.  site_names: in the order of sites' numbers, where they have names.
     """
 
     task: Task
@@ -37,7 +37,7 @@ class DataSet:
     further_node: Ints | None = None
     origin: bytes = b""
     notes: tuple[str, ...] = ()
-    test_rows: Ints | None = None
+    test_rows: Any = None
     site_names: tuple[str, ...] = ()
 
     def digest(self) -> bytes:

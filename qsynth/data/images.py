@@ -99,6 +99,9 @@ class Images(DataOptions):
             None if site is None else site[train],
             None if site is None else site[test],
             notes=(said,),
+            test_rows=np.array(
+                [str(each.path.relative_to(Path(self.path).expanduser())) for each in found]
+            )[test],
             site_names=tuple(places) if self.sites_each == 1 else (),
         )
 
@@ -194,7 +197,9 @@ def picture(path: Path | IO[bytes], side: int, grey: bool, source: str = "") -> 
     except Exception as error:  # each format has errors of its own
         first = (str(error).splitlines() or [type(error).__name__])[0]
         said = "of no format that is known" if source else first
-        raise DataError(f"{source or path}: cannot be read as a picture ({said})") from None
+        raise DataError(
+            f"{source or path}: cannot be read as a picture ({said}); mend it, or take it away"
+        ) from None
 
 
 def pixels_of(picture: Any, side: int, grey: bool) -> Floats32:

@@ -149,7 +149,10 @@ def _of_table(config: Declared, data: DataSet) -> Task:
         config.version,
     )
     units = config.target_location, config.target_scale
-    return replace(made, target_location=tuple(units[0]), target_scale=tuple(units[1]))
+    told = tuple(f"{each:g}" if isinstance(each, float) else str(each) for each in config.missing)
+    return replace(
+        made, missing=told, target_location=tuple(units[0]), target_scale=tuple(units[1])
+    )
 
 
 def _of_inputs(config: Declared) -> Task:

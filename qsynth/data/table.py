@@ -16,8 +16,8 @@ from qsynth.data.columns import (
     KINDS,
     ColumnSettings,
     arrow,
-    canonical,
     column_of,
+    differing_sites,
     encoded,
     indices_of,
     numbers_of,
@@ -26,17 +26,17 @@ from qsynth.data.columns import (
     texts_of,
 )
 from qsynth.data.dataset import DataSet, split_test
+from qsynth.data.rows import SHOWN, Rows, absent_classes, names_in, shown_names
 from qsynth.data.samples import check_classes, targets
 from qsynth.data.table_file import FILE, TableFile, plain_name
 from qsynth.data.task import Declared
 from qsynth.errors import DataError, nearest_spelling
 from qsynth.schema import option, setting, unknown
-from qsynth.types import CATEGORY, CLASSES, LABELS, NUMBER, VALUES, Floats, Ints, Task
+from qsynth.types import CATEGORY, CLASSES, LABELS, NUMBER, VALUES, Flags, Floats, Ints, Task
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
 MANY_LABELS = 1_000
 SPAN = 4.0  # scales around the location that are a feature's range
-SHOWN_SITES = 8
 
 
 @option("data")
@@ -68,8 +68,8 @@ class Table(DataOptions):
     names: tuple[str, ...] = setting(
         [], "of the columns of a CSV without a first line that names them", distinct=True
     )
-    missing: tuple[str, ...] = setting(
-        [], "texts of a CSV that stand for nothing, beside an empty cell, ?, NA, NaN and null"
+    missing: tuple[str | float, ...] = setting(
+        [], "texts and numbers that stand for nothing, beside an empty cell, ?, NA, NaN and null"
     )
     encoding: str = setting("utf8", "of the letters of a CSV: utf8, latin1, cp1252, ...")
     indicate: bool = setting(
@@ -112,11 +112,24 @@ class Table(DataOptions):
             own = (task.label,) if task.kind == CLASSES else tuple(task.labels)
         return tuple(name for name in own if name)
 
-    def file(self, answers: Sequence[str], columns: Mapping[str, Any]) -> TableFile:
+    def stands_for_nothing(self, more: Sequence[str | float] = ()) -> tuple[str, ...]:
+        """Return what stands for nothing, beside the usual texts: here, and as a task says."""
+        told = [
+            f"{each:g}" if isinstance(each, float) else str(each) for each in (*self.missing, *more)
+        ]
+        return tuple(dict.fromkeys(told))
+
+    def file(
+        self,
+        answers: Sequence[str],
+        columns: Mapping[str, Any],
+        missing: Sequence[str | float] = (),
+    ) -> TableFile:
         """Return the files, and how they are read.
 
         answers: the columns that hold what is learned.  columns: of a task, by name, with `kind`.
-        Names of classes, levels and sites are texts, whatever they look like: 01 is not 1.
+        missing: what stands for nothing, as a task says.  Names of classes, levels and sites are
+        texts, whatever they look like: 01 is not 1.
         """
         texts = [name for name, each in columns.items() if each.kind == CATEGORY]
         texts += [name for name, kind in self.kinds.items() if kind == CATEGORY]
@@ -125,7 +138,7 @@ class Table(DataOptions):
         return TableFile(
             self.path,
             "data.path",
-            (*MISSING, *self.missing),
+            (*MISSING, *self.stands_for_nothing(missing)),
             tuple(self.names),
             tuple(dict.fromkeys(texts)),
             self.encoding,
@@ -134,7 +147,8 @@ class Table(DataOptions):
     def read(self, task: Declared | None) -> Rows:
         """Return the rows that can be used, with what was dropped and why.  Raises DataError."""
         described = task.described() if task is not None else {}
-        file = self.file(self.answers(task), described)
+        nothing = task.missing if task is not None else ()
+        file = self.file(self.answers(task), described, nothing)
         table, notes = file.read(self.leave_out)
         for name in (*self.kinds, self.site):
             if name and name not in table.column_names:
@@ -143,7 +157,7 @@ class Table(DataOptions):
         answers = self.answers(task)
         if not answers:
             raise DataError(
-                f"data.label=: which column is to be learned? {_shown(table.column_names)}"
+                f"data.label=: which column is to be learned? {shown_names(table.column_names)}"
             )
         for name in answers:
             if name not in table.column_names:
@@ -160,20 +174,22 @@ class Table(DataOptions):
             kept &= ~missing
             if not kept.any():
                 raise DataError(f"data.path={self.path}: no row is left with a value in {name}")
+        places = file.places(table)[kept]
         if not kept.all():
             table = table.filter(arrow.array(kept))
-        return Rows(table, answers, site, np.flatnonzero(kept), notes)
+        return Rows(table, answers, site, places, notes)
 
     def columns(
-        self, rows: Rows, declared: Declared | None, least: int = 1
+        self, rows: Rows, declared: Declared | None, least: int = 1, part: Flags | None = None
     ) -> dict[str, ColumnSettings]:
         """Return the columns that inputs are made of: as a task declares, or as they seem.
 
-        least: rows that a level of a category must have.  What is left out is added to the notes.
+        least: rows that a level of a category must have.  part: (n,) of the rows, that units are
+        taken of; None: all.  What is left out is added to the notes.
         """
         if declared is not None and declared.columns:
             return declared.described()
-        made, left_out = proposed(rows.table, rows.inputs(), self.kinds, self.indicate, least)
+        made, left_out = proposed(rows.table, rows.inputs(), self.kinds, self.indicate, least, part)
         rows.notes.extend(left_out)
         if not made:
             why = f" ({left_out[0]})" if left_out else ""
@@ -182,16 +198,16 @@ class Table(DataOptions):
 
     def _no_column(self, key: str, name: str, table: Any) -> DataError:
         names = table.column_names
-        said = nearest_spelling(name, names) or f"; it has {_shown(names)}"
+        said = nearest_spelling(name, names) or f"; it has {shown_names(names)}"
         return DataError(f"{key}={name}: data.path={self.path} has no such column{said}")
 
     def _load(self, names: tuple[str, ...], declared: Declared | None) -> DataSet:
         rows = self.read(declared)
-        columns = self.columns(rows, declared)
         labels, task_labels = self._labels(rows, names)
         site = rows.sites()
         strata = labels if self.kind == CLASSES else np.zeros(len(labels), np.int64)
         train, test = split_test(strata, site, self.test_share)
+        columns = self.columns(rows, declared, part=train)
         said = self._read_note(rows, columns, site)
         sites = names_in(rows.table[rows.site]) if rows.site else ()
         values = {name: column_of(rows.table, name, self._source_of()) for name in columns}
@@ -199,11 +215,15 @@ class Table(DataOptions):
         (train_x, test_x), told = encoded(
             values, columns, (train, test), lambda row: int(rows.kept[row])
         )
+        told += differing_sites(columns, train_x, site[train], sites)
+        if self.kind == CLASSES:
+            told += absent_classes(task_labels, labels, site, sites)
         task = task_of_columns(self.own_name(), task_labels, columns, self.kind, rows.answers[0])
+        task = replace(task, missing=self.stands_for_nothing())
         if self.kind == VALUES:
             task = _with_units(task, labels, self._source_of())
         if task.classified:
-            said += f"; classes {_shown(task.labels)}"
+            said += f"; classes {shown_names(task.labels)}"
         return in_units(
             DataSet(
                 task,
@@ -250,10 +270,10 @@ class Table(DataOptions):
         """Return (n,) class indices of a column, and the names of the classes."""
         key = f"data.label={rows.answers[0]}"
         there = names_in(column)
-        if not names and len(there) > MANY_LABELS:
+        if not names and len(there) > min(MANY_LABELS, max(2, len(column) // 3)):
             raise DataError(
-                f"{key}: {len(there)} values in {len(column)} rows; is it a number to be learned? "
-                "data.kind=values"
+                f"{key}: {len(there)} values in {len(column)} rows: no class, as it seems; a "
+                "number to be learned is data.kind=values"
             )
         names = names or there
         made = indices_of(column, names)
@@ -279,36 +299,10 @@ class Table(DataOptions):
         if not rows.site:
             return said + "; one site (others: data.site=COLUMN, or a folder with a file for each)"
         counts = np.bincount(site)
-        names = names_in(rows.table[rows.site])[:SHOWN_SITES]
+        names = names_in(rows.table[rows.site])[:SHOWN]
         shown = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=False))
-        more = ", ..." if len(counts) > SHOWN_SITES else ""
+        more = ", ..." if len(counts) > SHOWN else ""
         return f"{said}; {len(counts)} site{'s' * (len(counts) > 1)} ({shown}{more})"
-
-
-@dataclass
-class Rows:
-    """The usable rows of a table.
-
-    table: of pyarrow.  answers: the columns that hold what is learned.  site: the column that says
-    whose a row is, or "".  kept: (n,) their places in the file.  notes: what was dropped, and why.
-    """
-
-    table: Any
-    answers: tuple[str, ...]
-    site: str
-    kept: Ints
-    notes: list[str]
-
-    def inputs(self) -> list[str]:
-        """Return the columns that inputs can be made of."""
-        return sorted(set(self.table.column_names) - {*self.answers, self.site, FILE})
-
-    def sites(self) -> Ints:
-        """Return (n,) site indices, in the order of the sites' names; 0 where there is one."""
-        if not self.site:
-            return np.zeros(self.table.num_rows, np.int64)
-        column = self.table[self.site]
-        return indices_of(column, names_in(column))
 
 
 def task_of_columns(
@@ -352,21 +346,3 @@ def _with_units(task: Task, values: Floats, source: str) -> Task:
             "values apart; subtract a constant from it"
         )
     return replace(task, target_location=tuple(place.tolist()), target_scale=tuple(spread.tolist()))
-
-
-def names_in(column: Any) -> tuple[str, ...]:
-    """Return the texts that a column holds, whole numbers first and in their order."""
-    texts = texts_of(column).unique().to_pylist()
-    if all(canonical(text) == text.split(".")[0] for text in texts):
-        texts = sorted({canonical(text) for text in texts})  # 1.0 is 1; 01 stays what it is
-    return tuple(sorted(texts, key=_in_order))
-
-
-def _in_order(name: str) -> tuple[int, float, str]:
-    """Return a key by which whole numbers stand before other texts, and in their own order."""
-    plain = name.removeprefix("-")
-    return (0, float(name), name) if plain.isdecimal() else (1, 0.0, name)
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN_SITES]) + (", ..." if len(names) > SHOWN_SITES else "")

@@ -13,6 +13,7 @@ import numpy as np
 from qsynth.data.memory import MOST_PACKED, SMALL_BYTES, check_memory
 from qsynth.errors import DataError, nearest_spelling
 from qsynth.lazy import Deferred
+from qsynth.types import Ints
 
 arrow = Deferred("pyarrow")
 csv = Deferred("pyarrow.csv")
@@ -30,6 +31,7 @@ FILE = "__file__"  # the column that says which file of a folder a row is of
 UNNAMED = ("", "__index_level_0__")  # what pandas writes beside a table's own columns
 HEAD_BYTES = 1 << 16
 CELL_BYTES = 8
+MOSTLY = 0.5  # of a column are numbers: it is one, and the others stand for nothing
 SHOWN = 5  # columns, in words
 
 
@@ -113,8 +115,19 @@ class TableFile:
         for path, table in zip(files, tables, strict=True):
             self._check_names(path, table)
         if not self.of_folder:
-            return _without_nan(tables[0]), notes
-        return _without_nan(self._joined(files, tables, notes)), notes
+            return _without(tables[0], self.missing), notes
+        return _without(self._joined(files, tables, notes), self.missing), notes
+
+    def places(self, table: Any) -> Ints:
+        """Return (n,) which row of its file each row is."""
+        rows: Ints = np.arange(table.num_rows)
+        if not self.of_folder:
+            return rows
+        whose = table[FILE].combine_chunks()
+        codes = np.asarray(getattr(whose, "indices", whose.dictionary_encode().indices))
+        first = np.flatnonzero(np.diff(codes, prepend=-1))  # files stand one after the other
+        made: Ints = rows - np.repeat(first, np.diff(first, append=len(rows)))
+        return made
 
     def _read(self, path: Path) -> Any:
         ending = _ending(path)
@@ -152,6 +165,8 @@ class TableFile:
             if delimiter == ";" and decimal == "." and _with_commas(table):
                 decimal, types = ",", dict(given)
                 continue
+            if decimal == ",":
+                table = _points(table)
             for name, column in zip(table.column_names, table.columns, strict=True):
                 if arrow.types.is_binary(column.type):
                     raise DataError(
@@ -243,15 +258,23 @@ def _as_text(column: Any, name: str) -> Any:
     return column.cast(arrow.string())
 
 
-def _without_nan(table: Any) -> Any:
-    """Return a table whose numbers are missing where they are NaN, as a CSV has them."""
+def _without(table: Any, missing: Sequence[str]) -> Any:
+    """Return a table whose numbers are missing where they are NaN, or stand for nothing."""
+    texts = [text for text in missing if re.match(r"^[-+]?\d+(\.\d*)?$", text)]
+    nothing = arrow.array(sorted({float(text) for text in texts}), arrow.float64())
     for at, name in enumerate(table.column_names):
         column = table[name]
         if arrow.types.is_floating(column.type) and compute.any(compute.is_nan(column)).as_py():
-            known = compute.if_else(compute.is_nan(column), None, column)
-            table = table.set_column(at, name, known)
+            column = compute.if_else(compute.is_nan(column), None, column)
+            table = table.set_column(at, name, column)
         elif str(column.type) in ("string_view", "large_string"):
             table = table.set_column(at, name, column.cast(arrow.string()))
+        if len(nothing) and (
+            arrow.types.is_floating(column.type) or arrow.types.is_integer(column.type)
+        ):
+            found = compute.is_in(column.cast(arrow.float64(), safe=False), value_set=nothing)
+            if compute.any(found).as_py():
+                table = table.set_column(at, name, compute.if_else(found, None, column))
     return table
 
 
@@ -300,13 +323,27 @@ def _delimiter(path: Path) -> str:
     return found if plain.count(found) else ","
 
 
-def _with_commas(table: Any) -> bool:
-    """Return whether a column of text holds nothing but numbers with a decimal comma."""
-    for name in table.column_names:
+def _points(table: Any) -> Any:
+    """Return a table whose numbers among texts have a point where they have a decimal comma."""
+    for at, name in enumerate(table.column_names):
         column = table[name]
         if arrow.types.is_string(column.type) and column.null_count < len(column):
-            known = column.drop_null()
-            numbers = compute.all(compute.match_substring_regex(known, COMMA)).as_py()
-            if numbers and compute.any(compute.match_substring(known, ",")).as_py():
-                return True
-    return False
+            made = compute.replace_substring_regex(column, r"^(\s*[-+]?\d+),(\d+\s*)$", r"\1.\2")
+            if _mostly(column.drop_null()):
+                table = table.set_column(at, name, made)
+    return table
+
+
+def _mostly(known: Any) -> bool:
+    """Return whether most texts are numbers, and some with a decimal comma."""
+    numbers = compute.match_substring_regex(known, COMMA).cast(arrow.float64())
+    commas = compute.match_substring_regex(known, r"^\s*[-+]?\d+,\d+\s*$")
+    return bool(compute.mean(numbers).as_py() > MOSTLY and compute.any(commas).as_py())
+
+
+def _with_commas(table: Any) -> bool:
+    """Return whether most of a column of text are numbers with a decimal comma."""
+    columns = [column for column in table.columns if arrow.types.is_string(column.type)]
+    return any(
+        column.null_count < len(column) and _mostly(column.drop_null()) for column in columns
+    )

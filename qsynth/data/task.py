@@ -52,6 +52,9 @@ class Declared:
         "date, levels of a category, and indicated: true where missing is a feature of its own",
     )
     label: str = setting("", "the column of a table that holds the class")
+    missing: tuple[str | float, ...] = setting(
+        [], "of a table: texts and numbers that stand for nothing, beside the usual ones"
+    )
     rows: int = setting(
         0, "of the tables that proposed all this; what is merged is weighed", low=0, high=10**12
     )

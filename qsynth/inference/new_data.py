@@ -21,6 +21,7 @@ from qsynth.schema import name_of
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import CATEGORY, LABELS, NUMBER, VALUES, Floats32, Ints, Task
 
+MOST_LOOKED_AT = 1_000  # rows, for what to say of them
 ROWS = 4_096  # of a table, made into features at a time
 
 
@@ -72,7 +73,12 @@ def test_data(plan: RunPlan, node: NodePlan, rows: Ints) -> NewData:
     if not data.task.classified and data.task.kind == VALUES:
         scale, place = data.task.target_scale or (1.0,), data.task.target_location or (0.0,)
         truth = truth * np.array(scale, np.float32) + np.array(place, np.float32)
-    return NewData(len(rows), lambda at: f"{node.name}:{places[at]}", inputs, truth)
+    named = places.dtype.kind == "U"  # pictures are called by their files
+
+    def name(at: int) -> str:
+        return str(places[at]) if named else f"{node.name}:{places[at]}"
+
+    return NewData(len(rows), name, inputs, truth)
 
 
 def _rows(options: Table, task: Task) -> NewData:
@@ -92,7 +98,9 @@ def _rows(options: Table, task: Task) -> NewData:
         if label not in task.labels:
             known = nearest_spelling(label, task.labels)
             raise DataError(f"data.label_map.{own_label}={label}: no label of the predictor{known}")
-    table, notes = options.file(answers if task.classified else (), columns).read(options.leave_out)
+    table, notes = options.file(answers if task.classified else (), columns, task.missing).read(
+        options.leave_out
+    )
     if any(own) and not set(answers) <= set(table.column_names):
         lacking = next(name for name in answers if name not in table.column_names)
         known = nearest_spelling(lacking, table.column_names)
@@ -105,6 +113,15 @@ def _rows(options: Table, task: Task) -> NewData:
     truth = None
     if all(name in table.column_names for name in answers):
         truth = _told(table, answers, task, options.label_map)
+        if task.classified and (truth < 0).any():
+            strange = np.flatnonzero(truth < 0)[:MOST_LOOKED_AT].tolist()
+            there = {str(table[answers[0]][at]) for at in strange if table[answers[0]][at].is_valid}
+            if there:
+                shown = ", ".join(sorted(there)[:5])
+                notes.append(
+                    f"column {answers[0]}: {shown}: no label of the predictor; data.label_map says "
+                    "which each is"
+                )
     names = (
         (lambda at: f"{table[FILE][at]}:{at}")
         if FILE in table.column_names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,17 +70,22 @@ def _table(rows: Sequence[Any], predictor: Predictor) -> Any:
     for at, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise DataError(f"{SOURCE}: row {at} must be a mapping of columns")
-    absent = [c.name for c in columns if not any(c.name in row for row in rows)]
-    if absent:
-        raise DataError(f"{SOURCE}: no row has {', '.join(absent[:5])}")
-    made = {}
+    known = {column.name for column in columns}
+    for at, row in enumerate(rows):
+        if not known & set(row):
+            raise DataError(f"{SOURCE}: row {at} has none of {', '.join(sorted(known)[:5])}")
+        for name in set(row) - known:
+            close = difflib.get_close_matches(str(name), known - set(row), n=1, cutoff=0.8)
+            if close:
+                raise DataError(f"{SOURCE}: row {at} has {name}; did you mean {close[0]}?")
+    made, nothing = {}, {*MISSING, *predictor.inputs.missing}
     for column in columns:
         given = [row.get(column.name) for row in rows]
         if any(isinstance(cell, (list, dict)) for cell in given):
             raise DataError(f"{SOURCE}: {column.name} must be a number or text")
         # As text, as a CSV would have it: each is then read as what the task says it is.
         texts = [None if cell is None else _text(cell) for cell in given]
-        texts = [None if text is None or text.strip() in MISSING else text for text in texts]
+        texts = [None if text is None or text.strip() in nothing else text for text in texts]
         made[column.name] = arrow.array(texts, arrow.string())
     return arrow.table(made)
 

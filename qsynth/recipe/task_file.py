@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from qsynth.config.groups import plain_name
-from qsynth.data.columns import ColumnSettings
+from qsynth.data.columns import ColumnSettings, other_units
 from qsynth.data.images import SUFFIXES
 from qsynth.data.table_file import is_table
 from qsynth.data.task import Declared
@@ -31,8 +31,6 @@ from qsynth.types import CATEGORY, VALUES, Task
 WIDE = 10**9  # a column stands on one line
 LEAST_ROWS = 5  # that a level of a category has where it is told to others
 DIGITS = 4  # of what is told
-FAR = 5.0  # spreads that the means of two sites are apart, where they may be in other units
-WIDER = 8.0  # times that one site's spread is another's
 TABLE_TELLS = (
     f"It tells all labels, names of columns, levels of {LEAST_ROWS} rows or more, mean and spread "
     "of numbers, and how many rows there are."
@@ -77,7 +75,7 @@ def proposal(task: Task, columns: Mapping[str, ColumnSettings], rows: int) -> De
                 f"column {long[:40]}...: {len(long)} letters, {MOST_NAME} at most; rename it, or "
                 "data.leave_out it"
             )
-        shared |= {"label": task.label, "columns": told}
+        shared |= {"label": task.label, "columns": told, "missing": task.missing}
     else:
         shared |= {
             "layout": task.layout,
@@ -257,6 +255,7 @@ def merged(proposals: Sequence[tuple[str, Declared]]) -> Agreed:
         "version": max(task.version for _, task in proposals),
         "labels": labels,
         "columns": {name: _told(each) for name, each in columns.items()},
+        "missing": tuple(dict.fromkeys(str(m) for _, task in proposals for m in task.missing)),
         "rows": sum(task.rows for _, task in proposals),
         "target_location": places,
         "target_scale": spreads,
@@ -327,21 +326,13 @@ def _pooled(
     place = sum(count * each.location for _, count, each in told) / rows
     square = sum(count * (each.scale**2 + (each.location - place) ** 2) for _, count, each in told)
     for source, _, each in told[1:]:
-        if strange := other_units(told[0][2], each):
+        if strange := other_units(_place(told[0][2]), _place(each)):
             said.append(f"column {name}: other units? {told[0][0]} and {source}: {strange}")
     return ColumnSettings(kind, (), indicated, place, math.sqrt(square / rows))
 
 
-def other_units(one: ColumnSettings, other: ColumnSettings) -> str:
-    """Return how two sites' numbers differ so much that their units may; "" where they do not."""
-    less, more = sorted((one.scale, other.scale))
-    apart = abs(one.location - other.location) > FAR * more
-    if more < WIDER * less and not apart:
-        return ""
-    return (
-        f"mean {one.location:.4g} and {other.location:.4g}, spread {one.scale:.4g} and "
-        f"{other.scale:.4g}"
-    )
+def _place(column: ColumnSettings) -> tuple[float, float]:
+    return column.location, column.scale
 
 
 def _targets(

@@ -40,7 +40,16 @@ UNREADABLE = (
     struct.error,
     pickle.UnpicklingError,
 )
-TUPLES = ("labels", "shape", "location", "scale", "invariances", "target_location", "target_scale")
+TUPLES = (
+    "labels",
+    "shape",
+    "location",
+    "scale",
+    "invariances",
+    "target_location",
+    "target_scale",
+    "missing",
+)
 
 
 def save_predictor(

@@ -296,7 +296,7 @@ def test_the_hash_of_a_task_tells_every_field() -> None:
     assert task.digest() != other.digest()
     a, b = task.field_digests(), other.field_digests()
     assert [name for name in a if a[name] != b[name]] == ["labels"]
-    of_tables = {"columns", "label"}
+    of_tables = {"columns", "label", "missing"}
     assert set(a) == {f.name for f in fields(task)} - of_tables
     table = replace(task, label="digit")
     assert set(table.field_digests()) - set(a) == {"label"}

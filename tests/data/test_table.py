@@ -65,8 +65,10 @@ def test_columns_become_features_by_their_kind(tmp_path, rng) -> None:
         "ward=west",
     ]
     assert task.shape == (5,)
-    np.testing.assert_allclose(task.location[0], np.mean(columns["age"]))
-    np.testing.assert_allclose(task.scale[2], np.std(columns["sugar"]))
+    # Units are taken of the rows that train, never of those that test.
+    train = np.setdiff1d(np.arange(ROWS), data.test_rows)
+    np.testing.assert_allclose(task.location[0], np.mean(np.array(columns["age"])[train]))
+    np.testing.assert_allclose(task.scale[2], np.std(np.array(columns["sugar"])[train]))
     assert task.location[3:] == task.scale[3:] == (HALF, HALF)
     # Each test row is the row of the file that it says.
     for row, inputs, label in zip(data.test_rows, data.test_x, data.test_y, strict=True):
@@ -483,3 +485,60 @@ def test_files_that_unpack_to_too_much_are_refused(tmp_path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,diagnosis\n" + b"1,x\n" * 30_000_000))
     with pytest.raises(DataError, match=r"t\.csv\.gz unpacks to more than 64 MiB"):
         load(str(tmp_path / "t.csv.gz"), site="")
+
+
+def test_sites_that_differ_strangely_are_told(tmp_path, rng) -> None:
+    columns = rows(rng, 200)
+    columns["clinic"] = [("A", "B", "C")[i % 3] for i in range(200)]
+    columns["sugar"] = [
+        v * 18 if c == "C" else v for v, c in zip(columns["sugar"], columns["clinic"], strict=True)
+    ]
+    columns["diagnosis"] = [
+        "sick" if c == "A" else d
+        for d, c in zip(columns["diagnosis"], columns["clinic"], strict=True)
+    ]
+    told = load(csv(tmp_path / "t.csv", columns)).notes
+    assert [n for n in told if "other units" in n and n.startswith("column sugar") and " C: " in n]
+    assert len([n for n in told if "other units" in n]) == 1
+    assert "A has no row of well" in told
+
+
+def test_numbers_that_stand_for_nothing_do_so_in_every_writing(tmp_path, rng) -> None:
+    from pyarrow import parquet
+
+    columns = rows(rng)
+    columns["age"][3], columns["sugar"][4] = -9, -9.0
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    columns["age"] = [float(a) for a in columns["age"]]
+    for path in (str(tmp_path / "t.parquet"), csv(tmp_path / "t.csv", columns)):
+        data = load(path, missing=(-9,))
+        said = " / ".join(data.notes)
+        assert "column age: 1 of 80 rows are missing" in said
+        assert "column sugar: 1 of 80 rows are missing" in said
+        assert data.task.missing == ("-9",)  # whoever uses the predictor reads them so, too
+
+
+def test_rows_are_those_of_their_own_file(tmp_path, rng) -> None:
+    (tmp_path / "sites").mkdir()
+    both = {}
+    for site in "AB":
+        both[site] = rows(rng, 40)
+        both[site]["diagnosis"][0] = ""
+        csv(tmp_path / "sites" / f"{site}.csv", both[site])
+    data = load(str(tmp_path / "sites"), site="")
+    for row, whose, inputs in zip(data.test_rows, data.test_node, data.test_x, strict=True):
+        assert both["AB"[whose]]["age"][row] == inputs[0]
+
+
+def test_numbers_with_decimal_commas_and_a_word_are_told_by_the_word(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["sugar"] = [f"{v}".replace(".", ",") for v in columns["sugar"]]
+    columns["sugar"][9] = "unknown"
+    path = csv(tmp_path / "t.csv", columns, ";")
+    assert any("row 9 holds 'unknown'" in note for note in load(path).notes)
+    assert "sugar" in [c.name for c in load(path, missing=("unknown",)).task.columns]
+
+
+def test_an_id_is_no_class(tmp_path, rng) -> None:
+    with pytest.raises(DataError, match="80 values in 80 rows: no class, as it seems"):
+        load(csv(tmp_path / "t.csv", rows(rng)), label="patient")

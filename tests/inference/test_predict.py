@@ -306,3 +306,44 @@ def test_a_run_whose_data_have_changed_is_not_measured_on_others(tmp_path, rng, 
     capsys.readouterr()
     assert main(["predict", str(folder)]) == 2
     assert "are not those that this run began with" in capsys.readouterr().err
+
+
+def test_what_stood_for_nothing_in_training_does_so_in_use(tmp_path, rng) -> None:
+    columns = rows(rng)
+    columns["age"][::7] = [-9] * len(columns["age"][::7])
+    table = csv(tmp_path / "t.csv", columns)
+    data = load(table, missing=(-9,))
+    saved(data.task, tmp_path / "predictor.pt", rng)
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(tmp_path), table, "--out", str(out), "--quiet"]) == 0
+    columns["age"] = ["" if a == -9 else a for a in columns["age"]]
+    plain = csv(tmp_path / "u.csv", columns)
+    again = tmp_path / "again.csv"
+    assert main(["predict", str(tmp_path), plain, "--out", str(again), "--quiet"]) == 0
+    assert out.read_text() == again.read_text()
+
+
+def test_labels_that_the_predictor_does_not_know_are_told(tmp_path, rng, capsys) -> None:
+    columns = rows(rng)
+    saved(load(csv(tmp_path / "t.csv", columns)).task, tmp_path / "predictor.pt", rng)
+    columns["diagnosis"] = ["krank" if d == "sick" else "gesund" for d in columns["diagnosis"]]
+    other = csv(tmp_path / "u.csv", columns)
+    assert main(["predict", str(tmp_path), other, "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["known"] == 0
+    assert "column diagnosis: gesund, krank: no label of the predictor" in said.err
+    words = ["data.label_map.krank=sick", "data.label_map.gesund=well"]
+    assert main(["predict", str(tmp_path), other, *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["known"] == ROWS
+
+
+def test_an_exported_file_says_what_stands_for_what_is_missing(tmp_path, rng) -> None:
+    task = load(csv(tmp_path / "t.csv", rows(rng)), indicate=True).task
+    predictor = saved(task, tmp_path / "predictor.pt", rng)
+    from qsynth.inference.export import described as told
+
+    made = told(predictor)
+    assert len(made["imputed"]) == len(made["features"])
+    place = dict(zip(made["features"], made["imputed"], strict=True))
+    assert place["ward=east"] == 0.0
+    assert place["age"] == pytest.approx(task.location[0])

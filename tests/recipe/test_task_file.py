@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
+from qsynth.data.columns import other_units
 from qsynth.data.table import Table
 from qsynth.data.task import Declared
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
 from qsynth.recipe.lint import lint
-from qsynth.recipe.task_file import LEAST_ROWS, merged, other_units, read_task, written
+from qsynth.recipe.task_file import LEAST_ROWS, merged, read_task, written
 from tests.commands import Command
 from tests.data.test_table import ROWS, csv, rows
 
@@ -151,12 +152,9 @@ def test_values_are_pooled_and_written() -> None:
 
 
 def test_units_are_doubted_where_they_differ_much() -> None:
-    def made(place: float, spread: float):
-        return proposed(x=number(place, spread)).described()["x"]
-
-    assert not other_units(made(5, 1), made(6, 2))
-    assert other_units(made(5, 1), made(90, 18))
-    assert other_units(made(36.6, 0.5), made(97.9, 0.9))
+    assert not other_units((5, 1), (6, 2))
+    assert other_units((5, 1), (90, 18))
+    assert other_units((36.6, 0.5), (97.9, 0.9))
 
 
 def test_names_that_yaml_takes_for_something_else_come_back(tmp_path) -> None:
@@ -251,7 +249,7 @@ def test_words_of_any_letters_name_files_and_columns(tmp_path, rng, monkeypatch)
     ("words", "said"),
     [
         (["init"], "task init: needs one table or folder"),
-        (["merge", "a.yaml"], "task merge: needs tasks"),
+        (["merge", "a.yaml"], "task merge: needs two tasks or more"),
         (["check", "a.yaml"], "task check: needs a task and the data"),
         (["check", "none.yaml", "t.csv"], "none.yaml: cannot be read"),
         (["ini"], "task ini: no such verb; did you mean init?"),
