@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -130,7 +131,7 @@ def place(tmp_path_factory) -> Path:
 
 def _write_clinics() -> None:
     """Write what a reader has who follows the pages on tables: files, tasks, a run."""
-    subprocess.run([sys.executable, str(EXAMPLES / "clinics.py"), "clinics"], check=True)
+    runpy.run_path(str(EXAMPLES / "clinics.py"))["main"](Path("clinics"))
     columns = rows(np.random.default_rng(0), 120)
     columns["clinic"] = ["Aachen", "Bonn"] * 60
     csv(Path("patients.csv"), columns)
