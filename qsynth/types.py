@@ -92,6 +92,13 @@ class Task:
     label: str = ""
     missing: tuple[str, ...] = ()
 
+    def columns_at(self) -> Iterator[tuple[int, Column]]:
+        """Return each column of a table with the place of its first feature."""
+        at = 0
+        for column in self.columns:
+            yield at, column
+            at += column.width
+
     @property
     def answers(self) -> tuple[str, ...]:
         """Return the columns of a table that hold what is learned."""

@@ -16,8 +16,7 @@ KINDS = ("--onnx", "--torch")
 def main(words: list[str]) -> int:
     """Write the files that are named, each checked against the predictor."""
     options = parse(words, (*KINDS, "--node"))
-    named = [word for word in options.overrides if "=" not in word]
-    options.overrides = [word for word in options.overrides if "=" in word]
+    named = options.take_named()
     wanted = {kind[2:]: Path(options.own[kind]) for kind in KINDS if kind in options.own}
     if not wanted and named:
         raise ConfigError(f"export {named[0]}: to what? --onnx FILE, or --torch FILE")

@@ -15,8 +15,7 @@ from qsynth.errors import ConfigError, printable
 def main(words: list[str]) -> int:
     """Write the files, none over one that is there."""
     options = parse(words, ("--label",))
-    named = [word for word in options.overrides if "=" not in word]
-    options.overrides = [word for word in options.overrides if "=" in word]
+    named = options.take_named()
     if len(named) != 2:
         raise ConfigError(
             "new: needs a folder and a table, e.g. qsynth new mine site.csv --label diagnosis"

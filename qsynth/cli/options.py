@@ -20,6 +20,12 @@ class Options:
     overrides: list[str] = field(default_factory=list)
     own: dict[str, str] = field(default_factory=dict)
 
+    def take_named(self) -> list[str]:
+        """Return the words that set nothing, files and folders, and leave the overrides."""
+        named = [word for word in self.overrides if "=" not in word]
+        self.overrides = [word for word in self.overrides if "=" in word]
+        return named
+
 
 def parse(words: list[str], own: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Options:
     """Return the options of a verb.  Raises ConfigError on an unknown one.

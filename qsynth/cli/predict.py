@@ -20,8 +20,7 @@ PREDICTOR = "predictor.pt"
 def main(words: list[str]) -> int:
     """Write predictions, and say how good they are where the data tell."""
     options = parse(words, ("--out", "--label", "--prior", "--node"), (MINE,))
-    named = [word for word in options.overrides if "=" not in word]
-    options.overrides = [word for word in options.overrides if "=" in word]
+    named = options.take_named()
     if len(named) == 1 and Path(named[0]).is_dir() and not options.overrides:
         return _of_run(options, Path(named[0]).expanduser().absolute())
     if len(named) != 2:

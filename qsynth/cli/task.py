@@ -26,8 +26,7 @@ def main(words: list[str]) -> int:
 
 def _files(options: Options, verb: str, least: int, most: int | None = None) -> list[str]:
     """Return the files that are named, and leave the overrides."""
-    named = [word for word in options.overrides if "=" not in word]
-    options.overrides = [word for word in options.overrides if "=" in word]
+    named = options.take_named()
     if len(named) < least or (most is not None and len(named) > most):
         usage = {
             "init": "one table or folder, e.g. qsynth task init site.csv --label diagnosis",

@@ -9,7 +9,7 @@ import numpy as np
 
 from qsynth.data.dataset import DataSet
 from qsynth.data.task import Declared
-from qsynth.schema import option, setting
+from qsynth.schema import name_of, option, setting
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class DataOptions:
 
     def own_name(self) -> str:
         """Return what a run of these data is called where nobody names it."""
-        return str(getattr(self, "name", "run"))
+        return name_of(self)
 
     def source(self) -> str:
         """Return what a message calls the data; "": by the task's name."""

@@ -11,7 +11,7 @@ from qsynth.data.base import DataOptions
 from qsynth.data.dataset import DataSet
 from qsynth.data.samples import check_axes, check_shape
 from qsynth.data.table import task_of_columns
-from qsynth.data.task import Declared, FromData
+from qsynth.data.task import Declared, FromData, as_texts
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.types import VALUES, Task
 
@@ -149,7 +149,7 @@ def _of_table(config: Declared, data: DataSet) -> Task:
         config.version,
     )
     units = config.target_location, config.target_scale
-    told = tuple(f"{each:g}" if isinstance(each, float) else str(each) for each in config.missing)
+    told = as_texts(config.missing)
     return replace(
         made, missing=told, target_location=tuple(units[0]), target_scale=tuple(units[1])
     )

@@ -28,8 +28,8 @@ from qsynth.data.columns import (
 from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.rows import SHOWN, Rows, absent_classes, names_in, shown_names
 from qsynth.data.samples import check_classes, targets
-from qsynth.data.table_file import FILE, TableFile, plain_name
-from qsynth.data.task import Declared
+from qsynth.data.table_file import FILE, TableFile, stem_of
+from qsynth.data.task import Declared, as_texts
 from qsynth.errors import DataError, nearest_spelling
 from qsynth.schema import option, setting, unknown
 from qsynth.types import CATEGORY, CLASSES, LABELS, NUMBER, VALUES, Flags, Floats, Ints, Task
@@ -112,13 +112,6 @@ class Table(DataOptions):
             own = (task.label,) if task.kind == CLASSES else tuple(task.labels)
         return tuple(name for name in own if name)
 
-    def stands_for_nothing(self, more: Sequence[str | float] = ()) -> tuple[str, ...]:
-        """Return what stands for nothing, beside the usual texts: here, and as a task says."""
-        told = [
-            f"{each:g}" if isinstance(each, float) else str(each) for each in (*self.missing, *more)
-        ]
-        return tuple(dict.fromkeys(told))
-
     def file(
         self,
         answers: Sequence[str],
@@ -138,7 +131,7 @@ class Table(DataOptions):
         return TableFile(
             self.path,
             "data.path",
-            (*MISSING, *self.stands_for_nothing(missing)),
+            (*MISSING, *as_texts((*self.missing, *missing))),
             tuple(self.names),
             tuple(dict.fromkeys(texts)),
             self.encoding,
@@ -219,7 +212,7 @@ class Table(DataOptions):
         if self.kind == CLASSES:
             told += absent_classes(task_labels, labels, site, sites)
         task = task_of_columns(self.own_name(), task_labels, columns, self.kind, rows.answers[0])
-        task = replace(task, missing=self.stands_for_nothing())
+        task = replace(task, missing=as_texts(self.missing))
         if self.kind == VALUES:
             task = _with_units(task, labels, self._source_of())
         if task.classified:
@@ -241,7 +234,7 @@ class Table(DataOptions):
 
     def own_name(self) -> str:
         """Return the table's own name: the task's, and the run's, where nothing else is said."""
-        return plain_name(Path(self.path).expanduser().resolve()) if self.path else self.name
+        return stem_of(Path(self.path).expanduser().resolve()) if self.path else self.name
 
     def _source_of(self) -> str:
         return f"data.path={self.path}"

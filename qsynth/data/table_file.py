@@ -70,7 +70,7 @@ class TableFile:
             found = sorted(each for each in path.iterdir() if is_table(each))
             if not found:
                 raise DataError(f"{self.said}: no table in this folder ({', '.join(ENDINGS)})")
-            names = [plain_name(each) for each in found]
+            names = [stem_of(each) for each in found]
             twice = [each for each, name in zip(found, names, strict=True) if names.count(name) > 1]
             if twice:
                 raise DataError(
@@ -224,7 +224,7 @@ class TableFile:
         tables = _of_one_kind([table.select(kept) for table in tables])
         parts = []
         for path, table in zip(files, tables, strict=True):
-            name = arrow.array([plain_name(path)], arrow.string())
+            name = arrow.array([stem_of(path)], arrow.string())
             places = arrow.array(np.zeros(table.num_rows, np.int32))
             parts.append(table.append_column(FILE, arrow.DictionaryArray.from_arrays(places, name)))
         try:
@@ -291,7 +291,7 @@ def _check_packed(path: Path, said: str) -> None:
     check_memory(said, 2 * size)
 
 
-def plain_name(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """Return what a file is called without its ending, a folder as it is."""
     if path.is_dir() or _ending(path) not in ENDINGS:
         return path.name

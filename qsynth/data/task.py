@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,12 @@ from qsynth.schema import option, setting
 from qsynth.types import AXES, CLASSES, INVARIANCES, LABELS, VALUES
 
 KINDS = (CLASSES, LABELS, VALUES)
+
+
+def as_texts(values: Iterable[str | float]) -> tuple[str, ...]:
+    """Return texts and numbers as texts, each once: -9 and -9.0 are -9."""
+    whole = (int(v) if isinstance(v, float) and v.is_integer() else v for v in values)
+    return tuple(dict.fromkeys(map(str, whole)))
 
 
 @option("task")

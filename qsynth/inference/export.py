@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from qsynth.errors import ConfigError, DataError
 from qsynth.lazy import Deferred
 from qsynth.pipeline.predictor import Predictor
-from qsynth.types import CATEGORY, Column, Floats32, Task
+from qsynth.types import CATEGORY, Floats32, Task
 
-onnx = Deferred("onnx")
 runtime = Deferred("onnxruntime")
 FORMATS = ("onnx", "torch")
 INPUTS, OUTPUTS, META = "inputs", "outputs", "qsynth"
@@ -84,16 +83,10 @@ def described(predictor: Predictor) -> dict[str, Any]:
         "missing": list(inputs.missing),
         "imputed": [
             0.0 if column.kind == CATEGORY or at else inputs.location[start]
-            for start, column in _starts(inputs)
+            for start, column in inputs.columns_at()
             for at in range(column.width)
         ],
     }
-
-
-def _starts(task: Task) -> list[tuple[int, Column]]:
-    """Return each column of a table with the place of its first feature."""
-    widths = [column.width for column in task.columns]
-    return list(zip(np.cumsum([0, *widths[:-1]]).tolist(), task.columns, strict=True))
 
 
 def drawn(task: Task) -> Floats32:

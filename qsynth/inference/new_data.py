@@ -11,7 +11,15 @@ import numpy as np
 
 from qsynth.data.arrays import Arrays, read_arrays
 from qsynth.data.base import DataOptions
-from qsynth.data.columns import ColumnSettings, column_of, encoded, indices_of, numbers_of, texts_of
+from qsynth.data.columns import (
+    ColumnSettings,
+    arrow,
+    column_of,
+    encoded,
+    indices_of,
+    numbers_of,
+    texts_of,
+)
 from qsynth.data.images import Images, picture, pictures_below
 from qsynth.data.samples import check_range, check_shape, class_indices, inputs_of, targets
 from qsynth.data.table import Table
@@ -98,9 +106,8 @@ def _rows(options: Table, task: Task) -> NewData:
         if label not in task.labels:
             known = nearest_spelling(label, task.labels)
             raise DataError(f"data.label_map.{own_label}={label}: no label of the predictor{known}")
-    table, notes = options.file(answers if task.classified else (), columns, task.missing).read(
-        options.leave_out
-    )
+    file = options.file(answers if task.classified else (), columns, task.missing)
+    table, notes = file.read(options.leave_out)
     if any(own) and not set(answers) <= set(table.column_names):
         lacking = next(name for name in answers if name not in table.column_names)
         known = nearest_spelling(lacking, table.column_names)
@@ -122,16 +129,15 @@ def _rows(options: Table, task: Task) -> NewData:
                     f"column {answers[0]}: {shown}: no label of the predictor; data.label_map says "
                     "which each is"
                 )
-    names = (
-        (lambda at: f"{table[FILE][at]}:{at}")
-        if FILE in table.column_names
-        else (lambda at: str(at))
-    )
+    places, whose = file.places(table), table[FILE] if file.of_folder else None
+
+    def called(at: int) -> str:
+        return str(places[at]) if whose is None else f"{whose[at]}:{places[at]}"
 
     def inputs(start: int, end: int) -> Floats32:
         return _features(values, columns, start, end)
 
-    return NewData(table.num_rows, names, inputs, truth, tuple(notes))
+    return NewData(table.num_rows, called, inputs, truth, tuple(notes))
 
 
 def features_of(table: Any, task: Task, source: str) -> Floats32:
@@ -151,11 +157,10 @@ def _features(
 
 def _described(task: Task) -> dict[str, ColumnSettings]:
     """Return what a task says of each column, with the location that stands for what is missing."""
-    made, at = {}, 0
-    for column in task.columns:
+    made = {}
+    for at, column in task.columns_at():
         place = 0.0 if column.kind == CATEGORY else task.location[at]
         made[column.name] = ColumnSettings(column.kind, column.levels, column.indicated, place)
-        at += column.width
     return made
 
 
@@ -167,8 +172,9 @@ def _missing_notes(table: Any, columns: dict[str, ColumnSettings]) -> list[str]:
         if values.null_count:
             made.append(f"column {name}: {values.null_count} of {len(values)} rows are missing")
         if each.kind == CATEGORY:
-            there = {level for level in texts_of(values).unique().to_pylist() if level is not None}
-            strange = sorted(there - set(each.levels))
+            there = texts_of(values).unique().drop_null()
+            new = indices_of(there, each.levels) < 0
+            strange = sorted(there.filter(arrow.array(new)).to_pylist())
             if strange:
                 made.append(f"column {name}: {', '.join(strange[:5])}: not known to the predictor")
     return made

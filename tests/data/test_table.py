@@ -511,7 +511,7 @@ def test_numbers_that_stand_for_nothing_do_so_in_every_writing(tmp_path, rng) ->
     parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
     columns["age"] = [float(a) for a in columns["age"]]
     for path in (str(tmp_path / "t.parquet"), csv(tmp_path / "t.csv", columns)):
-        data = load(path, missing=(-9,))
+        data = load(path, missing=(-9.0,))
         said = " / ".join(data.notes)
         assert "column age: 1 of 80 rows are missing" in said
         assert "column sugar: 1 of 80 rows are missing" in said

@@ -347,3 +347,14 @@ def test_an_exported_file_says_what_stands_for_what_is_missing(tmp_path, rng) ->
     place = dict(zip(made["features"], made["imputed"], strict=True))
     assert place["ward=east"] == 0.0
     assert place["age"] == pytest.approx(task.location[0])
+
+
+def test_rows_of_a_folder_are_those_of_their_own_file(tmp_path, rng) -> None:
+    (tmp_path / "sites").mkdir()
+    for site in "AB":
+        csv(tmp_path / "sites" / f"{site}.csv", rows(rng, 30))
+    saved(load(str(tmp_path / "sites"), site="").task, tmp_path / "predictor.pt", rng)
+    out = tmp_path / "out.csv"
+    words = ["predict", str(tmp_path), str(tmp_path / "sites"), "--out", str(out), "--quiet"]
+    assert main(words) == 0
+    assert [row["row"] for row in answers(out)] == [f"{s}:{at}" for s in "AB" for at in range(30)]
