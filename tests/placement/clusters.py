@@ -11,9 +11,9 @@ from typing import Any
 
 FLEET = [
     "+recipe=digits_mesh",
-    "fleet.mlp.count=6",
-    "fleet.cnn.count=5",
-    "fleet.linear.count=5",
+    "fleet.mlp.count=3",
+    "fleet.cnn.count=3",
+    "fleet.linear.count=2",
     "mesh=tcp",
     "trainer.checkpoint_s=1",
     "trainer.curve_points=0",
@@ -22,7 +22,7 @@ FLEET = [
 
 
 def started(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    """Begin a run of sixteen nodes in four tasks; its folder is below `folder`."""
+    """Begin a run of eight nodes; its folder is below `folder`."""
     return qsynth("run", *FLEET, f"folder={folder}", *words, "--json", **environment)
 
 
@@ -76,6 +76,18 @@ def came_back(folder: Path, nodes: list[str]) -> None:
     others = set(starts) - set(nodes)
     assert others
     assert all(len(starts[name]) == 1 for name in others)
+
+
+def in_the_mesh(folder: Path, nodes: list[str]) -> None:
+    """Check that these nodes, once back, have found others and use what those have sent.
+
+    Contacts and packets are in a node's journal: it need neither join nor fetch again.
+    """
+    starts, lookups, mixed = (told(folder, event) for event in ("started", "lookup", "synthesis"))
+    for name in nodes:
+        again = starts[name][-1]["time"]
+        assert any(r["found"] for r in lookups[name] if r["time"] > again), name
+        assert any(r["used"] for r in mixed[name] if r["time"] > again), name
 
 
 def parent_of(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""Sixteen nodes in four actors of a real Ray cluster here: one of two raylets is killed."""
+"""Eight nodes in four actors of a real Ray cluster here: one of two raylets is killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKEN = {
     "RAY_AUTH_TOKEN": "a-token-of-the-tests-" + "0" * 24,
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-FIRSTS = ("mlp-0", "mlp-4", "cnn-2", "linear-1")  # of each task
+FIRSTS = ("mlp-0", "mlp-2", "cnn-1", "linear-0")  # of each task
 pytestmark = pytest.mark.slow
 
 
@@ -104,10 +104,10 @@ def placed_by(raylet: int) -> list[str]:
 
 def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None:
     address, other = cluster
-    words = ["placement=ray", f"placement.address={address}", "trainer.max_steps=2200"]
-    run = started(tmp_path, *words, **TOKEN)
+    words = ["placement=ray", f"placement.address={address}", "placement.nodes_per_task=2"]
+    run = started(tmp_path, *words, "trainer.max_steps=2200", **TOKEN)
     try:
-        wait_for(lambda: len(told(tmp_path, "joined")) == 16)
+        wait_for(lambda: len(told(tmp_path, "joined")) == 8)
         wait_for(lambda: all(p and p[-1]["period"] > 1 for p in told(tmp_path, "period").values()))
         raylet = other.pid()
         firsts = placed_by(raylet)
@@ -121,7 +121,7 @@ def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None
     assert summary["failures"] == []
     assert summary["placement"] == "ray"
     order = sorted(names, key=lambda name: (("mlp", "cnn", "linear").index(name[:-2]), name))
-    tasks = [order[at : at + 4] for at in range(0, 16, 4)]
+    tasks = [order[at : at + 2] for at in range(0, 8, 2)]
     came_back(tmp_path, [name for task in tasks if task[0] in firsts for name in task])
     wait_for(lambda: not leftovers(tmp_path), 30.0)
 

@@ -1,4 +1,4 @@
-"""Sixteen nodes in four tasks of a real Slurm on this machine: killed, requeued, resumed."""
+"""Eight nodes in tasks of a real Slurm on this machine: killed, requeued, resumed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qsynth.cli.main import main
 from tests.placement.clusters import (
     FLEET,
     came_back,
+    in_the_mesh,
     resumed,
     started,
     summary_of,
@@ -54,16 +55,17 @@ def tasks(folder: Path) -> list[dict]:
 
 
 def all_at(folder: Path, period: int) -> bool:
-    """Whether all sixteen nodes have gone through a period."""
+    """Whether all eight nodes have gone through a period."""
     reached = told(folder, "period")
-    return len(reached) == 16 and all(p and p[-1]["period"] >= period for p in reached.values())
+    return len(reached) == 8 and all(p and p[-1]["period"] >= period for p in reached.values())
 
 
 def test_a_killed_task_is_requeued_and_its_nodes_go_on(slurm, tmp_path) -> None:
     # Slurm takes its time to bring a task back: the others must not have ended until then, and
     # wait for it when they have trained.
-    steps = "trainer.max_steps=2600"
-    run = started(tmp_path / "slurm", "placement=slurm", steps, "mesh.linger_s=120")
+    steps = "trainer.max_steps=2000"
+    words = ["placement=slurm", "placement.nodes_per_task=2", "mesh.linger_s=120"]
+    run = started(tmp_path / "slurm", steps, *words)
     try:
         wait_for(lambda: all_at(tmp_path / "slurm", 2))
         victim = tasks(tmp_path / "slurm")[2]
@@ -76,15 +78,13 @@ def test_a_killed_task_is_requeued_and_its_nodes_go_on(slurm, tmp_path) -> None:
     assert summary["placement"] == "slurm"
     came_back(tmp_path / "slurm", victim["nodes"])
     (watched,) = (tmp_path / "slurm").glob("*/slurm/watched.log")
-    assert summary["pairs"]["realised"] > 60
+    assert summary["pairs"]["realised"] > 28  # half of all
     assert watched.read_text().count("requeued") == 1
-    # The mesh has healed: who came back has joined again, and learns from others.
-    joined = told(tmp_path / "slurm", "joined")
-    assert all(len(joined[name]) == 2 for name in victim["nodes"])
+    in_the_mesh(tmp_path / "slurm", victim["nodes"])
     results = [
         json.loads(p.read_text()) for p in (tmp_path / "slurm").glob("*/nodes/*/result.json")
     ]
-    assert any(r["authors"] for r in results if r["name"] in victim["nodes"])
+    assert all(r["authors"] for r in results if r["name"] in victim["nodes"])
     assert all(r["lingered"] for r in results)
     # The same seed, as processes of this machine, without a kill: within a point.
     plain = summary_of(started(tmp_path / "plain", "placement=processes", steps))
