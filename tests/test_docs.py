@@ -34,8 +34,9 @@ OWN = {
     "serve": ("--host", "--port", "--node"),
     "task": ("--label", "--out", "--title"),
     "new": ("--label",),
+    "watch": ("--port",),
 }
-FLAGS = ("--measure", "--certificate", "--help")
+FLAGS = ("--measure", "--certificate", "--help", "--web")
 FILLED = {
     "FOLDER": "/data",
     "NAME": "digits_mesh",

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qsynth.cli.options import parse
+from qsynth.cli.show import Display
 from qsynth.config.run import check_arm, default_arms
 from qsynth.errors import ConfigError
 from qsynth.recipe.compose import compose
@@ -40,7 +41,8 @@ def main(words: list[str]) -> int:
             print(f"qsynth: {line}", file=sys.stderr, flush=True)
 
     check_folder(composed.config)
-    rows = compare(composed.config, arms, seeds, say)
+    with Display(options.quiet) as display:
+        rows = compare(composed.config, arms, seeds, say, display.measured)
     folder = new_folder(composed.config, composed.values | {"compare": [arms, seeds]})
     write_rows(folder, rows)
     plot_rows(folder / "compare.svg", composed.config.name, rows)

@@ -122,11 +122,14 @@ qsynth recipe VERB: recipes are data, and can be sent, checked and trusted
   add --help           more of one of these
 """,
     "watch": """\
-qsynth watch [RUN]: attach to a run from another terminal; leaving does not end it
+qsynth watch [FOLDER]: see how far a run or a node on duty is; leaving does not end it
 
-  qsynth watch             the runs below runs/, and what has become of them
-  qsynth watch runs/NAME   one of them
-  --json   a line of JSON for every change
+  qsynth watch                   the runs below runs/, and what has become of them
+  qsynth watch runs/NAME         one of them
+  qsynth watch nodes/SITE        the home of a node that `node up` has started
+  qsynth watch runs/NAME --web   as a page that goes on by itself, on this machine alone
+  --json     a line of JSON for every change
+  --port N   of the page; a free one otherwise
 """,
     "explain": """\
 qsynth explain WORD: what a setting, a group, an option, a reason of refusal or an exit code means

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qsynth.cli.options import parse
-from qsynth.cli.show import print_summary
+from qsynth.cli.show import Display, print_summary
 from qsynth.config.groups import validate
 from qsynth.errors import ConfigError
 from qsynth.recipe.received import read_received
@@ -44,7 +44,8 @@ def main(words: list[str]) -> int:
     for word in options.overrides:
         folder = Path(word).expanduser().absolute()
         values = read_received(folder, MINE in options.own, options.trusted)
-        summary = report(validate(values), folder)
+        with Display(options.quiet) as display:
+            summary = report(validate(values), folder, display.measured)
         plot_figures(folder)
         summaries[str(folder)] = summary
         if "--certificate" in options.own:
@@ -88,7 +89,7 @@ def _print_beside(summaries: dict[str, dict[str, Any]]) -> None:
 
 
 def _column(summary: dict[str, Any]) -> list[str]:
-    from qsynth.report.page import percent
+    from qsynth.report.tables import percent
 
     found = summary["accuracy"]
     own, network = (found["own"], found["network"]["own"]) if found else ({}, {})

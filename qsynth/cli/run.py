@@ -46,8 +46,7 @@ def main(words: list[str]) -> int:
             composed.config,
             composed.values,
             composed.overrides,
-            display.announce,
-            display.progress,
+            display,
             composed.recipe_path,
             data=data,
         )
@@ -90,13 +89,7 @@ def _again(options: Options) -> int:
         display = Display(options.quiet)
         with display, _hinted(display):
             plan, summary = execute(
-                composed.config,
-                composed.values,
-                composed.overrides,
-                display.announce,
-                display.progress,
-                path,
-                locked,
+                composed.config, composed.values, composed.overrides, display, path, locked
             )
     _show(options, summary, plan.folder)
     if not options.quiet and locked.lock.get("packets") and plan.placement.simulated:
@@ -117,7 +110,7 @@ def _resume(options: Options) -> int:
     config = validate(values)
     display = Display(options.quiet)
     with display, _hinted(display):
-        plan, summary = resume(config, values, folder, display.announce, display.progress)
+        plan, summary = resume(config, values, folder, display)
     _show(options, summary, plan.folder)
     return 0 if summary["accuracy"] else 1
 

@@ -9,10 +9,12 @@ from typing import IO, Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress as Bars
+from rich.progress import TaskID
 from rich.table import Table
 
-from qsynth.cli.follow import Followed
 from qsynth.errors import printable
+from qsynth.report.follow import Followed
 
 LINE_S = 5.0  # between two plain lines
 FRAME_ROWS = 8  # of a terminal, around the nodes of a table
@@ -26,6 +28,8 @@ class Display:
         self.quiet = quiet
         self.console = Console(stderr=True)
         self._live: Live | None = None
+        self._bar: Bars | None = None
+        self._arms: dict[str, TaskID] = {}
         self._next_line = 0.0
         self._followed: Followed | None = None
         self.folder: Path | None = None  # of the run, once it has one
@@ -34,8 +38,7 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._stop()
 
     def announce(self, plan: Any) -> None:
         """Say what is about to happen."""
@@ -63,7 +66,33 @@ class Display:
         periods = plan.trainer.periods
         self.show(self._followed, plan.name, periods, seconds)
 
-    def show(self, followed: Followed, name: str, periods: int, seconds: float) -> None:
+    def measured(self, arm: str, done: int, of: int) -> None:
+        """Show how many nodes of a baseline are done."""
+        if self.quiet:
+            return
+        if self.console.is_terminal:
+            if self._bar is None:
+                self._stop()
+                # No thread draws it: workers are forked meanwhile.
+                self._bar = Bars(console=self.console, transient=True, auto_refresh=False)
+                self._bar.start()
+            if arm not in self._arms:
+                self._arms[arm] = self._bar.add_task(f"without a mesh: {arm}", total=of)
+            self._bar.update(self._arms[arm], completed=done, refresh=True)
+        elif done < of and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_S
+            print(
+                f"qsynth: without a mesh: {arm}: {done} of {of} nodes", file=sys.stderr, flush=True
+            )
+
+    def _stop(self) -> None:
+        for drawn in (self._live, self._bar):
+            if drawn is not None:
+                drawn.stop()
+        self._live, self._bar = None, None
+        self._arms.clear()
+
+    def show(self, followed: Followed, name: str, periods: int | None, seconds: float) -> None:
         """Show how far the nodes of a run are: a table, or a line every few seconds."""
         if self.console.is_terminal:
             if self._live is None:
@@ -83,14 +112,15 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def plain(followed: Followed, periods: int, seconds: float) -> str:
+def plain(followed: Followed, periods: int | None, seconds: float) -> str:
     """Return one line on how far all nodes are."""
     told = followed.line()
     mean = told["validation_mean"]
     shown = "" if mean is None else f", validation {100 * mean:.1f}"
+    of = "" if periods is None else f" of {periods}"
     return (
-        f"qsynth: {seconds:5.0f} s: period {told['period_least']}-{told['period_most']} of "
-        f"{periods}, {told['done']} of {told['nodes']} nodes done, {told['admitted']} packets "
+        f"qsynth: {seconds:5.0f} s: period {told['period_least']}-{told['period_most']}{of}, "
+        f"{told['done']} of {told['nodes']} nodes done, {told['admitted']} packets "
         f"admitted, {told['packet_bytes'] / 1024:.0f} KiB of packets sent{shown}"
     )
 
@@ -129,7 +159,7 @@ def table(followed: Followed, title: str, height: int) -> Table:
 def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = None) -> None:
     """Print the table, one line on routing and bytes, and the folder that holds everything."""
     from qsynth.evaluation.verdict import gains_line, lost_line, verdict
-    from qsynth.report.page import COLUMNS, node_rows, routing_line, table_rows
+    from qsynth.report.tables import architecture_table, node_rows, routing_line
 
     out = file or sys.stdout
     print(verdict(summary), file=out)
@@ -137,9 +167,11 @@ def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = 
     kinds = {"values": "variance explained", "labels": "balanced accuracy"}
     figure = kinds.get(summary.get("kind", "classes"), "own accuracy")
     made = Table(title=f"{figure}, percent: predictor (alone and in the mesh), then network")
-    for column in COLUMNS:
-        made.add_column(column, justify="left" if column == "architecture" else "right")
-    for row in table_rows(summary):
+    heads, rows = architecture_table(summary)
+    for column in heads:
+        first = column == "architecture"
+        made.add_column(column, justify="left" if first else "right", no_wrap=first)
+    for row in rows:
         made.add_row(*row)
     console.print(made)
     if each := node_rows(summary):

@@ -1,4 +1,4 @@
-"""`qsynth watch [RUN]`: attach to a run from another terminal, or list the runs of a folder."""
+"""`qsynth watch [FOLDER]`: see how far a run or a node on duty is; or list the runs of a folder."""
 
 from __future__ import annotations
 
@@ -8,30 +8,59 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qsynth.cli.follow import Followed
-from qsynth.cli.options import parse
+from qsynth.cli.options import Options, parse
 from qsynth.errors import ConfigError
+from qsynth.report.follow import CARD, Followed
 
 DEFAULT = "runs"
 EVERY_S = 1.0
 PATIENCE_S = 120.0  # without a change: the run has died
+SHOWN_S = 60.0  # that a page is still served once its run has ended: a browser takes the report
 
 
 def main(words: list[str]) -> int:
-    """Show how far a run is until it has ended; leaving does not end it.  Without a run: list."""
-    options = parse(words)
+    """Show how far a run or a node on duty is; leaving does not end it.  Without a folder: list."""
+    options = parse(words, ("--port",), ("--web",))
     if len(options.overrides) > 1:
         raise ConfigError("watch: takes one folder, e.g. qsynth watch runs/NAME")
     folder = Path(options.overrides[0] if options.overrides else DEFAULT).expanduser()
     if options.overrides and not folder.is_dir():
         raise ConfigError(f"watch {folder}: no such folder")
-    if not (folder / "config.yaml").exists():
+    is_run = (folder / "config.yaml").exists()
+    web, port = "--web" in options.own, options.own.get("--port", "0")
+    if "--port" in options.own and not web:
+        raise ConfigError(f"--port {port}: needs --web")
+    if not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(f"--port {port}: must be a number from 0 to 65535; 0 takes a free one")
+    if not is_run and not (folder / CARD).exists():
+        if web:
+            raise ConfigError(f"watch {folder}: --web needs a run, or the home of a node on duty")
         return _list(folder, options.json)
+    periods = _periods(folder) if is_run else None
+    if web:
+        return _serve(folder, periods, int(port))
+    ended = _follow(folder, periods, options)
+    if not ended:
+        print(
+            f"qsynth: nothing new for {PATIENCE_S:.0f} s; if the run has died: "
+            f"qsynth run --resume {folder}",
+            file=sys.stderr,
+        )
+        return 1
+    if not options.json:
+        print(f"ended; qsynth report {folder}")
+    return 0
+
+
+def _follow(folder: Path, periods: int | None, options: Options) -> bool:
+    """Show how far all is until the run has ended; return whether it has, or seems to have died.
+
+    periods: of a run; None: a node on duty, which may have nothing to tell for as long as it likes.
+    """
     from qsynth.cli.show import Display
 
-    periods = _periods(folder)
     followed, display = Followed(folder), Display(options.quiet)
-    changed = time.monotonic()
+    changed, began = time.monotonic(), time.monotonic()
     last: dict[str, Any] = {}
     with display:
         while True:
@@ -42,19 +71,26 @@ def main(words: list[str]) -> int:
                 if options.json:
                     print(json.dumps(told), flush=True)
             if not (options.json or options.quiet):
-                display.show(followed, folder.name, periods, run_seconds(folder))
+                seconds = now - began if periods is None else run_seconds(folder)
+                display.show(followed, folder.resolve().name, periods, seconds)
             if (folder / "summary.json").exists():
-                break
-            if now - changed > PATIENCE_S:
-                print(
-                    f"qsynth: nothing new for {PATIENCE_S:.0f} s; if the run has died: "
-                    f"qsynth run --resume {folder}",
-                    file=sys.stderr,
-                )
-                return 1
+                return True
+            if periods is not None and now - changed > PATIENCE_S:
+                return False
             time.sleep(EVERY_S)
-    if not options.json:
-        print(f"ended; qsynth report {folder}")
+
+
+def _serve(folder: Path, periods: int | None, port: int) -> int:
+    """Serve the live page until the run has ended and a while after, or a signal ends it."""
+    from qsynth.report.live import LivePage
+
+    recipe = "" if periods is None else (folder / "config.yaml").read_text(encoding="utf-8")
+    with LivePage(folder, periods, recipe, port) as live:
+        print(f"the page of {folder}, on this machine alone: {live.url}", flush=True)
+        while not live.ended:
+            time.sleep(EVERY_S)
+        print(f"ended; the page is {folder / 'report.html'}", flush=True)
+        time.sleep(SHOWN_S)
     return 0
 
 

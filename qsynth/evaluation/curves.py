@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from qsynth.errors import DataError
+from qsynth.evaluation.curve_file import MEASURES, NAME, Curves, Point, read_curves
 from qsynth.evaluation.evaluate import Evaluator
 from qsynth.files import write_json
 from qsynth.host.artifacts import read_predictor
@@ -21,11 +20,6 @@ from qsynth.training.curve_points import FOLDER, shown_periods
 from qsynth.training.plan import NodePlan, RunPlan
 
 ROWS = 1000  # test samples that a point is measured on, at most
-MEASURES = ("own", "group", "network_own", "network_group")
-# A period and the measures of it, fractions of 1; None where there is none.
-Point = list[float | None]
-Curves = dict[str, list[Point]]  # by the names of nodes
-NAME = "curves.json"
 
 
 class Curve:
@@ -86,15 +80,6 @@ def write_curves(
     if ended:
         for node in plan.nodes:
             shutil.rmtree(plan.node_folder(node) / FOLDER, ignore_errors=True)
-
-
-def read_curves(folder: Path) -> tuple[dict[str, Curves], bool]:
-    """Return the curves of a run by arm, mesh and alone, and whether the run had ended."""
-    try:
-        kept = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return {arm: dict(kept[arm]) for arm in ("mesh", "alone")}, bool(kept["whole"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"mesh": {}, "alone": {}}, False
 
 
 def _points(plan: RunPlan, node: NodePlan, evaluator: Evaluator) -> list[Point]:

@@ -25,6 +25,7 @@ from qsynth.experiment.build import build
 from qsynth.experiment.lone_arms import (
     RULES_VERSION,
     Features,
+    Measured,
     is_kept,
     kept,
     run_arm,
@@ -44,12 +45,13 @@ _shared: list[tuple[RunConfig, DataSet, Features]] = []
 
 
 def compare(
-    config: RunConfig, arms: Sequence[str], seeds: Sequence[int], say: Say
+    config: RunConfig, arms: Sequence[str], seeds: Sequence[int], say: Say, measured: Measured
 ) -> list[dict[str, Any]]:
     """Return a row for each arm, in the order given; arms that have been run are not run again.
 
     arms: checked by `check_arm`.  seeds: different.  say: called with a line whenever an arm of a
-    seed is there.  Raises ConfigError for a rival that the fleet cannot have.
+    seed is there.  measured: called as the nodes of an arm without a mesh are done.  Raises
+    ConfigError for a rival that the fleet cannot have.
     """
     config = replace(config, placement=Simulate())
     single_threaded()
@@ -63,7 +65,7 @@ def compare(
     for plan in plans.values():
         for node in plan.nodes:
             evaluator.test_features(node.final)
-    results = _run_lone(plans, arms, features, say)
+    results = _run_lone(plans, arms, features, say, measured)
     results |= _run_mesh(config, plans, arms, features, say)
     _keep_honest(results, plans)
     by = "balanced" if config.synthesis.balanced else "own"
@@ -91,14 +93,14 @@ def _keep_honest(results: dict[tuple[str, int], dict[str, Any]], plans: dict[int
 
 
 def _run_lone(
-    plans: dict[int, RunPlan], arms: Sequence[str], features: Features, say: Say
+    plans: dict[int, RunPlan], arms: Sequence[str], features: Features, say: Say, measured: Measured
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """Run the arms without a mesh: each over all cores, node by node."""
     wanted = [*LONE, *(arm for arm in ("linear", "pooled") if arm in arms)]
     results = {}
     for seed, plan in plans.items():
         for arm in wanted:
-            results[arm, seed] = run_arm(plan, arm, features)
+            results[arm, seed] = run_arm(plan, arm, features, measured)
             say(_line(arm, seed, results[arm, seed]))
     return results
 

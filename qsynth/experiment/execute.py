@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -18,6 +18,7 @@ from qsynth.data.base import layout_of_data
 from qsynth.errors import ConfigError, DataError, RunError
 from qsynth.experiment.build import build
 from qsynth.experiment.lock import Locked, check_data, check_plan, make_lock, packets_digest
+from qsynth.experiment.lone_arms import Measured, unseen
 from qsynth.experiment.summary import read_results, summarise_run
 from qsynth.files import write_json
 from qsynth.identity.seal import seal
@@ -34,7 +35,18 @@ from qsynth.training.plan import RunPlan
 from qsynth.training.provenance import check_same
 from qsynth.types import config_digest
 
-Progress = Callable[[RunPlan, float], None]
+
+class Watcher(Protocol):
+    """Whoever is shown how a run goes: `qsynth.cli.show.Display`, for one."""
+
+    def announce(self, plan: RunPlan) -> None:
+        """Say what is about to happen, before the nodes start."""
+
+    def progress(self, plan: RunPlan, seconds: float) -> None:
+        """Show how far the nodes are, now and then."""
+
+    def measured(self, arm: str, done: int, of: int) -> None:
+        """Show how many nodes of a baseline are done."""
 
 
 def new_folder(config: RunConfig, values: dict[str, Any]) -> Path:
@@ -70,15 +82,14 @@ def execute(
     config: RunConfig,
     values: dict[str, Any],
     overrides: tuple[str, ...],
-    announce: Callable[[RunPlan], None],
-    progress: Progress,
+    watcher: Watcher,
     recipe: Path | None = None,
     locked: Locked | None = None,
     data: DataSet | None = None,
 ) -> tuple[RunPlan, dict[str, Any]]:
     """Run a config; return the plan and the summary.
 
-    announce: called once, before the nodes start.  progress: called now and then meanwhile.
+    watcher: who is shown how it goes.
     recipe: the file that was composed.  locked: what the run must be the same as; RunError where
     a simulated one has turned out another.  data: of the config, where they have been read before.
     """
@@ -95,8 +106,8 @@ def execute(
     folder = new_folder(config, values)
     plan = replace(plan, folder=folder)
     _write_inputs(plan, values, overrides, recipe)
-    announce(plan)
-    summary = _carry_out(config, plan, config_digest(values), progress)
+    watcher.announce(plan)
+    summary = _carry_out(config, plan, config_digest(values), watcher)
     packets = locked and config.placement.simulated and locked.lock.get("packets")
     if packets and packets != packets_digest(folder):
         raise RunError(f"{folder}: its packets are not those of the locked run")
@@ -104,11 +115,7 @@ def execute(
 
 
 def resume(
-    config: RunConfig,
-    values: dict[str, Any],
-    folder: Path,
-    announce: Callable[[RunPlan], None],
-    progress: Progress,
+    config: RunConfig, values: dict[str, Any], folder: Path, watcher: Watcher
 ) -> tuple[RunPlan, dict[str, Any]]:
     """Go on with a run that was interrupted; one that has ended is reported again.
 
@@ -120,28 +127,27 @@ def resume(
     # A cluster may have given tasks up: their nodes can still go on.
     lost = config.placement.machines and len(read_results(plan)) < len(plan.nodes)
     if (folder / "summary.json").exists() and not lost:
-        return plan, report(config, folder)
-    announce(plan)
-    return plan, _carry_out(config, plan, config_digest(values), progress)
+        return plan, report(config, folder, watcher.measured)
+    watcher.announce(plan)
+    return plan, _carry_out(config, plan, config_digest(values), watcher)
 
 
-def _carry_out(
-    config: RunConfig, plan: RunPlan, digest: bytes, progress: Progress
-) -> dict[str, Any]:
+def _carry_out(config: RunConfig, plan: RunPlan, digest: bytes, watcher: Watcher) -> dict[str, Any]:
     folder, logs = plan.folder, [plan.folder / "nodes" / "*" / "log.txt"]
     single_threaded()  # what measures in the end forks workers
     if config.placement.simulated:
         snapshots = Snapshots(folder / "snapshot", plan.trainer.checkpoint_s, digest)
         with owned(folder):
-            times = simulate(plan, snapshots=snapshots)
+            times = simulate(plan, None, snapshots, lambda seconds: watcher.progress(plan, seconds))
         if (folder / "recipe.lock").exists():
             _lock_packets(folder)
     else:
         placement = make_placement(plan)
-        times = run_placed(plan, placement, lambda seconds: progress(plan, seconds))
+        times = run_placed(plan, placement, lambda seconds: watcher.progress(plan, seconds))
         logs = placement.logs(plan.nodes[0].name)
+    times["ended"] = time.time()
     write_json(folder / "times.json", times)
-    summary = summarise_run(plan, config.recipe, config.baselines, times)
+    summary = summarise_run(plan, config.recipe, config.baselines, times, watcher.measured)
     _write_page(config, plan, summary)
     if not read_results(plan):
         raise RunError(f"no node has finished; see {', '.join(map(str, logs))}")
@@ -150,8 +156,11 @@ def _carry_out(
     return summary
 
 
-def report(config: RunConfig, folder: Path) -> dict[str, Any]:
-    """Make the summary of a run again from its folder, also after its runner has died."""
+def report(config: RunConfig, folder: Path, measured: Measured = unseen) -> dict[str, Any]:
+    """Make the summary of a run again from its folder, also after its runner has died.
+
+    measured: called as the nodes of a baseline that must be run again are done.
+    """
     plan = build(config, folder)
     check_data(plan)
     check_same(plan)
@@ -161,7 +170,7 @@ def report(config: RunConfig, folder: Path) -> dict[str, Any]:
         times = {}  # the runner has died: nobody knows the wall time
     if not isinstance(times, dict):
         raise DataError(f"{folder}/times.json: must hold an object; take it away")
-    summary = summarise_run(plan, config.recipe, config.baselines, times)
+    summary = summarise_run(plan, config.recipe, config.baselines, times, measured)
     _write_page(config, plan, summary)
     return summary
 

@@ -30,7 +30,8 @@ import torch
 
 from qsynth.encoder.projection import cache_folder
 from qsynth.errors import ConfigError
-from qsynth.evaluation.curves import Curve, Point
+from qsynth.evaluation.curve_file import Point
+from qsynth.evaluation.curves import Curve
 from qsynth.evaluation.evaluate import Evaluator, Score
 from qsynth.evaluation.gain import packed
 from qsynth.files import write_json
@@ -46,19 +47,29 @@ from qsynth.types import Floats32, config_digest
 RULES_VERSION = 12  # raise it when training, synthesis or evaluation changes: kept arms expire
 HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried for the best setting alone
 Features = dict[int, Floats32]
+Measured = Callable[
+    [str, int, int], None
+]  # an arm, how many of its nodes are done, and of how many
 _shared: list[tuple[RunPlan, Evaluator]] = []  # what forked workers inherit
 
 
-def run_arm(plan: RunPlan, arm: str, features: Features | None = None) -> dict[str, Any]:
+def unseen(arm: str, done: int, of: int) -> None:
+    """Tell nobody how far an arm is."""
+
+
+def run_arm(
+    plan: RunPlan, arm: str, features: Features | None = None, measured: Measured = unseen
+) -> dict[str, Any]:
     """Return scores by node name and CPU seconds of an arm, from the cache where it is there.
 
     `scores` holds the arm as configured; `settings` the same for every setting that is tried.
-    features: of the test inputs, shared between plans of the same data.
+    features: of the test inputs, shared between plans of the same data.  measured: called as the
+    nodes of an arm that must be run are done.
     """
     plan = unlogged(plan)
     if arm != "alone":
         plan = unwatched(plan)
-    return kept(f"{arm}-{arm_digest(plan, arm).hex()}", lambda: _run(plan, arm, features))
+    return kept(f"{arm}-{arm_digest(plan, arm).hex()}", lambda: _run(plan, arm, features, measured))
 
 
 def unlogged(plan: RunPlan) -> RunPlan:
@@ -104,7 +115,7 @@ def _read(name: str) -> dict[str, Any] | None:
     return stored
 
 
-def _run(plan: RunPlan, arm: str, features: Features | None) -> dict[str, Any]:
+def _run(plan: RunPlan, arm: str, features: Features | None, measured: Measured) -> dict[str, Any]:
     _shared[:] = [(plan, Evaluator(plan, features))]
     workers = min(os.cpu_count() or 1, len(plan.nodes))
     tasks = [(index, arm) for index in range(len(plan.nodes))]
@@ -112,7 +123,11 @@ def _run(plan: RunPlan, arm: str, features: Features | None) -> dict[str, Any]:
         # Forked: data and imports are shared; nothing here opens a socket.
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(workers, context, initializer=begin_worker) as pool:
-            results = list(pool.map(_one, tasks))
+            results = []
+            measured(arm, 0, len(tasks))
+            for result in pool.map(_one, tasks):
+                results.append(result)
+                measured(arm, len(results), len(tasks))
     finally:
         _shared.clear()
     settings: dict[str, dict[str, Any]] = {}

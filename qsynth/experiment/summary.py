@@ -16,12 +16,13 @@ from qsynth.evaluation.curves import write_curves
 from qsynth.evaluation.evaluate import Evaluator, Score, summarise
 from qsynth.evaluation.gain import gains, unpacked
 from qsynth.evaluation.linear import can_be_linear
-from qsynth.experiment.lone_arms import run_arm
+from qsynth.experiment.lone_arms import Measured, run_arm, unseen
 from qsynth.files import write_json
 from qsynth.host.artifacts import read_predictor
 from qsynth.peers.base import adds_statistics, first_k
 from qsynth.report.events import all_events, ends, merge_events, node_ids, pairs, routing
 from qsynth.training.plan import NodePlan, RunPlan
+from qsynth.types import VALUES
 
 LOG_BYTES, MOST_SAID = 4096, 200  # of a log that is looked at; of its last line that is told
 ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
@@ -42,11 +43,16 @@ def read_results(plan: RunPlan) -> dict[str, dict[str, Any]]:
 
 
 def summarise_run(
-    plan: RunPlan, recipe: str | None, arms: tuple[str, ...], times: dict[str, Any]
+    plan: RunPlan,
+    recipe: str | None,
+    arms: tuple[str, ...],
+    times: dict[str, Any],
+    measured: Measured = unseen,
 ) -> dict[str, Any]:
     """Write and return `summary.json`.
 
-    arms: baselines to compare with.  times: `wall_s` and, for one process, `cpu_s`.
+    arms: baselines to compare with.  times: `wall_s`, `ended` (seconds since the epoch) and, for
+    one process, `cpu_s`.  measured: called as the nodes of a baseline are done.
     """
     results, events = read_results(plan), all_events(plan.folder)
     merge_events(plan.folder, events)
@@ -55,7 +61,7 @@ def summarise_run(
     evaluator = Evaluator(plan)
     scores = mesh_scores(plan, finished, evaluator)
     can_be = {arm for arm in BASELINES if arm != "linear" or can_be_linear(plan)}
-    baselines = {arm: run_arm(plan, arm) for arm in arms if arm in can_be}
+    baselines = {arm: run_arm(plan, arm, measured=measured) for arm in arms if arm in can_be}
     # A runner that has died leaves no times; its nodes may be training still.
     ended = "wall_s" in times or len(results) == len(plan.nodes)
     alone = baselines.get("alone", {}).get("curves", {})
@@ -79,7 +85,7 @@ def summarise_run(
         "memory": {"node_mib_mean": _mean([r["memory_mib"] for r in results.values()])},
     }
     summary["per_node"] = _per_node(plan, results, scores, baselines, summary["gain"]["over_best"])
-    table = _by_architecture(finished, scores, baselines)
+    table = _by_architecture(summary["kind"], finished, scores, baselines)
     write_json(plan.folder / "summary.json", summary | {"by_architecture": table})
     return summary | {"by_architecture": table}
 
@@ -258,6 +264,7 @@ def _times(
 ) -> dict[str, Any]:
     cpu = [result["cpu_s"] for result in results.values() if result["cpu_s"] is not None]
     return {
+        "ended": times.get("ended"),
         "wall_s": times.get("wall_s"),
         "cpu_s": times.get("cpu_s") or (sum(cpu) if cpu else None),
         "cpu_s_local": arms["local"]["cpu_s"] if "local" in arms else None,
@@ -310,9 +317,12 @@ def _gain_of(name: str, over_best: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _by_architecture(
-    nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
+    kind: str, nodes: list[NodePlan], scores: dict[str, Score], arms: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return a row for each architecture: local, alone, mesh; predictor and network."""
+    """Return a row for each architecture: local, alone, mesh; predictor and network.
+
+    kind: of the task.  Numbers have no probabilities, so no calibration error.
+    """
     rows = []
     for architecture in dict.fromkeys(node.architecture for node in nodes):
         members = [node for node in nodes if node.architecture == architecture]
@@ -321,6 +331,8 @@ def _by_architecture(
             base = _scores_of(arms.get(arm), members)
             row[arm] = summarise(base) if base else None
         row["mesh"] = summarise([scores[node.name] for node in members])
+        if kind != VALUES:
+            row["mesh"]["calibration_error"] = _mean([scores[n.name].ece for n in members])
         rows.append(row)
     return rows
 

@@ -104,12 +104,16 @@ class Simulation:
 
 
 def simulate(
-    plan: RunPlan, watch: Watch | None = None, snapshots: Snapshots | None = None
+    plan: RunPlan,
+    watch: Watch | None = None,
+    snapshots: Snapshots | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Run a plan on a virtual clock.  Returns wall and CPU seconds.  Raises RunError.
 
     watch: called with each node's predictor at the end of each of its periods.  snapshots: where it
-    goes on from, if there is one, and is kept.  Raises StateError where they cannot be used.
+    goes on from, if there is one, and is kept.  progress: called once a second, with the seconds
+    since the start.  Raises StateError where they cannot be used.
     """
     single_threaded()
     began, cpu = time.monotonic(), time.process_time()
@@ -125,9 +129,12 @@ def simulate(
             node.watch = watch
         if anew:
             simulation.start()
-        more = True
+        more, told = True, began
         while more:
             more = simulation.step()
+            if progress is not None and (now := time.monotonic()) - told >= 1.0:
+                progress(now - began)
+                told = now
             simulation.wall_s = before[0] + time.monotonic() - began
             simulation.cpu_s = before[1] + time.process_time() - cpu
             if snapshots is not None and (snapshots.due or not more):

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from qsynth.cli.explain import explained, known_settings
-from qsynth.cli.follow import Followed
 from qsynth.cli.help import VERBS
 from qsynth.cli.main import main
 from qsynth.cli.show import plain, table
 from qsynth.config.groups import GROUPS
 from qsynth.errors import ConfigError
+from qsynth.report.follow import Followed
 
 SMALL = [
     "encoder.fit_images=300",
