@@ -22,7 +22,7 @@ LAYER = {
             "identity kernels packet",
             "dht encoder similarity",
             "data distill mesh model partition peers synthesis",
-            "trust",
+            "privacy trust",
             "pipeline",
             "protocol",
             "records sums",

@@ -145,7 +145,7 @@ def _given(words: list[str]) -> _Given:
         if not options.quiet:
             print(printable(line), flush=True)  # what peers say may be in it
 
-    rules = Rules(config.distill, config.similarity, config.synthesis)
+    rules = Rules(config.distill, config.similarity, config.synthesis, config.privacy)
     settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh, config.publish)
     made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
     return _Given(

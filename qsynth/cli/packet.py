@@ -62,6 +62,8 @@ def _show(words: list[str]) -> int:
         print(f"samples by class: {', '.join(map(str, made['samples_by_class']))}")
     for name, shape in made["arrays"].items():
         print(f"  {name:16} {shape}")
+    if made["privacy"] is not None:
+        print(f"noise of {made['privacy']:.3f} sensitivities is in all of it (privacy=dp)")
     print(
         "around it: task and encoder hashes, the author's public key, a number, times, a signature"
     )

@@ -118,6 +118,8 @@ def find_predictor(path: Path, node: str | None) -> Path:
     nodes = sorted(each.parent.name for each in path.glob(f"nodes/*/{PREDICTOR}"))
     if not nodes:
         raise DataError(f"{path}: no predictor there")
+    if node is None and len(nodes) == 1:
+        node = nodes[0]
     if node is None:
         shown = ", ".join(nodes[:8]) + (", ..." if len(nodes) > 8 else "")
         raise DataError(f"{path}: whose predictor? --node NAME, of {shown}")

@@ -159,7 +159,7 @@ def table(followed: Followed, title: str, height: int) -> Table:
 def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = None) -> None:
     """Print the table, one line on routing and bytes, and the folder that holds everything."""
     from qsynth.evaluation.verdict import gains_line, lost_line, verdict
-    from qsynth.report.tables import architecture_table, node_rows, routing_line
+    from qsynth.report.tables import architecture_table, node_rows, privacy_line, routing_line
 
     out = file or sys.stdout
     print(verdict(summary), file=out)
@@ -176,7 +176,12 @@ def print_summary(summary: dict[str, Any], folder: Path, file: IO[str] | None = 
     console.print(made)
     if each := node_rows(summary):
         console.print(_nodes_table(summary, each))
-    for line in (gains_line(summary), lost_line(summary), routing_line(summary)):
+    for line in (
+        gains_line(summary),
+        lost_line(summary),
+        routing_line(summary),
+        privacy_line(summary),
+    ):
         if line:
             print(line, file=out)
     for failure in summary["failures"]:

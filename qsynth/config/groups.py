@@ -26,6 +26,7 @@ from qsynth.peers.base import informed
 from qsynth.peers.options import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
+from qsynth.privacy.options import OPTIONS as PRIVACY
 from qsynth.registry import with_packages
 from qsynth.schema import build, choose, unknown
 from qsynth.similarity.options import OPTIONS as SIMILARITY
@@ -44,6 +45,7 @@ OURS: dict[str, Mapping[str, type]] = {
     "similarity": SIMILARITY,
     "peers": PEERS,
     "synthesis": SYNTHESIS,
+    "privacy": PRIVACY,
     "trust": TRUST,
     "attack": ATTACK,
     "dht": DHT,
@@ -120,6 +122,7 @@ def _check_together(config: RunConfig) -> None:
         config.mesh,
         bool(further or config.partition.unlabelled_per_node),
         FEATURES if config.data.features else config.encoder,
+        config.privacy,
     )
     if further and config.partition.unlabelled_per_node:
         raise ConfigError(

@@ -138,6 +138,7 @@ class RunConfig:
     peers: Any = setting(None, "whom a node learns from")
     synthesis: Any = setting(None, "packets to predictor and teaching")
     trust: Any = setting(None, "admission of packets")
+    privacy: Any = setting(None, "what a packet tells of one record")
     attack: Any = setting(None, "what a share of the nodes does to the others")
     dht: Any = setting(None, "routing")
     mesh: Any = setting(None, "transport and requests")

@@ -105,7 +105,7 @@ def build(
         batch_size=config.data.batch_size,
         encoder=encoder,
         encoder_config=options,
-        rules=Rules(config.distill, config.similarity, config.synthesis),
+        rules=rules_of(config),
         trainer=config.trainer,
         peers=config.peers,
         trust=config.trust,
@@ -115,10 +115,15 @@ def build(
         nodes=nodes,
         drift_period=config.partition.drift(),
         reference=reference,
-        notes=(*data.notes, *notes, *frozen, *_audit_notes(config, nodes)),
+        notes=(*data.notes, *notes, *frozen, *config.privacy.said(), *_audit_notes(config, nodes)),
         publish=config.publish,
     )
     return replace(plan, notes=(*plan.notes, *learner_notes(plan), *_host_notes(config)))
+
+
+def rules_of(config: RunConfig) -> Rules:
+    """Return the rules of every node of a run."""
+    return Rules(config.distill, config.similarity, config.synthesis, config.privacy)
 
 
 def _as_trained(config: RunConfig, data: DataSet) -> DataSet:
@@ -280,6 +285,11 @@ def _checked_networks(config: RunConfig, data: DataSet) -> list[str]:
         if entry.count:
             network = make_network(entry.model, data.task, f"fleet.{group}.model")
             check_network(network, data.task, f"fleet.{group}.model")
+            if entry.model.own and data.task.columns:
+                notes.append(
+                    f"fleet.{group}.model: a module of one's own gets a table's numbers in their "
+                    "own units, columns in the order of the task; begin it with BatchNorm1d"
+                )
             if not any(p.requires_grad for p in network.parameters()):
                 notes.append(
                     f"fleet.{group}.model: nothing in this network is trained: no "
@@ -298,7 +308,7 @@ def _check_packets(
     """Raise ConfigError where packets cannot be had; return what is to be known of them."""
     largest = max(len(node.share.train) for node in nodes)
     size, classes = math.prod(data.task.shape), data.task.classes
-    rules = Rules(config.distill, config.similarity, config.synthesis)
+    rules = rules_of(config)
     check_task(data.task, rules)
     public = None if reference is None else len(reference)
     d = check_packet(data.task, rules, largest, encoder, public)

@@ -44,7 +44,7 @@ from qsynth.training.fit import begin_worker, fit, no_exchange, quietly
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import Floats32, config_digest
 
-RULES_VERSION = 12  # raise it when training, synthesis or evaluation changes: kept arms expire
+RULES_VERSION = 13  # raise it when training, synthesis or evaluation changes: kept arms expire
 HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried for the best setting alone
 Features = dict[int, Floats32]
 Measured = Callable[

@@ -77,6 +77,7 @@ def summarise_run(
         "failures": _failures(plan, results),
         "lost": [name for name, result in results.items() if result.get("network_lost")],
         "kind": plan.data.task.kind,
+        "privacy": _privacy(results),
         "accuracy": summarise(list(scores.values())) if scores else None,
         "predictor": {"head_weight_mean": _mean([r["head_weight"] for r in results.values()])},
         **_compared(finished, scores, baselines, evaluator),
@@ -207,6 +208,12 @@ def _gains(mesh: list[Score], base: list[Score] | None) -> dict[str, Any] | None
 
 def _mean_gain(mesh: list[Score], base: list[Score] | None, field: str) -> float | None:
     return _mean(_differences(mesh, base, field) or []) if base else None
+
+
+def _privacy(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the guarantee, and what the node that has spent most has left; None without one."""
+    told = [found for r in results.values() if (found := r.get("privacy")) is not None]
+    return max(told, key=lambda each: each["spent"]) if told else None
 
 
 def _sums(plan: RunPlan, results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:

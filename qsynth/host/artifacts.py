@@ -95,6 +95,7 @@ def write_result(
             for author, useful in participant.usefulness.items()
         },
         "fell_back": participant.fell_back,
+        "privacy": participant.budget.told(),
         "network_lost": participant.lost,
         "ever_used": sorted(author.hex() for author in participant.used),
         "sums": {

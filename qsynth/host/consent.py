@@ -44,6 +44,7 @@ def described(publication: Publication) -> dict[str, Any]:
     return {
         "digest": payload_digest(publication.payload),
         "samples": publication.support,
+        "privacy": publication.release and publication.release.multiplier,
         "samples_by_class": None if counts is None else [int(n) for n in counts.ravel()],
         "arrays": {k: f"{v.dtype}{list(v.shape)}" for k, v in sorted(publication.payload.items())},
         "payload_bytes": sum(array.nbytes for array in publication.payload.values()),

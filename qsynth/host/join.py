@@ -7,6 +7,7 @@ mesh.save("predictor.pt")
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.target_pipeline import TargetPipeline, check_packet, make_pipeline
+from qsynth.privacy import Budget, key_of
+from qsynth.privacy.noise import KEY_BYTES
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
@@ -80,8 +83,8 @@ class JoinMesh(Callback):
         ConfigError, DataError: a setting or a sample that the command line would refuse, in the
             same words.
 
-    Each of encoder, distill, similarity, synthesis, peers, trust, dht and mesh is an option of that
-    group, e.g. `qsynth.Analytic(rank=8)`; None: as a run has it.
+    Each of encoder, distill, similarity, synthesis, privacy, peers, trust, dht and mesh is an
+    option of that group, e.g. `qsynth.Analytic(rank=8)`; None: as a run has it.
 
     After the fit `predictor` answers with the network and what was learned from peers.  At each
     exchange `mesh/authors`, `mesh/held` and `mesh/gain` go to the Trainer's logger: authors that
@@ -111,6 +114,7 @@ class JoinMesh(Callback):
         similarity: ClassSketch | None = None,
         trust: Checks | None = None,
         dht: Rings | None = None,
+        privacy: Any = None,
         unlabelled: npt.ArrayLike | None = None,
         reference: npt.ArrayLike | None = None,
     ) -> None:
@@ -180,7 +184,8 @@ class JoinMesh(Callback):
             self._participant = Participant(pipeline, Lonely())
             return
         self.host = self._host(pipeline)
-        self._participant = Participant(pipeline, self.host, permits=permits)
+        budget = Budget(self.rules.privacy, script.home)
+        self._participant = Participant(pipeline, self.host, permits=permits, budget=budget)
         self.host.start()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -293,7 +298,8 @@ class JoinMesh(Callback):
     def _study(self) -> ClassPipeline | TargetPipeline:
         script = self.script
         encoder = make_encoder(script.encoder, self.task)
-        pipeline = make_pipeline(self.task, encoder, self.rules, self.samples, script.seed)
+        key = os.urandom(KEY_BYTES) if script.home is None else key_of(script.home)
+        pipeline = make_pipeline(self.task, encoder, self.rules, self.samples, script.seed, key)
         public = self.samples.reference_x
         count = None if public is None else len(public)
         samples = len(self.samples.train_y)

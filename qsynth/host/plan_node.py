@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qsynth.attack.forge import AttackingPort, Forger
@@ -16,8 +17,10 @@ from qsynth.identity import Identity
 from qsynth.packet import Payload
 from qsynth.pipeline import target_pipeline
 from qsynth.pipeline.class_pipeline import ClassPipeline
-from qsynth.pipeline.participant import Participant, Port
+from qsynth.pipeline.participant import Lonely, Participant, Port
 from qsynth.pipeline.target_pipeline import TargetPipeline
+from qsynth.privacy import Budget, key_of
+from qsynth.privacy.noise import simulated_key
 from qsynth.protocol.node import Node
 from qsynth.similarity import fingerprint
 from qsynth.synthesis import HeadRule
@@ -28,8 +31,17 @@ from qsynth.types import Fingerprint, Floats32, Ints, NodeId
 def make_pipeline(plan: RunPlan, node: NodePlan) -> ClassPipeline | TargetPipeline:
     """Return what a node does with its own data."""
     return target_pipeline.make_pipeline(
-        plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed
+        plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed, _key(plan, node)
     )
+
+
+def _key(plan: RunPlan, node: NodePlan) -> bytes:
+    """Return the secret of a node's noise: of its own home, or what a simulation has for one."""
+    if not plan.rules.privacy.guarded:
+        return b""
+    if plan.placement.simulated or not plan.folder.name:
+        return simulated_key(plan.seed, node.name)
+    return key_of(plan.node_folder(node))
 
 
 def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
@@ -39,7 +51,17 @@ def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
         port = AttackingPort(port, _forger(plan, node))
     # `node up` has a home of its own, and that is its plan's folder.
     consent = Consent(plan.publish, plan.folder)
-    return Participant(pipeline, port, partial(_drifted, plan, node), node.silent, consent.permits)
+    # Who has nobody to tell releases nothing.
+    home = None if isinstance(port, Lonely) else budget_home(plan, node)
+    budget = Budget(plan.rules.privacy, home)
+    return Participant(
+        pipeline, port, partial(_drifted, plan, node), node.silent, consent.permits, budget
+    )
+
+
+def budget_home(plan: RunPlan, node: NodePlan) -> Path | None:
+    """Return the folder that keeps what a node has released; None where nothing is kept."""
+    return plan.node_folder(node) if plan.folder.name and plan.rules.privacy.guarded else None
 
 
 def _drifted(plan: RunPlan, node: NodePlan, period: int) -> ClassPipeline | TargetPipeline | None:

@@ -30,6 +30,7 @@ from qsynth.peers.options import OPTIONS as PEERS
 from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.pipeline.publication import MIN_TRAINING, Rules, Samples
 from qsynth.pipeline.target_pipeline import check_task
+from qsynth.privacy.options import OPTIONS as PRIVACY
 from qsynth.registry import with_packages
 from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.options import OPTIONS as SYNTHESIS
@@ -43,6 +44,7 @@ OURS: dict[str, Mapping[str, type]] = {
     "distill": DISTILL,
     "similarity": SIMILARITY,
     "synthesis": SYNTHESIS,
+    "privacy": PRIVACY,
     "peers": PEERS,
     "trust": TRUST,
     "dht": DHT,
@@ -115,8 +117,10 @@ def checked_script(
         mesh,
         unlabelled is not None,
         made["encoder"],
+        made["privacy"],
     )
-    rules = Rules(rule_of_distillation(distill, synthesis), made["similarity"], synthesis)
+    rule = rule_of_distillation(distill, synthesis)
+    rules = Rules(rule, made["similarity"], synthesis, made["privacy"])
     check_task(task, rules)
     if distill.public_set and reference is None:
         raise ConfigError(f"JoinMesh.reference: distill={distill.name} needs a public set")

@@ -125,6 +125,11 @@ class Watcher(threading.Thread):
                 "its network is lost: answers that are no finite numbers; the head answers "
                 "alone (a lower learning rate?)"
             )
+        elif event == "privacy_spent":
+            self._once(
+                "the privacy budget is spent: what it has published stays, and nothing of these "
+                "records leaves (privacy.epsilon, privacy.releases)"
+            )
         elif event == "unshared":
             self._once(UNSHARED[self.publish])
         elif event == "publish" and self.publish == "ask":

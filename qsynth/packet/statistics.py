@@ -120,6 +120,16 @@ def merge(
     return whole
 
 
+def redrawn(statistics: Statistics, rng: np.random.Generator) -> Statistics:
+    """Return the statistics of as many samples, drawn from what these say."""
+    freedom = max(float(statistics.counts.sum()), 1.0)
+    values, vectors = np.linalg.eigh(statistics.scatter / freedom)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    labels = np.repeat(np.arange(len(statistics.counts)), statistics.counts.astype(np.int64))
+    drawn = statistics.means()[labels] + rng.standard_normal((len(labels), len(root))) @ root.T
+    return class_statistics(drawn, labels, len(statistics.counts))
+
+
 def spread_of_means(statistics: Statistics) -> Floats:
     """Return (d, d): the sum over samples of the outer product of their class mean."""
     scaled = statistics.sums / np.sqrt(at_least(statistics.counts))[:, None]

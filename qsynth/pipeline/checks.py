@@ -11,6 +11,7 @@ from qsynth.distill import DistillRule
 from qsynth.encoder.config import EncoderOptions
 from qsynth.errors import ConfigError
 from qsynth.peers.base import check_peers
+from qsynth.privacy import PrivacyRule
 from qsynth.similarity import Metric
 from qsynth.synthesis import SynthesisRule
 from qsynth.synthesis.base import check_rules
@@ -28,6 +29,7 @@ def check_node(
     mesh: Any,
     unlabelled: bool,
     encoder: Any,
+    privacy: PrivacyRule,
 ) -> None:
     """Raise ConfigError where a node's options do not fit together.
 
@@ -48,6 +50,7 @@ def check_node(
             "partition.unlabelled_per_node=1200, data.unlabelled with data=arrays, or in a script "
             "JoinMesh(unlabelled=x)"
         )
+    privacy.check_rules(rule_of_distillation(distill, synthesis), similarity)
     check_peers(peers, distill)
     # What is too large for a transport closes the connection: it must never be sent.
     beside = CONTACT_BYTES + (PROOF_BYTES if mesh.certificates() else 0)

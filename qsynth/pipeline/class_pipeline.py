@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qsynth.distill import Evidence, Source, distil, payload_statistics
+from qsynth.distill import Evidence, Source, payload_statistics
 from qsynth.encoder import Encoder
 from qsynth.model.outputs import is_lost, network_outputs
-from qsynth.packet import class_statistics
+from qsynth.packet import class_statistics, redrawn
 from qsynth.pipeline.offset import Offset, rows_by_input
 from qsynth.pipeline.predictor import Predictor, fit_product
 from qsynth.pipeline.publication import Publication, Rules, Samples
@@ -32,22 +32,28 @@ class ClassPipeline:
     """Turn own samples and admitted packets into publications, heads and teachings."""
 
     def __init__(
-        self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+        self,
+        task: Task,
+        encoder: Encoder,
+        rules: Rules,
+        samples: Samples,
+        seed: int,
+        key: bytes = b"",
     ) -> None:
         rules.synthesis.check_task(task)
         rules.distill.check_task(task)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
-        self.seed = seed
-        self.d = rules.distill.dimensions(
-            len(samples.train_y),
-            encoder.dimensions,
-            task.classes,
-            math.prod(task.shape),
-            encoder.least,
+        self.seed, self.key = seed, key
+        # What leaves may have fewer features than the head, which tells nobody of the samples.
+        self.d, own_d = (
+            rules.distill.dimensions(
+                count, encoder.dimensions, task.classes, math.prod(task.shape), encoder.least
+            )
+            for count in (rules.privacy.told_samples(len(samples.train_y)), len(samples.train_y))
         )
         # Few features route a packet of model knowledge: the head of own evidence has its own.
         whole = rules.distill.statistics() is rules.distill
-        own_d = self.d if whole else max(len(samples.train_y) // 2, encoder.least)
+        own_d = own_d if whole else max(len(samples.train_y) // 2, encoder.least)
         self.head_d = min(rules.synthesis.d or max(own_d, 4), encoder.dimensions)
         own = OwnEvidence.from_samples(
             encoder.encode_kept(samples.train_x), samples.train_y, task.classes, seed
@@ -86,14 +92,14 @@ class ClassPipeline:
 
         network: for rules that follow it; without it, what the packet says of the data.
         """
-        payload = distil(
+        payload, release = self.rules.privacy.class_payload(
             self.rules.distill.statistics(),
             self.d,
-            self.own.features,
+            [self.own.features, *self.own.copies],
             self.samples.train_x,
             self.own.labels,
             self.task.classes,
-            self.own.copies,
+            self.key,
         )
         payload |= self.rules.distill.further(
             Source(
@@ -108,7 +114,8 @@ class ClassPipeline:
         )
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
-        return Publication(payload, own, int(statistics.counts.sum()), self._query(own))
+        support = int(statistics.counts.sum())
+        return Publication(payload, own, support, self._query(own), release=release)
 
     def _query(self, own: Fingerprint) -> Fingerprint:
         least = self.rules.similarity.query_support
@@ -122,8 +129,17 @@ class ClassPipeline:
     def self_similarity(self) -> float:
         """Return how alike another node of the same data would look, in [-1, 1].
 
-        From the likeness of two halves of one's own samples, by the Spearman-Brown formula.
+        From the likeness of two halves of one's own samples, by the Spearman-Brown formula.  Where
+        packets are noisy, from what such a packet says: its noise makes the same data look apart.
         """
+        if self.rules.privacy.guarded:
+            told = payload_statistics(self.distil().payload)
+            rng = np.random.default_rng([self.seed, 5])
+            prints = [
+                fingerprint(self.rules.similarity, drawn.counts, drawn.sums)
+                for drawn in (redrawn(told, rng), redrawn(told, rng))
+            ]
+            return self.alike(*prints)
         half = split_half(
             self.rules.similarity,
             self.own.mean_features(self.d),
@@ -151,7 +167,9 @@ class ClassPipeline:
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
-        made = self.rules.synthesis.synthesize(self.own_data, packets, alike or {})
+        # A noisy fingerprint is no reason to believe a noisy packet: own evidence decides alone.
+        trusted = {} if self.rules.privacy.guarded else alike or {}
+        made = self.rules.synthesis.synthesize(self.own_data, packets, trusted)
         self._solved = (key, made)
         return made, True
 

@@ -16,6 +16,7 @@ from qsynth.pipeline.predictor import Predictor, harmed
 from qsynth.pipeline.publication import Publication
 from qsynth.pipeline.target_pipeline import TargetPipeline
 from qsynth.pipeline.teach import Lesson
+from qsynth.privacy import Budget
 from qsynth.process_memory import release_now_and_then
 from qsynth.synthesis import Synthesis
 from qsynth.trust import Admitted
@@ -80,7 +81,8 @@ class Participant:
 
     later: gives the pipeline of other samples from the period on in which the node's data change.
     silent: publish nothing.  permits: whether a publication may leave; one that may not still says
-    whom to look for.
+    whom to look for.  budget: what releases are counted against; one that it does not take says
+    nothing at all, and the packet before it stays.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class Participant:
         later: Callable[[int], ClassPipeline | TargetPipeline | None] = lambda _: None,
         silent: bool = False,
         permits: Callable[[Publication], bool] = lambda _: True,
+        budget: Budget | None = None,
     ) -> None:
         self.pipeline, self.port, self.later, self.silent = pipeline, port, later, silent
         self.permits = permits
+        self.budget = budget or Budget(pipeline.rules.privacy, None)
         self.synthesis: Synthesis | None = None
         self.packets: Mapping[NodeId, Evidence] = {}
         self.used: set[NodeId] = set()
@@ -100,7 +104,7 @@ class Participant:
         self.fell_back = False  # the newest predictor is that of own evidence alone
         self.lost = False  # the newest network's answers are no finite numbers
         self._publication: Publication | None = None
-        self._unshared = self._drifted = False
+        self._unshared = self._drifted = self._spent = False
         self._told: dict[str, Any] = {}
         self._same = 0.0
 
@@ -119,6 +123,7 @@ class Participant:
             lost = period > 0 and self._is_lost(network)
             told = self.pipeline.distil(network) if period > 0 and not lost else None
         told = None if self.silent else told
+        told = self._paid(told, period)
         if told is not None and not self.permits(told):
             told = replace(told, shared=False)
             if not self._unshared:
@@ -154,6 +159,15 @@ class Participant:
         teaching = self.pipeline.teaching(self.synthesis, self.packets, period)
         release_now_and_then()
         return teaching
+
+    def _paid(self, told: Publication | None, period: int) -> Publication | None:
+        """Return a publication whose release is in the budget, or None: its query tells, too."""
+        if told is None or self.budget.takes(told.release):
+            return told
+        if not self._spent:
+            self._spent = True
+            self.port.note([{"event": "privacy_spent", "period": period}])
+        return None
 
     def _is_lost(self, network: nn.Module) -> bool:
         inputs = torch.from_numpy(self.pipeline.samples.validation_x)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from qsynth.distill import DistillRule
 from qsynth.packet import OutcomePacket, Payload
+from qsynth.privacy import NoPrivacy, PrivacyRule, Release
 from qsynth.schema import name_of
 from qsynth.similarity import Metric
 from qsynth.synthesis import SynthesisRule
@@ -53,7 +54,8 @@ class Publication:
     """Hold what a node publishes: payload, fingerprint, own samples behind it.
 
     query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
-    shared: whether it may leave; else it only says whom to look for.
+    shared: whether it may leave; else it only says whom to look for.  release: what it costs; None
+    where nothing is counted.
     """
 
     payload: Payload
@@ -61,15 +63,17 @@ class Publication:
     support: int
     query: Fingerprint
     shared: bool = True
+    release: Release | None = None
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Hold the configs of the groups distill, similarity and synthesis."""
+    """Hold the configs of the groups distill, similarity, synthesis and privacy."""
 
     distill: DistillRule
     similarity: Metric
     synthesis: SynthesisRule
+    privacy: PrivacyRule = field(default_factory=NoPrivacy)
 
     @property
     def reader(self) -> DistillRule | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from qsynth.distill import (
 from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.model.outputs import is_lost, network_outputs
+from qsynth.packet import redrawn
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication, Rules, Samples
@@ -43,16 +45,24 @@ class TargetPipeline:
     follows_network = False
 
     def __init__(
-        self, task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+        self,
+        task: Task,
+        encoder: Encoder,
+        rules: Rules,
+        samples: Samples,
+        seed: int,
+        key: bytes = b"",
     ) -> None:
         check_task(task, rules)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
-        self.seed = seed
+        self.seed, self.key = seed, key
         self.rule = rules.distill.statistics()
-        self.d = target_dimensions(
-            self.rule, len(samples.train_y), encoder.dimensions, task.classes, encoder.least
+        told = rules.privacy.told_samples(len(samples.train_y))
+        self.d, own_d = (
+            target_dimensions(self.rule, count, encoder.dimensions, task.classes, encoder.least)
+            for count in (told, len(samples.train_y))
         )
-        self.head_d = min(rules.synthesis.d or self.d, encoder.dimensions)
+        self.head_d = min(rules.synthesis.d or own_d, encoder.dimensions)
         features = encoder.encode_kept(samples.train_x)
         self.own = TargetEvidence.from_samples(features, samples.train_y.astype(np.float32), seed)
         self.own_data = OwnData(
@@ -63,16 +73,31 @@ class TargetPipeline:
     def distil(self, network: nn.Module | None = None) -> Publication:
         """Return the node's own publication; the network has no part in it."""
         own = self.own
-        payload = distil_targets(self.rule, self.d, own.features, own.targets, self.task.kind)
+        payload, release = self.rules.privacy.target_payload(
+            self.rule, self.d, own.features, own.targets, self.task.kind, self.key
+        )
         evidence = read_evidence(payload)
         print_ = fingerprint(self.rules.similarity, *evidence.sketched())
-        return Publication(payload, print_, int(evidence.features.counts.sum()), print_)
+        support = int(evidence.features.counts.sum())
+        return Publication(payload, print_, support, print_, release=release)
 
     def self_similarity(self) -> float:
         """Return how alike another node of the same data would look, in [-1, 1].
 
-        From the likeness of the two folds, by the Spearman-Brown formula.
+        From the likeness of the two folds, by the Spearman-Brown formula.  Where packets are noisy,
+        from what such a packet says.
         """
+        if self.rules.privacy.guarded:
+            told = read_evidence(self.distil().payload)
+            assert told.joint is not None
+            rng = np.random.default_rng([self.seed, 5])
+            prints = [
+                fingerprint(
+                    self.rules.similarity, *replace(told, joint=redrawn(told.joint, rng)).sketched()
+                )
+                for _ in range(2)
+            ]
+            return self.alike(*prints)
         halves = [
             read_evidence(
                 distil_targets(
@@ -102,7 +127,8 @@ class TargetPipeline:
         key = tuple(sorted(versions.items()))
         if self._solved is not None and self._solved[0] == key:
             return self._solved[1], False
-        made = self.rules.synthesis.synthesize(self.own_data, packets, alike or {})
+        trusted = {} if self.rules.privacy.guarded else alike or {}
+        made = self.rules.synthesis.synthesize(self.own_data, packets, trusted)
         self._solved = (key, made)
         return made, True
 
@@ -170,15 +196,16 @@ class TargetPipeline:
 
 
 def make_pipeline(
-    task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int
+    task: Task, encoder: Encoder, rules: Rules, samples: Samples, seed: int, key: bytes = b""
 ) -> ClassPipeline | TargetPipeline:
     """Return the pipeline for a task's kind.
 
-    Of more samples than heads need it has a drawn part; the network trains on all of them.
+    Of more samples than heads need it has a drawn part; the network trains on all of them.  key:
+    the node's secret, of the noise that hides its records; empty where nothing is hidden.
     """
     samples = samples.at_most(MOST_TRAINING, MOST_VALIDATION, seed)
     kind = ClassPipeline if task.classified else TargetPipeline
-    return kind(task, encoder, rules, samples, seed)
+    return kind(task, encoder, rules, samples, seed, key)
 
 
 def check_task(task: Task, rules: Rules) -> None:
@@ -199,6 +226,7 @@ def check_packet(
 
     samples: training samples of the largest node.  references: inputs of the public set.
     """
+    samples = rules.privacy.told_samples(samples)
     size, classes = int(np.prod(task.shape)), task.classes
     if not task.classified:
         d = target_dimensions(

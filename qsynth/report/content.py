@@ -15,7 +15,7 @@ from qsynth.evaluation.curve_file import Curves
 from qsynth.evaluation.gain import FEW
 from qsynth.evaluation.verdict import SPOKEN, gains_line, lost_line, verdict
 from qsynth.report.progress import Progress
-from qsynth.report.tables import DASH, architecture_table, percent, routing_line
+from qsynth.report.tables import DASH, architecture_table, percent, privacy_line, routing_line
 
 
 def page_content(
@@ -210,6 +210,7 @@ def _about(summary: dict[str, Any]) -> list[list[str]]:
         "seed": summary.get("seed"),
         "nodes": summary["nodes"],
         "test samples": f"{counted:,}, counted once a node" if counted else None,
+        "privacy": privacy_line(summary),
         "placement": summary.get("placement"),
         "transport": summary.get("transport"),
         "seconds": None if wall is None else f"{wall:,.0f}",

@@ -168,6 +168,7 @@ def _packet(config: RunConfig, layout: Layout, samples: int) -> dict[str, Any] |
     if layout.kind != "classes":
         return None
     inputs = math.prod(layout.shape)
+    samples = config.privacy.told_samples(samples)
     d = config.distill.dimensions(
         samples,
         config.encoder.features(inputs),
@@ -236,8 +237,9 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     if rule.sends is not None:
         said.append(rule.sends)
     said.append("a fingerprint of these means, to whoever is asked on the way")
+    said += config.privacy.said()
     audit = None
-    if packet is not None and statistics is rule:
+    if packet is not None and statistics is rule and not config.privacy.guarded:
         near = sorted(AUDITED, key=lambda row: abs(math.log(row[1] / packet["features"])))[:2]
         audit = [{"samples": n, "features": d, "auc": auc} for n, d, auc in near]
     never = "weights, gradients" if SINGLE in said else "weights, gradients, records"

@@ -77,6 +77,18 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.1f}"
 
 
+def privacy_line(summary: dict[str, Any]) -> str | None:
+    """Return guarantee, spent and left of a run; None where packets carry exact statistics."""
+    told = summary.get("privacy")
+    if told is None:
+        return None
+    return (
+        f"epsilon {told['epsilon']:g}, delta {told['delta']:g} ({told['neighbours']}); at most "
+        f"{told['spent']:.3g} spent by a node in {told['releases']} releases, "
+        f"{told['left']:.3g} left"
+    )
+
+
 def routing_line(summary: dict[str, Any]) -> str:
     """Return one line on routing and bytes."""
     routing, traffic, packets = summary["routing"], summary["traffic"], summary["packets"]

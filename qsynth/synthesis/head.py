@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from qsynth.lazy import Deferred
 from qsynth.packet import Statistics
@@ -15,18 +16,20 @@ lapack = Deferred("scipy.linalg.lapack")
 SHRINKAGES = (0.1, 0.3, 0.5, 0.7, 0.9)
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.05, 2.0, 16))
 PSEUDO_COUNT = 1.0  # of the grand mean in each class mean
-UNSEEN = -30.0  # log-likelihood of a class of which nobody has said anything
+UNSEEN = -30.0  # log-likelihood of a class that nobody has told of, beside the mean of all classes
 
 
 @dataclass(frozen=True)
 class Head:
     """Score (n, D >= d) features: discriminants times a temperature, before any prior.
 
-    weights: (d, C).  bias: (C,), UNSEEN where a class has no support.
+    weights: (d, C).  bias: (C,).  unseen: (C,) classes without support, whose bias has UNSEEN in
+    it; None: nobody asks any more.
     """
 
     weights: Floats
     bias: Floats
+    unseen: npt.NDArray[np.bool_] | None = None
 
     @property
     def dimensions(self) -> int:
@@ -42,8 +45,10 @@ class Head:
 
     def tempered(self, temperature: float) -> Head:
         """Return the head times a temperature; what nobody has seen stays unseen."""
-        bias = np.where(self.bias == UNSEEN, UNSEEN, self.bias * temperature)
-        return Head(self.weights * temperature, bias)
+        bias = self.bias * temperature
+        if self.unseen is not None:
+            bias = np.where(self.unseen, bias + UNSEEN * (1.0 - temperature), bias)
+        return Head(self.weights * temperature, bias, self.unseen)
 
     @staticmethod
     def mean(heads: Sequence[Head], shares: Floats) -> Head:
@@ -75,7 +80,9 @@ def solve(statistics: Statistics, shrinkage: float, temperature: float = 1.0) ->
     means = (statistics.sums + PSEUDO_COUNT * grand) / (counts + PSEUDO_COUNT)[:, None]
     weights = solve_spd(matrix, means.T, spread)
     bias = -0.5 * np.einsum("dc,cd->c", weights, means)
-    return Head(weights * temperature, np.where(seen, bias * temperature, UNSEEN))
+    # A class without samples lies at the grand mean: what it is less likely by is told of there.
+    # Scores of all classes may be far from 0, where features are far from their origin.
+    return Head(weights, np.where(seen, bias, bias + UNSEEN), ~seen).tempered(temperature)
 
 
 def solve_spd(matrix: Floats, right: Floats, spread: float) -> Floats:

@@ -44,10 +44,13 @@ class Fit:
 
     def head(self, which: int, shrinkage: float) -> Head:
         """Return the head of one spread."""
-        matrix, means = _shrunk(self.covariance, shrinkage), self.means[which]
+        matrix = _shrunk(self.covariance, shrinkage)
+        # What nobody has told of lies amid all others (`head.solve`).
+        middle = self.means[which][self.seen].mean(axis=0)
+        means = np.where(self.seen[:, None], self.means[which], middle)
         weights = solve_spd(matrix, means.T, float(np.diag(matrix).mean()))
         bias = -0.5 * np.einsum("dc,cd->c", weights, means)
-        return Head(weights, np.where(self.seen, bias, UNSEEN))
+        return Head(weights, np.where(self.seen, bias, bias + UNSEEN), ~self.seen)
 
 
 def fitted(mine: Statistics, theirs: Sequence[Statistics], weights: Floats) -> Fit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_format
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,9 @@ def test_a_node_of_a_run_is_named(tmp_path, rng, capsys) -> None:
     assert main(["predict", str(tmp_path), table]) == 2
     assert "whose predictor? --node NAME, of a, b" in capsys.readouterr().err
     assert main(["predict", str(tmp_path), table, "--node", "b", "--json"]) == 0
+    assert "/b/" in json.loads(capsys.readouterr().out)["predictor"]
+    shutil.rmtree(tmp_path / "nodes" / "a")  # the only one needs no name
+    assert main(["predict", str(tmp_path), table, "--json"]) == 0
     assert "/b/" in json.loads(capsys.readouterr().out)["predictor"]
 
 

@@ -29,6 +29,7 @@ from qsynth.mesh.tcp import Tcp
 from qsynth.packet import OutcomePacket, decode_packet, encode_packet, packet_digest
 from qsynth.peers.semantic import Semantic
 from qsynth.pipeline.checks import check_node
+from qsynth.privacy import NoPrivacy
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.handlers import serve
@@ -707,6 +708,7 @@ def test_what_a_contact_is_longer_by_with_tls_fits_into_a_message(tls, fits) -> 
         Tcp(tls=tls),
         False,
         SeededConv(),
+        NoPrivacy(),
     )
     if fits:
         check_node(*rules)

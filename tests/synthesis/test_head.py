@@ -9,7 +9,7 @@ from qsynth.packet import Statistics, class_statistics, merge
 from qsynth.pipeline.predictor import fit_product
 from qsynth.synthesis import analytic_head, lift
 from qsynth.synthesis.analytic_head import AnalyticHead, synthesize
-from qsynth.synthesis.head import UNSEEN, log_prior, log_softmax, sample_weights, solve
+from qsynth.synthesis.head import log_prior, log_softmax, sample_weights, solve
 from qsynth.synthesis.lift import lifted
 from qsynth.synthesis.own_evidence import OwnEvidence
 
@@ -50,9 +50,12 @@ def test_the_head_is_the_linear_discriminant_of_its_definition() -> None:
 
 def test_unseen_classes_are_masked_and_no_data_is_no_crash() -> None:
     x, y = samples(1)
-    head = solve(class_statistics(x, np.minimum(y, 2), 4), 0.5)
-    assert head.bias[3] == UNSEEN
-    assert (head.scores(x).argmax(axis=1) != 3).all()
+    for far in (0.0, 50.0):  # from the origin, where all scores are far below 0
+        x = x + np.float32(far)
+        head = solve(class_statistics(x, np.minimum(y, 2), 4), 0.5)
+        for temperature in (0.05, 1.0, 2.0):
+            scores = head.tempered(temperature).scores(x)
+            assert (scores[:, 3] < scores[:, :3].max(axis=1) - 20.0).all()
     empty = solve(class_statistics(x[:0], y[:0], 4), 0.5)
     assert np.isfinite(empty.scores(x)).all()
 

@@ -1,0 +1,78 @@
+"""What a privacy rule is: how a node's packet is made of its records, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qsynth.distill.analytic import Analytic, DistillRule
+from qsynth.packet import Payload
+from qsynth.schema import option
+from qsynth.similarity import Metric
+from qsynth.types import Floats32, Ints
+
+
+@dataclass(frozen=True)
+class Release:
+    """A packet's statistics, once they have been made: what is to be accounted for.
+
+    digest: of the records, of what was made of them and of the noise: the same release, sent again,
+    costs nothing.  multiplier: standard deviation of the noise over the sensitivity.
+    """
+
+    digest: str
+    multiplier: float
+
+
+@option("privacy")
+@dataclass(frozen=True)
+class PrivacyRule:
+    """What a packet tells of one record.  An option subclasses it."""
+
+    guarded: ClassVar[bool] = False  # whether packets are noisy, and releases are counted
+
+    def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
+        """Raise ConfigError where another rule tells what this one must not."""
+
+    def told_samples(self, samples: int) -> int:
+        """Return the number of samples that sizes of a packet may follow."""
+        return samples
+
+    def class_payload(
+        self,
+        rule: Analytic,
+        d: int,
+        views: Sequence[Floats32],
+        inputs: Floats32 | None,
+        labels: Ints,
+        classes: int,
+        key: bytes,
+    ) -> tuple[Payload, Release | None]:
+        """Return a packet's arrays of class statistics, and the release that they are.
+
+        views: (n, D >= d) features of the samples, and of copies of them whose labels are the same.
+        labels: (n,).  key: 32 bytes that no other node has (`key_of`).
+        """
+        raise NotImplementedError
+
+    def target_payload(
+        self, rule: Analytic, d: int, features: Floats32, targets: Floats32, kind: str, key: bytes
+    ) -> tuple[Payload, Release | None]:
+        """Return a packet's arrays of (n, D >= d) features and (n, K) targets, and the release."""
+        raise NotImplementedError
+
+    def said(self) -> list[str]:
+        """Return what is guaranteed of all that leaves, in words, a line each."""
+        return []
+
+    def allows(self, spent: Sequence[float], multiplier: float) -> bool:
+        """Return whether a release fits into what is left.
+
+        spent: the noise multipliers of earlier releases.
+        """
+        return True
+
+    def told(self, spent: Sequence[float]) -> dict[str, Any] | None:
+        """Return guarantee, spent and left as plain values; None where nothing is guaranteed."""
+        return None

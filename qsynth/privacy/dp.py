@@ -1,0 +1,174 @@
+"""The option `dp`: packets that are differentially private for one record.
+
+What is guaranteed: with and without any one record of a node, all that the node publishes is nearly
+as likely, up to (epsilon, delta).  Packet, fingerprint and teaching inputs are made of one noisy
+release; a release of the same records, sent again, is the same and costs nothing.
+What is not: a task's units and labels, which its sites agree on; whom a node asks, once it has
+judged what others sent by its own records; and what its owner shows of its predictor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qsynth.distill.analytic import Analytic, DistillRule
+from qsynth.distill.coding import code_statistics
+from qsynth.distill.means import code_means
+from qsynth.distill.subset import narrow
+from qsynth.distill.targets import code_joint
+from qsynth.errors import ConfigError
+from qsynth.packet import Payload, Statistics
+from qsynth.privacy.accountant import epsilon_of, noise_multiplier
+from qsynth.privacy.base import PrivacyRule, Release
+from qsynth.privacy.mechanism import cut, likely_classes, likely_joint, noisy_means, noisy_moments
+from qsynth.privacy.noise import Noise
+from qsynth.schema import name_of, option, setting
+from qsynth.similarity import Metric
+from qsynth.types import Floats, Floats32, Ints
+
+AUTO_D = 32  # features in a packet where `distill.d` is left to the rule
+# Weights of what is released, whose squares add up to 1; chosen on seeds 5 to 7 of Fashion-MNIST.
+MOMENTS = (0.1, 0.3, 0.5)  # of count, sum and second moment
+MEANS = (0.17, 0.788)  # of the counts and sums of classes
+JOINT = (0.2, 0.4, 0.894)  # of count, sum and second moment of targets and features together
+LARGEST_TARGET = 3.0  # of a value, in spreads of its task; a larger one is cut
+SLACK = 1e-3  # relative, of the epsilon that releases add up to
+
+
+@option("privacy")
+@dataclass(frozen=True)
+class DifferentialPrivacy(PrivacyRule):
+    """Add noise for (epsilon, delta) differential privacy of a record that is added or removed."""
+
+    name: str = setting("dp", "the option's name", choices=("dp",))
+    epsilon: float = setting(8.0, "of all that a node publishes, ever", low=0.01, high=100.0)
+    delta: float = setting(1e-5, "of the same; far below one over the samples", low=1e-12, high=0.1)
+    releases: int = setting(
+        1, "of changed records that the budget is for; sent again, the same costs nothing", low=1
+    )
+    norm: float = setting(
+        1.0,
+        "of a record's features, over the root of their number: longer ones are cut. Public: "
+        "never chosen on the node's own records",
+        low=1e-3,
+        high=1e3,
+    )
+
+    guarded: ClassVar[bool] = True
+
+    def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
+        """Raise ConfigError where another rule tells what this one must not."""
+        if not isinstance(distill, Analytic):
+            raise ConfigError(
+                f"distill.name={name_of(distill)}: says what privacy=dp has no noise for; use "
+                "distill=analytic"
+            )
+        if distill.tells_inputs:
+            raise ConfigError(
+                f"distill.input_rank={distill.input_rank}: statistics of raw inputs are not in the "
+                "budget of privacy=dp; set synthesis.teach.inputs=own_mix"
+            )
+        if similarity.query_support is not None:
+            raise ConfigError(
+                f"similarity.query_support={similarity.query_support}: lookups would tell of exact "
+                "statistics; privacy=dp needs null"
+            )
+
+    def told_samples(self, samples: int) -> int:
+        """Return what `distill.d=auto` follows: not the node's own number of samples."""
+        return 2 * AUTO_D
+
+    @property
+    def multiplier(self) -> float:
+        """Return the standard deviation of the noise of a release, over its sensitivity."""
+        return noise_multiplier(self.epsilon, self.delta, self.releases)
+
+    def class_payload(
+        self,
+        rule: Analytic,
+        d: int,
+        views: Sequence[Floats32],
+        inputs: Floats32 | None,
+        labels: Ints,
+        classes: int,
+        key: bytes,
+    ) -> tuple[Payload, Release | None]:
+        """Return the arrays of noisy class statistics."""
+        norm = self.norm * math.sqrt(d)
+        short = [cut(view[:, :d], norm) for view in views]
+        noise, release = self._release([*short, labels], classes, key)
+        moments = noisy_moments(short, release.multiplier, MOMENTS, noise)
+        told = noisy_means(
+            short, labels, classes, moments.centred(), release.multiplier, MEANS, noise
+        )
+        scaled = _times(likely_classes(moments, told, rule.min_support), np.full(d, norm))
+        bare = rule.coding == "means"
+        payload = code_means(scaled) if bare else code_statistics(scaled, rule.factors, "")
+        size = 0 if inputs is None else math.prod(inputs.shape[1:])
+        whole = rule.packet_size(d, classes, size) <= rule.max_bytes
+        return payload if whole else narrow(payload), release
+
+    def target_payload(
+        self, rule: Analytic, d: int, features: Floats32, targets: Floats32, kind: str, key: bytes
+    ) -> tuple[Payload, Release | None]:
+        """Return the arrays of noisy joint statistics: of one class, over targets and features."""
+        count, norm = targets.shape[1], self.norm * math.sqrt(d)
+        most = LARGEST_TARGET * math.sqrt(count)
+        both = np.concatenate([cut(targets, most), cut(features[:, :d], norm)], axis=1)
+        both /= math.sqrt(2.0)  # either half has length 1 at most
+        noise, release = self._release([both], count, key)
+        moments = noisy_moments([both], release.multiplier, JOINT, noise)
+        units = math.sqrt(2.0) * np.concatenate([np.full(count, most), np.full(d, norm)])
+        joint = _times(likely_joint(moments, rule.min_support, count), units)
+        return code_joint(joint, count, rule.factors), release
+
+    def _release(
+        self, made_of: Sequence[Floats | Ints], count: int, key: bytes
+    ) -> tuple[Noise, Release]:
+        """Return the noise of a release, and what is to be accounted for."""
+        multiplier = self.multiplier
+        hashed = hashlib.sha256(repr((multiplier, self.norm, count)).encode())
+        for array in made_of:
+            hashed.update(repr((array.shape, str(array.dtype))).encode())
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        # Its name must not tell of the records to who reads it: the key is in it.
+        digest = hashlib.sha256(key + hashed.digest()).hexdigest()
+        return Noise(key, hashed.digest()), Release(digest, multiplier)
+
+    def said(self) -> list[str]:
+        """Return what is guaranteed of all that leaves, in words."""
+        return [
+            f"all of it with noise: ({self.epsilon:g}, {self.delta:g})-differential privacy of a "
+            f"record that is added or removed, for {self.releases} "
+            f"release{'s' * (self.releases > 1)} of changed records (noise multiplier "
+            f"{self.multiplier:.3f}); units and labels of the task are outside of it"
+        ]
+
+    def allows(self, spent: Sequence[float], multiplier: float) -> bool:
+        """Return whether a release fits into what is left."""
+        return epsilon_of([*spent, multiplier], self.delta) <= self.epsilon * (1.0 + SLACK)
+
+    def told(self, spent: Sequence[float]) -> dict[str, Any] | None:
+        """Return guarantee, spent and left as plain values."""
+        used = epsilon_of(spent, self.delta)
+        return {
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "spent": round(used, 4),
+            "left": round(max(self.epsilon - used, 0.0), 4),
+            "releases": len(spent),
+            "neighbours": "one record added or removed",
+        }
+
+
+def _times(statistics: Statistics, units: Floats) -> Statistics:
+    """Return statistics of features in these units, (d,)."""
+    return Statistics(
+        statistics.counts, statistics.sums * units, statistics.scatter * np.outer(units, units)
+    )

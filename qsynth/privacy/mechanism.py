@@ -1,0 +1,209 @@
+"""The Gaussian mechanism on moments and class means, and the statistics that these make likely.
+
+A record's features are cut to a public norm.  What it adds to (count, sum, second moment), each
+with its weight, then has length 1 at most: one draw of noise pays for all three.  Class means are
+released in a second step, in a space that the first one has shown: centred, and less stretched, so
+that what a record adds is shorter, and so is the noise.  Both steps are one Gaussian mechanism
+whose squared weights add up to 1 (adaptive composition).  All the rest sees noisy numbers alone,
+and costs nothing (post-processing).
+Source: Dwork et al. 2014 (Analyze Gauss); Balle & Wang 2018 (the noise: `accountant`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qsynth.packet import Statistics
+from qsynth.privacy.noise import Noise
+from qsynth.types import Floats, Floats32, Ints
+
+GRID = 2.0**-10  # of the noise: what is released is rounded to so much of it (Mironov 2012)
+LEAST_RISE = 1e-3  # of the noise: a variance that is below it is not believed
+ROOM = 1.1  # of the cut of the second step, over the length that the first one expects
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Hold the noisy count, (d,) sum and (d, d) second moment of n records of length 1 at most.
+
+    noise: standard deviations of the count, of a number of the sum, and of one on the diagonal of
+    the second moment; beside the diagonal it is less by the root of 2.
+    """
+
+    count: float
+    sum: Floats
+    second: Floats
+    noise: tuple[float, float, float]
+
+    def centred(self) -> tuple[Floats, Floats]:
+        """Return the mean (d,) and the covariance (d, d), steadied."""
+        count = max(self.count, 1.0)
+        mean = self.sum / count
+        d = len(mean)
+        # A product of noisy sums is too large by their noise.
+        product = np.outer(self.sum, self.sum) / count - self.noise[1] ** 2 / count * np.eye(d)
+        return mean, steadied(self.second - product, self.noise[2]) / count
+
+
+def cut(features: Floats32 | Floats, norm: float) -> Floats:
+    """Return (n, d) features over a norm, the longer ones cut to length 1."""
+    values = np.asarray(features, np.float64) / norm
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    made: Floats = values / np.maximum(lengths, 1.0)
+    return made
+
+
+def noisy_moments(
+    views: Sequence[Floats], multiplier: float, weights: tuple[float, float, float], noise: Noise
+) -> Moments:
+    """Return the moments of records.
+
+    views: (n, d) of length 1 at most, of the records and of copies of them.  multiplier: of the
+    noise, over the sensitivity of 1.  weights: of count, sum and second moment.
+    """
+    d, many = views[0].shape[1], len(views)
+    on_count, on_sum, on_second = (multiplier / weight for weight in weights)
+    square = noise.normal(d, d)
+    # Numbers beside the diagonal stand there twice: each half of the pair weighs root 2.
+    upper = np.triu(square, 1) / np.sqrt(2.0)
+    symmetric = upper + upper.T + np.diag(np.diag(square))
+    second = np.zeros((d, d))
+    for view in views:
+        second += view.T @ view / many
+    total = np.sum([view.sum(axis=0) for view in views], axis=0) / many
+    counted = _rounded(np.array([float(len(views[0]))]), noise.normal(1), on_count)
+    return Moments(
+        float(counted[0]),
+        _rounded(total, noise.normal(d), on_sum),
+        _rounded(second, symmetric, on_second),
+        (on_count, on_sum, on_second),
+    )
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """Hold noisy (C,) counts, and (C, d) sums of records less their mean.
+
+    on_count: standard deviation of a count.  on_sum: (d, d) covariance of the noise of a sum.
+    """
+
+    counts: Floats
+    sums: Floats
+    on_count: float
+    on_sum: Floats
+
+
+def noisy_means(
+    views: Sequence[Floats],
+    labels: Ints,
+    classes: int,
+    shape: tuple[Floats, Floats],
+    multiplier: float,
+    weights: tuple[float, float],
+    noise: Noise,
+) -> ClassMeans:
+    """Return the counts and sums of classes, released in a space where records are short.
+
+    shape: mean and covariance that are noisy already.  weights: of counts and sums.
+    """
+    mean, covariance = shape
+    d = len(mean)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 1e-12)
+    # Half way to white: wide directions weigh less, and none is blown up to its noise.
+    to, back = (vectors * values**-0.25) @ vectors.T, (vectors * values**0.25) @ vectors.T
+    norm = ROOM * float(np.sqrt(np.sqrt(values).sum()))
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    sums = np.zeros((classes, d))
+    for view in views:
+        np.add.at(sums, labels, cut((view - mean) @ to, norm) / len(views))
+    on_count, on_sum = (multiplier / weight for weight in weights)
+    counts = _rounded(counts, noise.normal(classes), on_count)
+    sums = _rounded(sums, noise.normal(classes, d), on_sum)
+    return ClassMeans(counts, sums * norm @ back, on_count, (on_sum * norm) ** 2 * back @ back)
+
+
+def _rounded(values: Floats, noise: Floats, scale: float) -> Floats:
+    """Return values with noise, on a grid: the last bits of a sum could tell of what it is."""
+    step = GRID * scale
+    made: Floats = np.rint((values + scale * noise) / step) * step
+    return made
+
+
+def likely_classes(moments: Moments, told: ClassMeans, least: float) -> Statistics:
+    """Return class statistics that noisy moments and class means make likely.
+
+    least: noisy samples that a class must have; of others nothing is said.  A mean's covariance is
+    that of its samples and of its noise: the scatter says both, for a class of mean size, and a
+    smaller class counts less.  So who merges packets weighs them rightly, and need not know of it.
+    """
+    mean, covariance = moments.centred()
+    known = told.counts >= max(least, 1.0)
+    if not known.any():
+        return Statistics(np.zeros(len(known)), np.zeros_like(told.sums), np.zeros_like(covariance))
+    counts = np.where(known, told.counts, 0.0)
+    inverse = np.where(known, 1.0 / np.where(known, counts, 1.0), 0.0)
+    means = told.sums * inverse[:, None]  # less the mean of all
+    total = float(counts.sum())
+    between = (means.T * counts) @ means - told.on_sum * float(inverse.sum())
+    within = positive(covariance - between / total)
+    # Of a mean: (d, d) for the noise of the sum; the noise of the count makes it longer or shorter.
+    rough = np.square(means).sum(axis=1) * (told.on_count * inverse) ** 2
+    lost = np.trace(told.on_sum) * inverse**2 + rough
+    typical = total / int(known.sum())
+    widened = within + told.on_sum / typical
+    # Samples that would make the mean as sure as it is, with the spread that the scatter says.
+    effective = np.rint(
+        counts * np.minimum(np.trace(widened) / (np.trace(within) + counts * lost), 1.0)
+    )
+    centred = np.where(effective[:, None] > 0, means + mean, 0.0)
+    return Statistics(effective, centred * effective[:, None], widened * float(effective.sum()))
+
+
+def likely_joint(moments: Moments, least: float, ridge: int) -> Statistics:
+    """Return the statistics of one class that noisy moments make likely.
+
+    ridge: the number of the first feature: beyond it the noise of the second moment is added to
+    the diagonal, so that no direction weighs more than it is known.
+    """
+    mean, covariance = moments.centred()
+    d = len(mean)
+    if moments.count < max(least, 1.0):
+        return Statistics(np.zeros(1), np.zeros((1, d)), np.zeros((d, d)))
+    count = float(np.rint(moments.count))
+    scatter = covariance * count
+    scatter[np.arange(ridge, d), np.arange(ridge, d)] += moments.noise[2] * np.sqrt(d / 2.0)
+    return Statistics(np.array([count]), mean[None] * count, scatter)
+
+
+def steadied(scatter: Floats, noise: float) -> Floats:
+    """Return a noisy scatter: directions that stand out of the noise, and one variance for others.
+
+    noise: standard deviation of a number on the diagonal.  Source: Benaych-Georges & Nadakuditi
+    2011, section 3.1 (a matrix of low rank and a Gaussian one that is symmetric).
+    """
+    d = len(scatter)
+    values, vectors = np.linalg.eigh(scatter)
+    level = noise**2 * d / 2.0  # the variance of a number beside the diagonal, times d
+    apart = values - np.median(values)  # from which the noise spreads to both sides alike
+    far = np.abs(apart)
+    seen = far > 2.0 * np.sqrt(level)
+    true = (far + np.sqrt(np.maximum(far**2 - 4.0 * level, 0.0))) / 2.0
+    sure = np.where(seen, 1.0 - level / np.maximum(true, 1e-12) ** 2, 0.0)
+    out = np.sign(apart) * sure * true
+    # The sum of all variances is hardly noisy: what is not seen to stand out has its rest, evenly.
+    rest = (float(np.trace(scatter)) - float(np.where(seen, np.sign(apart) * true, 0.0).sum())) / d
+    kept = np.maximum(rest + out, max(rest / 100.0, noise * LEAST_RISE))
+    made: Floats = (vectors * kept) @ vectors.T
+    return made
+
+
+def positive(covariance: Floats) -> Floats:
+    """Return the nearest matrix whose directions all have a variance, a hundredth of the mean."""
+    values, vectors = np.linalg.eigh(covariance)
+    least = max(float(values.mean()), 1e-12) / 100.0
+    made: Floats = (vectors * np.maximum(values, least)) @ vectors.T
+    return made
