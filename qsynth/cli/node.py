@@ -157,7 +157,7 @@ def _planned(given: _Given) -> tuple[RunPlan, NodePlan]:
     """Return the plan, and the node that is meant.  Raises ConfigError where it has none."""
     from qsynth.experiment.build import build
 
-    plan = build(given.config, given.home, whole=False)
+    plan = replace(build(given.config, given.home, whole=False), home=given.home)
     if given.share >= len(plan.nodes):
         raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
     return plan, plan.nodes[given.share]

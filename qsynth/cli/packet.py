@@ -146,6 +146,12 @@ def _audit(words: list[str]) -> int:
         f"{shown('inversion_rate')}\n"
         f"difference: the sample between two packets is found   "
         f"{shown('difference_rate')}\n"
-        f"The attacker holds {made['references']} reference samples; stronger attacks may exist."
+        + (
+            f"epsilon: {made['epsilon']:g} is stated; who knows all records but one, and sees very "
+            f"many packets, refutes each below {shown('epsilon_refuted')}\n"
+            if made["epsilon"] is not None
+            else ""
+        )
+        + f"The attacker holds {made['references']} reference samples; stronger attacks may exist."
     )
     return 0

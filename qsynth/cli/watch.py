@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
         return _list(folder, options.json)
     periods = _periods(folder) if is_run else None
     if web:
-        return _serve(folder, periods, int(port))
+        return _serve(folder, periods, int(port), _nodes(folder) if is_run else 0)
     ended = _follow(folder, periods, options)
     if not ended:
         print(
@@ -80,12 +80,12 @@ def _follow(folder: Path, periods: int | None, options: Options) -> bool:
             time.sleep(EVERY_S)
 
 
-def _serve(folder: Path, periods: int | None, port: int) -> int:
+def _serve(folder: Path, periods: int | None, port: int, nodes: int) -> int:
     """Serve the live page until the run has ended and a while after, or a signal ends it."""
     from qsynth.report.live import LivePage
 
     recipe = "" if periods is None else (folder / "config.yaml").read_text(encoding="utf-8")
-    with LivePage(folder, periods, recipe, port) as live:
+    with LivePage(folder, periods, recipe, port, nodes) as live:
         print(f"the page of {folder}, on this machine alone: {live.url}", flush=True)
         while not live.ended:
             time.sleep(EVERY_S)
@@ -131,6 +131,14 @@ def run_seconds(folder: Path) -> float:
         return max(ended - (folder / "config.yaml").stat().st_mtime, 0.0)
     except OSError:
         return 0.0
+
+
+def _nodes(folder: Path) -> int:
+    """Return how many nodes a run will have; 0 where its config leaves that to its data."""
+    from qsynth.report.folder import read_config
+
+    counts = [group.get("count") for group in read_config(folder).get("fleet", {}).values()]
+    return 0 if None in counts else sum(counts)
 
 
 def _periods(folder: Path) -> int:

@@ -6,6 +6,7 @@ node holds.  Attacks only grow stronger: the figures are lower bounds of what a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +14,22 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import rankdata
 
-from qsynth.distill import distil, payload_statistics, read_evidence
+from qsynth.distill import payload_statistics, read_evidence
 from qsynth.distill.mosaic import Images
 from qsynth.errors import ConfigError
 from qsynth.evaluation.gain import Z
 from qsynth.host.plan_node import make_pipeline
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.privacy.measured import leaning, measured_epsilon
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import Floats, Floats32, Ints
 
 REFERENCE = 6000  # samples of the attacker
 CANDIDATES = 600  # among which a sample is to be found
 LEAST = 60  # samples that the attacker must have: half of them candidates, half references
+FAR = 1e6  # length of a record that a packet tells most of: it is cut to the norm
+RELEASES = 900  # packets with and without it
 TRIALS = 10  # differences of two successive packets, a node
 SHRINKAGE = 0.1  # of the reference covariance
 
@@ -80,7 +84,11 @@ def audit(plan: RunPlan) -> dict[str, Any]:
         if key.endswith("_auc")
     }
     told = {"name": plan.name, "seed": plan.seed, "nodes": len(rows)}
-    return told | counts | means | intervals
+    first = make_pipeline(plan, plan.nodes[0])
+    assert isinstance(first, ClassPipeline)
+    stated = plan.rules.privacy.told([])
+    epsilon = {"epsilon": stated and stated["epsilon"], "epsilon_refuted": refuted(first)}
+    return told | counts | means | intervals | epsilon
 
 
 def _interval(area: float | None, members: list[int], counts: dict[str, int]) -> list[float] | None:
@@ -273,15 +281,15 @@ def difference(
         rest = np.arange(len(labels)) != index
         after, before = (
             payload_statistics(
-                distil(
+                plan.rules.privacy.class_payload(
                     plan.rules.distill.statistics(),
                     d,
-                    own[rows],
+                    [view[rows] for view in (own, *pipeline.own.copies)],
                     None,
                     labels[rows],
                     classes,
-                    [copy[rows] for copy in pipeline.own.copies],
-                )
+                    pipeline.key,
+                )[0]
             )
             for rows in (np.ones(len(labels), bool), rest)
         )
@@ -293,6 +301,33 @@ def difference(
         apart = np.square(np.asarray(strangers, np.float64) - guess).sum(axis=1)
         hits.append(bool(np.square(own[index, :d] - guess).sum() < apart.min()))
     return float(np.mean(hits)) if hits else 0.0
+
+
+def refuted(pipeline: ClassPipeline) -> float | None:
+    """Return the epsilon that an attack on very many packets of a node refutes, at 95 %.
+
+    The attacker knows all records but one, which is as far from all others as can be, and wonders
+    whether it is there.  None where no epsilon is stated.
+    """
+    rules, own = pipeline.rules, pipeline.own
+    guarantee = rules.privacy.told([])
+    if guarantee is None:
+        return None
+    views = [view[:, : pipeline.d] for view in (own.features, *own.copies)]
+    mean = own.features[:, : pipeline.d].mean(axis=0)
+    away = -mean / max(float(np.linalg.norm(mean)), 1e-9)
+    label = int(np.bincount(own.labels, minlength=own.classes).argmin())
+    more = [np.concatenate([view, FAR * away[None].astype(view.dtype)]) for view in views]
+
+    def released(shown: list[Floats32], labels: Ints) -> Callable[[bytes], Statistics]:
+        rule, size = rules.distill.statistics(), pipeline.d
+        return lambda key: payload_statistics(
+            rules.privacy.class_payload(rule, size, shown, None, labels, own.classes, key)[0]
+        )
+
+    with_ = leaning(released(more, np.append(own.labels, label)), away, label, RELEASES)
+    without = leaning(released(views, own.labels), away, label, RELEASES)
+    return measured_epsilon(with_, without, float(guarantee["delta"]))
 
 
 def auc(inside: Floats, outside: Floats) -> float:

@@ -39,7 +39,7 @@ from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.target_pipeline import TargetPipeline, check_packet, make_pipeline
-from qsynth.privacy import Budget, key_of
+from qsynth.privacy import Budget, check_home, key_of
 from qsynth.privacy.noise import KEY_BYTES
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
@@ -318,6 +318,7 @@ class JoinMesh(Callback):
             self._state, self._ledger = State(script.home), Ledger(script.home / LEDGER)
             node.clock(time.monotonic())
             known = restore(node, self._state.load())
+            check_home(self.rules.privacy, node.own_packet is not None, script.home)
             self._state.replace(entries_of(node))
         return MeshHost(
             node, transport, self.recorder, lambda: [*self.join, *known], self._state, self._ledger

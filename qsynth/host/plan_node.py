@@ -41,7 +41,7 @@ def _key(plan: RunPlan, node: NodePlan) -> bytes:
         return b""
     if plan.placement.simulated or not plan.folder.name:
         return simulated_key(plan.seed, node.name)
-    return key_of(plan.node_folder(node))
+    return key_of(plan.home or plan.node_folder(node))
 
 
 def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
@@ -61,7 +61,9 @@ def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
 
 def budget_home(plan: RunPlan, node: NodePlan) -> Path | None:
     """Return the folder that keeps what a node has released; None where nothing is kept."""
-    return plan.node_folder(node) if plan.folder.name and plan.rules.privacy.guarded else None
+    if not plan.rules.privacy.guarded or not plan.folder.name:
+        return None
+    return plan.home or plan.node_folder(node)
 
 
 def _drifted(plan: RunPlan, node: NodePlan, period: int) -> ClassPipeline | TargetPipeline | None:

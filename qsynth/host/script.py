@@ -32,6 +32,7 @@ from qsynth.pipeline.publication import MIN_TRAINING, Rules, Samples
 from qsynth.pipeline.target_pipeline import check_task
 from qsynth.privacy.options import OPTIONS as PRIVACY
 from qsynth.registry import with_packages
+from qsynth.schema import name_of
 from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.options import OPTIONS as SYNTHESIS
 from qsynth.training.config import MOST_SEED, Trainer
@@ -77,6 +78,9 @@ class Script:
         """Raise ConfigError where two places contradict each other, or one is missing."""
         if self.home is not None and self.identity is not None:
             raise ConfigError(f"identity={self.identity}: home={self.home} has one; give one")
+        if self.rules.privacy.guarded and self.home is None:
+            name = name_of(self.rules.privacy)
+            raise ConfigError(f"privacy={name}: needs home=FOLDER, which keeps what is spent")
         if self.publish == ASK and self.home is None:
             raise ConfigError("publish=ask: needs home=FOLDER, where `qsynth packet approve` looks")
 

@@ -22,6 +22,7 @@ from qsynth.host.watcher import Tell, Watcher, label_check
 from qsynth.identity.file import identity_of
 from qsynth.mesh.tls import tls_of
 from qsynth.pipeline.publication import Rules
+from qsynth.privacy import check_home
 from qsynth.protocol.journal import State
 from qsynth.protocol.restore import entries_of, restore
 from qsynth.types import Task
@@ -113,6 +114,7 @@ class Serving:
         # Until the learner has asked whether its packet may leave: nothing does.
         machine.shadow = settings.publish != "auto"
         known = restore(machine, self.state.load())
+        check_home(settings.rules.privacy, machine.own_packet is not None, home)
         self.state.replace(entries_of(machine))
         self.recorder = Recorder(
             identity.id.hex()[:8], folder / "events.jsonl", watched=True, most_bytes=MOST_EVENTS

@@ -21,6 +21,7 @@ from qsynth.pipeline.offset import Offset, rows_by_input
 from qsynth.pipeline.predictor import Predictor, fit_product
 from qsynth.pipeline.publication import Publication, Rules, Samples
 from qsynth.pipeline.teach import Lesson
+from qsynth.privacy import bound
 from qsynth.similarity import fingerprint, split_half, whole_from_half
 from qsynth.synthesis import OwnData, OwnEvidence, Synthesis
 from qsynth.synthesis.analytic_head import with_copies
@@ -43,7 +44,7 @@ class ClassPipeline:
         rules.synthesis.check_task(task)
         rules.distill.check_task(task)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
-        self.seed, self.key = seed, key
+        self.seed, self.key = seed, bound(key, encoder.digest)
         # What leaves may have fewer features than the head, which tells nobody of the samples.
         self.d, own_d = (
             rules.distill.dimensions(
@@ -95,7 +96,8 @@ class ClassPipeline:
         payload, release = self.rules.privacy.class_payload(
             self.rules.distill.statistics(),
             self.d,
-            [self.own.features, *self.own.copies],
+            # Which copies help is chosen by own records: under a guarantee none is sent.
+            [self.own.features, *(() if self.rules.privacy.guarded else self.own.copies)],
             self.samples.train_x,
             self.own.labels,
             self.task.classes,

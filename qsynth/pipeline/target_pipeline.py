@@ -25,6 +25,7 @@ from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication, Rules, Samples
 from qsynth.pipeline.target_predictor import TargetPredictor, fit_mean
 from qsynth.pipeline.teach import Lesson
+from qsynth.privacy import bound
 from qsynth.schema import name_of
 from qsynth.similarity import fingerprint, whole_from_half
 from qsynth.synthesis import OwnData, Synthesis
@@ -55,7 +56,7 @@ class TargetPipeline:
     ) -> None:
         check_task(task, rules)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
-        self.seed, self.key = seed, key
+        self.seed, self.key = seed, bound(key, encoder.digest)
         self.rule = rules.distill.statistics()
         told = rules.privacy.told_samples(len(samples.train_y))
         self.d, own_d = (
@@ -74,7 +75,13 @@ class TargetPipeline:
         """Return the node's own publication; the network has no part in it."""
         own = self.own
         payload, release = self.rules.privacy.target_payload(
-            self.rule, self.d, own.features, own.targets, self.task.kind, self.key
+            self.rule,
+            self.d,
+            own.features,
+            self.samples.train_x,
+            own.targets,
+            self.task.kind,
+            self.key,
         )
         evidence = read_evidence(payload)
         print_ = fingerprint(self.rules.similarity, *evidence.sketched())
@@ -203,7 +210,9 @@ def make_pipeline(
     Of more samples than heads need it has a drawn part; the network trains on all of them.  key:
     the node's secret, of the noise that hides its records; empty where nothing is hidden.
     """
-    samples = samples.at_most(MOST_TRAINING, MOST_VALIDATION, seed)
+    # Which part is drawn would move with each record: what a guarantee is for is taken whole.
+    training = len(samples.train_y) if rules.privacy.guarded else MOST_TRAINING
+    samples = samples.at_most(training, MOST_VALIDATION, seed)
     kind = ClassPipeline if task.classified else TargetPipeline
     return kind(task, encoder, rules, samples, seed, key)
 

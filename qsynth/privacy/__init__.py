@@ -11,11 +11,11 @@ from qsynth.lazy import exports
 
 if TYPE_CHECKING:
     from qsynth.privacy.base import PrivacyRule, Release
-    from qsynth.privacy.budget import Budget
-    from qsynth.privacy.noise import key_of
+    from qsynth.privacy.budget import Budget, check_home
+    from qsynth.privacy.noise import bound, key_of
     from qsynth.privacy.none import NoPrivacy
 
-__all__ = ["Budget", "NoPrivacy", "PrivacyRule", "Release", "key_of"]
+__all__ = ["Budget", "NoPrivacy", "PrivacyRule", "Release", "bound", "check_home", "key_of"]
 __getattr__ = exports(
     __name__,
     {
@@ -23,6 +23,8 @@ __getattr__ = exports(
         "NoPrivacy": "none",
         "PrivacyRule": "base",
         "Release": "base",
+        "bound": "noise",
+        "check_home": "budget",
         "key_of": "noise",
     },
 )

@@ -52,12 +52,20 @@ class PrivacyRule:
         """Return a packet's arrays of class statistics, and the release that they are.
 
         views: (n, D >= d) features of the samples, and of copies of them whose labels are the same.
-        labels: (n,).  key: 32 bytes that no other node has (`key_of`).
+        inputs: what these are features of.  labels: (n,).  key: 32 bytes that no other node has,
+        for one encoder (`key_of`, `bound`).
         """
         raise NotImplementedError
 
     def target_payload(
-        self, rule: Analytic, d: int, features: Floats32, targets: Floats32, kind: str, key: bytes
+        self,
+        rule: Analytic,
+        d: int,
+        features: Floats32,
+        inputs: Floats32,
+        targets: Floats32,
+        kind: str,
+        key: bytes,
     ) -> tuple[Payload, Release | None]:
         """Return a packet's arrays of (n, D >= d) features and (n, K) targets, and the release."""
         raise NotImplementedError

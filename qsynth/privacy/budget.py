@@ -9,6 +9,7 @@ from typing import Any
 
 from qsynth.errors import StateError
 from qsynth.privacy.base import PrivacyRule, Release
+from qsynth.privacy.noise import sync_folder
 
 FILE = "privacy.jsonl"
 
@@ -50,28 +51,48 @@ class Budget:
         return self.rule.told(self.spent)
 
 
+def check_home(rule: PrivacyRule, published: bool, home: Path) -> None:
+    """Raise StateError where exact statistics have left a home that shall keep a guarantee.
+
+    published: whether its node has a packet out there.
+    """
+    if rule.guarded and published and not (home / FILE).exists():
+        raise StateError(
+            f"{home}: its node has published exact statistics, of which privacy=dp knows no cost; "
+            "begin in another home, and count from there"
+        )
+
+
 def _read(path: Path) -> dict[str, float]:
     spent = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for line in lines:
+        whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
+        if torn:  # its writer was killed, and has published nothing of it
+            os.truncate(path, len(whole.encode()) + 1 if whole else 0)
+        for line in whole.splitlines():
             entry = json.loads(line)
             spent[str(entry["release"])] = float(entry["multiplier"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(
             f"{path}: tells of the privacy that was spent, and cannot be read "
-            f"({type(error).__name__}: {error}); mend it, or begin with an empty home"
+            f"({type(error).__name__}: {error}); mend it: what it tells has left"
         ) from None
     return spent
 
 
 def _append(path: Path, entry: dict[str, Any]) -> None:
-    """Append a line, and wait until it is on disk."""
+    """Append a line, and wait until it is on disk; of one that fails nothing is left."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("ab") as file:
+            size = file.tell()
+            try:
+                file.write(json.dumps(entry).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, size)
+                raise
+        sync_folder(path.parent)
     except OSError as error:
         raise StateError(f"{path}: cannot be written ({error})") from None

@@ -3,8 +3,9 @@
 What is guaranteed: with and without any one record of a node, all that the node publishes is nearly
 as likely, up to (epsilon, delta).  Packet, fingerprint and teaching inputs are made of one noisy
 release; a release of the same records, sent again, is the same and costs nothing.
-What is not: a task's units and labels, which its sites agree on; whom a node asks, once it has
-judged what others sent by its own records; and what its owner shows of its predictor.
+What is not: a task's units and labels, which its sites agree on; which records are trained on and
+which are kept aside; when records change; whom a node asks, once it has judged what others sent by
+its own records; and what its owner shows of its predictor.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ from qsynth.errors import ConfigError
 from qsynth.packet import Payload, Statistics
 from qsynth.privacy.accountant import epsilon_of, noise_multiplier
 from qsynth.privacy.base import PrivacyRule, Release
-from qsynth.privacy.mechanism import cut, likely_classes, likely_joint, noisy_means, noisy_moments
+from qsynth.privacy.mechanism import (
+    GRID,
+    ROOM,
+    cut,
+    likely_classes,
+    likely_joint,
+    noisy_means,
+    noisy_moments,
+)
 from qsynth.privacy.noise import Noise
 from qsynth.schema import name_of, option, setting
 from qsynth.similarity import Metric
@@ -38,7 +47,8 @@ MOMENTS = (0.1, 0.3, 0.5)  # of count, sum and second moment
 MEANS = (0.17, 0.788)  # of the counts and sums of classes
 JOINT = (0.2, 0.4, 0.894)  # of count, sum and second moment of targets and features together
 LARGEST_TARGET = 3.0  # of a value, in spreads of its task; a larger one is cut
-SLACK = 1e-3  # relative, of the epsilon that releases add up to
+SLACK = 1e-3  # of epsilon that is never spent: room for rounding
+MECHANISM = 1  # raise it when anything of what is released is made otherwise
 
 
 @option("privacy")
@@ -87,7 +97,8 @@ class DifferentialPrivacy(PrivacyRule):
     @property
     def multiplier(self) -> float:
         """Return the standard deviation of the noise of a release, over its sensitivity."""
-        return noise_multiplier(self.epsilon, self.delta, self.releases)
+        least = noise_multiplier(self.epsilon * (1.0 - SLACK), self.delta, self.releases)
+        return math.ceil(least * 1e6) / 1e6  # the same with another version of the library
 
     def class_payload(
         self,
@@ -102,7 +113,9 @@ class DifferentialPrivacy(PrivacyRule):
         """Return the arrays of noisy class statistics."""
         norm = self.norm * math.sqrt(d)
         short = [cut(view[:, :d], norm) for view in views]
-        noise, release = self._release([*short, labels], classes, key)
+        # Of inputs, which are the same numbers on every machine; features are so nearly.
+        records = short if inputs is None else [inputs]
+        noise, release = self._release([*records, labels], ("classes", classes, d), key)
         moments = noisy_moments(short, release.multiplier, MOMENTS, noise)
         told = noisy_means(
             short, labels, classes, moments.centred(), release.multiplier, MEANS, noise
@@ -115,26 +128,35 @@ class DifferentialPrivacy(PrivacyRule):
         return payload if whole else narrow(payload), release
 
     def target_payload(
-        self, rule: Analytic, d: int, features: Floats32, targets: Floats32, kind: str, key: bytes
+        self,
+        rule: Analytic,
+        d: int,
+        features: Floats32,
+        inputs: Floats32,
+        targets: Floats32,
+        kind: str,
+        key: bytes,
     ) -> tuple[Payload, Release | None]:
         """Return the arrays of noisy joint statistics: of one class, over targets and features."""
         count, norm = targets.shape[1], self.norm * math.sqrt(d)
         most = LARGEST_TARGET * math.sqrt(count)
         both = np.concatenate([cut(targets, most), cut(features[:, :d], norm)], axis=1)
         both /= math.sqrt(2.0)  # either half has length 1 at most
-        noise, release = self._release([both], count, key)
+        noise, release = self._release([inputs, targets], (kind, count, d), key)
         moments = noisy_moments([both], release.multiplier, JOINT, noise)
         units = math.sqrt(2.0) * np.concatenate([np.full(count, most), np.full(d, norm)])
         joint = _times(likely_joint(moments, rule.min_support, count), units)
         return code_joint(joint, count, rule.factors), release
 
     def _release(
-        self, made_of: Sequence[Floats | Ints], count: int, key: bytes
+        self, records: Sequence[Floats | Floats32 | Ints], size: tuple[str, int, int], key: bytes
     ) -> tuple[Noise, Release]:
         """Return the noise of a release, and what is to be accounted for."""
         multiplier = self.multiplier
-        hashed = hashlib.sha256(repr((multiplier, self.norm, count)).encode())
-        for array in made_of:
+        # All that the released numbers follow from: the same noise on others would take it off.
+        made_by = (MECHANISM, MOMENTS, MEANS, JOINT, LARGEST_TARGET, ROOM, GRID)
+        hashed = hashlib.sha256(repr((made_by, multiplier, self.norm, size)).encode())
+        for array in records:
             hashed.update(repr((array.shape, str(array.dtype))).encode())
             hashed.update(np.ascontiguousarray(array).tobytes())
         # Its name must not tell of the records to who reads it: the key is in it.
@@ -152,7 +174,7 @@ class DifferentialPrivacy(PrivacyRule):
 
     def allows(self, spent: Sequence[float], multiplier: float) -> bool:
         """Return whether a release fits into what is left."""
-        return epsilon_of([*spent, multiplier], self.delta) <= self.epsilon * (1.0 + SLACK)
+        return epsilon_of([*spent, multiplier], self.delta) <= self.epsilon
 
     def told(self, spent: Sequence[float]) -> dict[str, Any] | None:
         """Return guarantee, spent and left as plain values."""

@@ -22,6 +22,7 @@ from qsynth.types import Floats, Floats32, Ints
 
 GRID = 2.0**-10  # of the noise: what is released is rounded to so much of it (Mironov 2012)
 LEAST_RISE = 1e-3  # of the noise: a variance that is below it is not believed
+SURE = 2.0  # standard deviations of a noisy count, above the least that a class must have
 ROOM = 1.1  # of the cut of the second step, over the length that the first one expects
 
 
@@ -141,7 +142,8 @@ def likely_classes(moments: Moments, told: ClassMeans, least: float) -> Statisti
     smaller class counts less.  So who merges packets weighs them rightly, and need not know of it.
     """
     mean, covariance = moments.centred()
-    known = told.counts >= max(least, 1.0)
+    # Of many classes of nobody some have a noisy count that is not small.
+    known = told.counts >= max(least, 1.0) + SURE * told.on_count
     if not known.any():
         return Statistics(np.zeros(len(known)), np.zeros_like(told.sums), np.zeros_like(covariance))
     counts = np.where(known, told.counts, 0.0)
@@ -160,6 +162,9 @@ def likely_classes(moments: Moments, told: ClassMeans, least: float) -> Statisti
         counts * np.minimum(np.trace(widened) / (np.trace(within) + counts * lost), 1.0)
     )
     centred = np.where(effective[:, None] > 0, means + mean, 0.0)
+    # No record is longer than 1: neither is a mean of them, nor do they spread more.
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1.0)
+    widened /= max(float(np.linalg.eigvalsh(widened)[-1]), 1.0)
     return Statistics(effective, centred * effective[:, None], widened * float(effective.sum()))
 
 

@@ -7,7 +7,9 @@ spends nothing.  Source of the stream: ChaCha20 (RFC 8439), its key derived by H
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import hmac
 import math
 import os
 from pathlib import Path
@@ -40,7 +42,8 @@ class Noise:
     def normal(self, *shape: int) -> Floats:
         """Return the next numbers."""
         words = np.frombuffer(self._stream.update(bytes(8 * math.prod(shape))), np.uint64)
-        made: Floats = _special.ndtri(((words >> np.uint64(11)) + 0.5) / 2.0**53).reshape(shape)
+        # 52 bits and a half: neither 0 nor 1, of which there is no normal number.
+        made: Floats = _special.ndtri(((words >> np.uint64(12)) + 0.5) / 2.0**52).reshape(shape)
         return made
 
 
@@ -50,26 +53,39 @@ def key_of(home: Path) -> bytes:
     Raises StateError where the file cannot be used: with another one, records that were published
     would be published again under other noise.
     """
-    path = home / FILE
+    path, part = home / FILE, home / f"{FILE}.{os.getpid()}.part"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            found = path.read_bytes()
-        except OSError as error:
-            raise StateError(f"{path}: cannot be read ({error})") from None
-        if len(found) != KEY_BYTES:
-            raise StateError(f"{path}: must hold {KEY_BYTES} bytes") from None
-        return found
+        if not path.exists():
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(os.urandom(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(part, path)  # whole, or not at all
+            part.unlink()
+            sync_folder(home)
+        found = path.read_bytes()
     except OSError as error:
-        raise StateError(f"{path}: cannot be made ({error})") from None
-    key = os.urandom(KEY_BYTES)
-    with os.fdopen(handle, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+        raise StateError(f"{path}: cannot be made or read ({error})") from None
+    if len(found) != KEY_BYTES:
+        raise StateError(f"{path}: must hold {KEY_BYTES} bytes")
+    return found
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on disk.  Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def bound(key: bytes, encoder: bytes) -> bytes:
+    """Return the key for features of one encoder: the same noise on others would take it off."""
+    return hmac.digest(key, encoder, "sha256")
 
 
 def simulated_key(*parts: int | str) -> bytes:

@@ -34,7 +34,14 @@ class NoPrivacy(PrivacyRule):
         return distil(rule, d, views[0], inputs, labels, classes, views[1:]), None
 
     def target_payload(
-        self, rule: Analytic, d: int, features: Floats32, targets: Floats32, kind: str, key: bytes
+        self,
+        rule: Analytic,
+        d: int,
+        features: Floats32,
+        inputs: Floats32,
+        targets: Floats32,
+        kind: str,
+        key: bytes,
     ) -> tuple[Payload, Release | None]:
         """Return the exact statistics."""
         return distil_targets(rule, d, features, targets, kind), None

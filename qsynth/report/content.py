@@ -17,6 +17,9 @@ from qsynth.evaluation.verdict import SPOKEN, gains_line, lost_line, verdict
 from qsynth.report.progress import Progress
 from qsynth.report.tables import DASH, architecture_table, percent, privacy_line, routing_line
 
+PEER = "peer"  # of a node on duty: what nobody here knows more of
+MOST_POINTS = 20_000  # of all curves of a page under way
+
 
 def page_content(
     title: str,
@@ -70,15 +73,18 @@ def page_content(
 
 
 def live_content(
-    title: str, progress: Progress, periods: int | None, seconds: float, recipe: str
+    title: str, progress: Progress, periods: int | None, seconds: float, recipe: str, nodes: int = 0
 ) -> dict[str, Any]:
     """Return what the page of a run that is under way, or of a node on duty, shows.
 
-    periods: that each node trains for; None where nobody knows.
+    periods: that each node trains for; None where nobody knows.  nodes: that there will be; 0 where
+    nobody knows.
     """
     rows, ids = _live_rows(progress)
     edges, similarity = _drawn(progress, ids, rows)
     told, refused = progress.line(), _refused(progress)
+    if nodes > told["nodes"]:  # some have not begun
+        told |= {"nodes": nodes, "period_least": 0}
     mean = told["validation_mean"]
     of = f" of {periods}" if periods else ""
     return {
@@ -121,13 +127,17 @@ def live_content(
 
 def _live_rows(progress: Progress) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return a row for each node, and for whom it learns from, and their numbers by id."""
+    points = sum(len(state.points) for state in progress.nodes.values())
+    stride = -(-points // MOST_POINTS) or 1
     rows: list[dict[str, Any]] = [
         {
             "name": name,
             "id": "",
             "architecture": name.rpartition("-")[0] or name,
             "group": None,
-            "curve": [[period, value, None, None, None] for period, value in state.points],
+            "curve": [
+                [period, value, None, None, None] for period, value in state.points[::stride]
+            ],
             "curve_alone": [],
             "validation": state.accuracy,
             "periods": state.period,
@@ -148,7 +158,7 @@ def _live_rows(progress: Progress) -> tuple[list[dict[str, Any]], dict[str, int]
 
 
 def _stranger(author: str) -> dict[str, Any]:
-    row = {"name": author[:8], "id": author, "architecture": "peer", "group": None}
+    row = {"name": author[:8], "id": author, "architecture": PEER, "group": None}
     return row | {"curve": [], "curve_alone": [], "bytes": None}
 
 
@@ -160,7 +170,11 @@ def _drawn(
     progress: Progress, ids: Mapping[str, int], rows: list[dict[str, Any]]
 ) -> tuple[list[list[Any]], list[list[int]]]:
     """Return who learns from whom, and how alike nodes are, both by the numbers of rows."""
-    states = [progress.nodes.get(row["name"]) for row in rows]
+    strange = [row["architecture"] == PEER for row in rows]
+    states = [
+        None if other else progress.nodes.get(row["name"])
+        for row, other in zip(rows, strange, strict=True)
+    ]
     edges = [
         [ids[author], at, state.gains.get(author)]
         for at, state in enumerate(states)

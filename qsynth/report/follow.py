@@ -36,7 +36,7 @@ class Followed(Progress):
 
     def _files(self) -> list[tuple[str, Path]]:
         places = self.folder / "nodes"
-        found = sorted(places.iterdir()) if places.is_dir() else []
+        found = sorted(p for p in places.iterdir() if p.is_dir()) if places.is_dir() else []
         return [(path.name, path / EVENTS) for path in found]
 
     def _news(self, path: Path) -> Iterable[dict[str, Any]]:

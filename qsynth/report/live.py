@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import math
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,10 +13,11 @@ from typing import Any
 from qsynth.errors import ConfigError
 from qsynth.report.content import live_content
 from qsynth.report.follow import Followed
-from qsynth.report.page import page_of
+from qsynth.report.page import as_json, page_of
 
 HOST = "127.0.0.1"
 NAMES = ("127.0.0.1", "localhost")  # in requests; another name is a page that found its way here
+FRESH_S = 1.0  # that what was made for one reader is given to others
 PATIENCE_S = 30.0  # with a client that asks for nothing
 # The page has its scripts and styles in itself, and asks nobody else for anything.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
@@ -31,12 +33,15 @@ class LivePage:
     """Serve the page of one folder; `url` tells where.
 
     folder: of a run, or the home of a node on duty.  periods: that each node trains for; None where
-    nobody knows.  recipe: as text.  port: 0 takes a free one.  Raises ConfigError where the port is
-    taken.
+    nobody knows.  nodes: that there will be; 0: nobody knows.  recipe: as text.  port: 0 takes a
+    free one.  Raises ConfigError where the port is taken.
     """
 
-    def __init__(self, folder: Path, periods: int | None, recipe: str, port: int) -> None:
-        self.folder, self.periods, self.recipe = folder, periods, recipe
+    def __init__(
+        self, folder: Path, periods: int | None, recipe: str, port: int, nodes: int = 0
+    ) -> None:
+        self.folder, self.periods, self.recipe, self.nodes = folder, periods, recipe, nodes
+        self._newest: tuple[float, dict[str, Any]] = (-math.inf, {})
         self._followed, self._lock, self._began = Followed(folder), threading.Lock(), time.time()
         try:
             self._server = ThreadingHTTPServer((HOST, port), _handler(self))
@@ -70,9 +75,15 @@ class LivePage:
         if self.ended:
             return {"live": False}
         with self._lock:  # one reader at a time goes on from where the last one was
-            self._followed.read()
-            name, seconds = self.folder.resolve().name, time.time() - self._since()
-            return live_content(name, self._followed, self.periods, seconds, self.recipe)
+            made, newest = self._newest
+            if time.monotonic() - made > FRESH_S:
+                self._followed.read()
+                name, seconds = self.folder.resolve().name, time.time() - self._since()
+                newest = live_content(
+                    name, self._followed, self.periods, seconds, self.recipe, self.nodes
+                )
+                self._newest = time.monotonic(), newest
+            return newest
 
     def _since(self) -> float:
         try:
@@ -92,12 +103,16 @@ def _handler(live: LivePage) -> type[BaseHTTPRequestHandler]:
             elif self.path == "/":
                 self._answer(200, "text/html", live.page())
             elif self.path == "/data.json":
-                self._answer(200, "application/json", json.dumps(live.content()))
+                self._answer(200, "application/json", as_json(live.content()))
             else:
                 self._answer(404, "text/plain", "only / and /data.json are here")
 
         def _answer(self, status: int, kind: str, text: str) -> None:
             data = text.encode()
+            with contextlib.suppress(ConnectionError):  # who has left needs no answer
+                self._send(status, kind, data)
+
+        def _send(self, status: int, kind: str, data: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(data)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import importlib.resources
 import json
+import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,26 @@ def write_report(
     """
     curves = read_curves(folder)[0]
     content = page_content(folder.name, summary, Progress(events), fedavg_bytes, curves, recipe)
-    (folder / "report.html").write_text(page_of(content), encoding="utf-8")
+    part = folder / "report.html.part"  # who watches sees a whole page, or none
+    part.write_text(page_of(content), encoding="utf-8")
+    os.replace(part, folder / "report.html")
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     for name, text in csv_tables(content).items():
         (figures / f"{name}.csv").write_text(text, encoding="utf-8")
+
+
+def as_json(value: Any) -> str:
+    """Return values as a browser reads them: what is no finite number is null."""
+
+    def finite(each: Any) -> Any:
+        if isinstance(each, float):
+            return each if math.isfinite(each) else None
+        if isinstance(each, dict):
+            return {key: finite(entry) for key, entry in each.items()}
+        return [finite(entry) for entry in each] if isinstance(each, (list, tuple)) else each
+
+    return json.dumps(finite(value), allow_nan=False)
 
 
 def page_of(content: dict[str, Any]) -> str:
@@ -47,7 +64,7 @@ def page_of(content: dict[str, Any]) -> str:
         "verdict": html.escape(content["verdict"]),
         "css": (PAGE / "page.css").read_text("utf-8"),
         # "<" cannot end the script that it stands in.
-        "data": json.dumps(content).replace("<", "\\u003c"),
+        "data": as_json(content).replace("<", "\\u003c"),
         "scripts": "\n".join(f"<script>{(PAGE / s).read_text('utf-8')}</script>" for s in SCRIPTS),
     }
     # In one pass: what stands in a value is not looked at again.

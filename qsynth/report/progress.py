@@ -34,20 +34,22 @@ class NodeProgress:
     def take(self, event: dict[str, Any]) -> None:
         """Take an event of this node."""
         kind = event["event"]
-        if kind == "period":
-            self.period, self.accuracy = event["period"], event["validation_accuracy"]
+        if kind == "started":
+            self.done = False  # again, perhaps
+        elif kind == "period":
+            self.period, self.accuracy = event["period"], event.get("validation_accuracy")
             self._point()
         elif kind == "admit":
             self.admitted += 1
         elif kind == "synthesis":
-            self.learns_from = tuple(event["used"])
+            self.learns_from = tuple(event.get("used", ()))
             self.gains = event.get("gains", {})
         elif kind == "publish":
-            self.fingerprint = event["fingerprint"]
+            self.fingerprint = event.get("fingerprint", "")
         elif kind == "reject":
-            self.rejected[event["reason"]] += 1
+            self.rejected[event.get("reason", "unknown")] += 1
         elif kind == "sent":
-            self.sent_bytes += event["bytes"]
+            self.sent_bytes += event.get("bytes", 0)
         elif kind == "finished":
             self.done = True
 

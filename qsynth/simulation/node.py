@@ -276,6 +276,7 @@ class SimulatedNode:
         try:
             network = learn()
             self.weight = write_predictor(self.plan, self.node, self.participant, network)
+            self.note([{"event": "finished"}])
             self.finished_s = self.network.now
         except BaseException as error:  # handed to the clock's thread, which raises it
             self.error = error

@@ -59,7 +59,8 @@ class RunPlan:
     """A whole run.
 
     folder: of the run; each node writes below `nodes/<name>`.  reference: the public set.
-    notes: what its user should know before it starts.  publish: whether packets leave.
+    notes: what its user should know before it starts.  home: of a node on a host of its own; None:
+    nodes have folders in that of the run.  publish: whether packets leave.
     """
 
     name: str
@@ -80,6 +81,7 @@ class RunPlan:
     drift_period: int | None = None
     reference: Floats32 | None = None
     notes: tuple[str, ...] = ()
+    home: Path | None = None
     publish: str = "auto"
 
     @property

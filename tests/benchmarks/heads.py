@@ -77,6 +77,7 @@ def own_accuracy(place: World, node: int, authors: Sequence[int], rules: dict[st
         bytes([a]): read_evidence(place.publications[a].payload).features for a in map(int, authors)
     }
     alike = {bytes([a]): float(place.alike[node, a]) for a in map(int, authors)}
+    alike = {} if pipeline.rules.privacy.guarded else alike  # as `ClassPipeline.synthesize` does
     config = rules.pop("rule", pipeline.rules.synthesis)
     made = replace(config, **rules).head_of(pipeline.own, pipeline.head_d, packets, alike)
     turns = share.quarter_turns

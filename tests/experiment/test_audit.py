@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from qsynth.cli.main import main
 from qsynth.experiment.audit import _Attacker, auc, difference, inversion, vouchers
@@ -60,6 +61,18 @@ def test_the_verb_prints_one_object(capsys) -> None:
     assert "membership" in capsys.readouterr().out
     assert main(["packet", "audid"]) == 2
     assert "did you mean audit?" in capsys.readouterr().err
+
+
+def test_a_stated_epsilon_holds_and_hides_who_is_there(capsys) -> None:
+    pytest.importorskip("dp_accounting", reason="needs the extra privacy")
+    words = ["packet", "audit", *SMALL, "privacy=dp", "synthesis.teach.inputs=own_mix", "--json"]
+    assert main([*words, "privacy.epsilon=1"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["epsilon"] == 1.0
+    assert made["epsilon_refuted"] <= 1.0
+    for key in ("membership_auc", "scatter_auc", "fingerprint_auc"):
+        assert made[key] is None or made[key] < 0.6  # no class may be sure enough to be told
+    assert made["difference_rate"] < 0.2
 
 
 def test_two_packets_give_the_new_sample_away_unless_a_class_is_kept_back(rng) -> None:

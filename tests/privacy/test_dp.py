@@ -16,10 +16,12 @@ from qsynth.distill import payload_statistics, read_evidence
 from qsynth.distill.analytic import Analytic
 from qsynth.distill.mosaic import Mosaic
 from qsynth.errors import ConfigError, StateError
-from qsynth.privacy import Budget, NoPrivacy, Release, key_of
+from qsynth.host.join import JoinMesh
+from qsynth.privacy import Budget, NoPrivacy, Release, bound, check_home, key_of
 from qsynth.privacy.dp import DifferentialPrivacy
 from qsynth.privacy.measured import epsilon_bound, leaning, measured_epsilon
 from qsynth.similarity.class_sketch import ClassSketch
+from qsynth.types import Task
 
 pytest.importorskip("dp_accounting", reason="needs the extra privacy")
 from qsynth.privacy.accountant import epsilon_of, noise_multiplier
@@ -103,7 +105,7 @@ def test_packets_of_numbers_are_read_and_point_the_right_way() -> None:
     x, _ = world(1, 2000)
     y = (x[:, :1] - 0.5 * x[:, 1:2]).astype(np.float32)
     payload, release = DifferentialPrivacy(norm=2.0).target_payload(
-        Analytic(d=D), D, x, y, "values", bytes(32)
+        Analytic(d=D), D, x, x, y, "values", bytes(32)
     )
     assert release is not None
     joint = read_evidence(payload).joint
@@ -159,7 +161,55 @@ def test_a_budget_outlives_its_node_and_a_spent_one_publishes_nothing(tmp_path) 
     assert Budget(NoPrivacy(), None).told() is None
 
 
-@pytest.mark.parametrize("text", ["{", '{"release": 1}\n', '{"release": "a", "multiplier": "x"}\n'])
+def test_a_line_that_was_torn_has_told_nobody_of_anything(tmp_path) -> None:
+    rule = DifferentialPrivacy(releases=2)
+    assert Budget(rule, tmp_path).takes(Release("a", rule.multiplier))
+    path = tmp_path / "privacy.jsonl"
+    with path.open("a") as file:
+        file.write('{"release": "b", "mul')
+    again = Budget(rule, tmp_path)
+    assert len(again.spent) == 1
+    assert again.takes(Release("c", rule.multiplier))
+    assert len(Budget(rule, tmp_path).spent) == 2
+
+
+def test_exact_statistics_that_have_left_are_not_forgotten(tmp_path) -> None:
+    with pytest.raises(StateError, match="has published exact statistics"):
+        check_home(DifferentialPrivacy(), True, tmp_path)
+    check_home(DifferentialPrivacy(), False, tmp_path)
+    check_home(NoPrivacy(), True, tmp_path)
+    Budget(DifferentialPrivacy(), tmp_path).takes(Release("a", 1.0))
+    check_home(DifferentialPrivacy(), True, tmp_path)
+
+
+def test_what_the_numbers_follow_from_is_in_the_name_of_a_release(monkeypatch) -> None:
+    x, y = world()
+    rule = DifferentialPrivacy()
+    names = {told(rule, x, y)[1].digest}
+    monkeypatch.setattr("qsynth.privacy.dp.MOMENTS", (0.2, 0.3, 0.4))
+    names.add(told(rule, x, y)[1].digest)
+    names.add(told(replace(rule, norm=2.0), x, y)[1].digest)
+    names.add(told(rule, x, y, bound(bytes(32), b"another encoder"))[1].digest)
+    assert len(names) == 4
+
+
+def test_extreme_settings_make_packets_that_are_read() -> None:
+    x, y = world()
+    rule = DifferentialPrivacy(epsilon=0.05, norm=1000.0)
+    for number in range(10):
+        payload_statistics(told(rule, x, y, bytes([number] * 32))[0])
+
+
+def test_a_script_needs_a_home() -> None:
+    task = Task("t", 1, ("a", "b", "c"), "vector", (D,), "numbers", -9.0, 9.0)
+    x, y = world()
+    with pytest.raises(ConfigError, match="privacy=dp: needs home=FOLDER"):
+        JoinMesh(task, (x[:60], y[:60]), (x[60:], y[60:]), privacy=DifferentialPrivacy())
+
+
+@pytest.mark.parametrize(
+    "text", ["{\n", '{"release": 1}\n', '{"release": "a", "multiplier": "x"}\n']
+)
 def test_a_torn_budget_is_told_and_never_forgotten(tmp_path, text) -> None:
     (tmp_path / "privacy.jsonl").write_text(text)
     with pytest.raises(StateError, match="cannot be read"):
