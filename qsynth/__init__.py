@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from qsynth.peers.semantic import Semantic
     from qsynth.peers.sums import Sums
     from qsynth.pipeline.predictor import Predictor
+    from qsynth.privacy.dp import DifferentialPrivacy
+    from qsynth.privacy.none import NoPrivacy
     from qsynth.similarity.class_sketch import ClassSketch
     from qsynth.similarity.label_histogram import LabelHistogram
     from qsynth.similarity.module import OwnMetric
@@ -120,6 +122,8 @@ _HOMES = {
     "synthesis.replay": ("Replay", "ReplayLessonOptions"),
     "synthesis.ridge": ("Ridge", "TargetLessonOptions"),
     "pipeline.predictor": ("Predictor",),
+    "privacy.dp": ("DifferentialPrivacy",),
+    "privacy.none": ("NoPrivacy",),
     "trust.config": ("Checks",),
     "types": ("Task",),
 }
@@ -134,6 +138,7 @@ __all__ = [
     "ClassSketch",
     "ConfigError",
     "DataError",
+    "DifferentialPrivacy",
     "Dissimilar",
     "EfficientNetLite0",
     "Hierarchical",
@@ -146,6 +151,7 @@ __all__ = [
     "ModuleEncoder",
     "Mosaic",
     "NoPeers",
+    "NoPrivacy",
     "Onnx",
     "OutputProbe",
     "OwnMetric",

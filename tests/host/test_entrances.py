@@ -37,10 +37,16 @@ OPTION = {
     "dht": qsynth.Rings,
     "mesh": qsynth.Tcp,
     "encoder": qsynth.SeededConv,
+    "privacy": qsynth.DifferentialPrivacy,
 }
 # A setting of an option, and a value that its rule refuses.
 SETTINGS: list[tuple[str, Any]] = [
     ("distill.rank", -3),
+    ("privacy.epsilon", 0.0),
+    ("privacy.epsilon", float("nan")),
+    ("privacy.delta", 1.0),
+    ("privacy.releases", 0),
+    ("privacy.norm", -1.0),
     ("distill.rank", 300),
     ("distill.rank", 1.5),
     ("distill.coding", "nonsense"),
@@ -202,6 +208,7 @@ UP.append("synthesis.teach.inputs=own_mix")
 @pytest.mark.parametrize(("key", "value"), SETTINGS, ids=lambda v: str(v))
 def test_a_setting_is_refused_in_the_same_words(key, value, capsys, tmp_path) -> None:
     words = [*UP, f"--home={tmp_path}", f"{key}={shown(value)}"]
+    words += ["privacy=dp"] if key.startswith("privacy.") else []
     said = command(words, capsys)
     assert said == refused(lambda: join(**made(key, value)))
     assert said.startswith(key.rpartition(".")[0].split(".")[0])
@@ -353,6 +360,7 @@ def test_the_public_names_are_these() -> None:
         "SeededConv",
         "SeededFourier",
         "Ridge",
+        "DifferentialPrivacy",
     }
     assert needed <= set(package.__all__)
     assert set(dir(package)) == set(package.__all__)
