@@ -79,7 +79,9 @@ def audit(plan: RunPlan) -> dict[str, Any]:
     means = {key: _mean([row[key] for row in rows]) for key in keys}
     counts = {"candidates": rows[0]["candidates"], "references": rows[0]["references"]}
     intervals = {
-        f"{key}_interval": _interval(means[key], [row["samples"] for row in rows], counts)
+        f"{key}_interval": _interval(
+            means[key], [row["told"] for row in rows if row[key] is not None], counts
+        )
         for key in keys
         if key.endswith("_auc")
     }
@@ -161,6 +163,7 @@ def _audit_node(plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints]) -> d
         "mosaic_auc": pixels,
         "bytes": packet_bytes(publication.payload),
         "samples": len(mine),
+        "told": int(sent.sum()),  # of classes that the packet says something of
         "candidates": count,
         "references": len(attacker.labels),
         "membership_auc": auc(inside, outside[known]) if sent.any() else None,
