@@ -30,6 +30,8 @@ def main(words: list[str]) -> int:
     web, port = "--web" in options.own, options.own.get("--port", "0")
     if "--port" in options.own and not web:
         raise ConfigError(f"--port {port}: needs --web")
+    if web and options.json:
+        raise ConfigError("watch --web --json: one of them; the page's own data are at /data.json")
     if not port.isdecimal() or int(port) > 65_535:
         raise ConfigError(f"--port {port}: must be a number from 0 to 65535; 0 takes a free one")
     if not is_run and not (folder / CARD).exists():

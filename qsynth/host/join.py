@@ -7,7 +7,6 @@ mesh.save("predictor.pt")
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -40,7 +39,6 @@ from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.target_pipeline import TargetPipeline, check_packet, make_pipeline
 from qsynth.privacy import Budget, check_home, key_of
-from qsynth.privacy.noise import KEY_BYTES
 from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
@@ -298,7 +296,9 @@ class JoinMesh(Callback):
     def _study(self) -> ClassPipeline | TargetPipeline:
         script = self.script
         encoder = make_encoder(script.encoder, self.task)
-        key = os.urandom(KEY_BYTES) if script.home is None else key_of(script.home)
+        key = b""
+        if script.home is not None and self.rules.privacy.guarded:
+            key = key_of(script.home)
         pipeline = make_pipeline(self.task, encoder, self.rules, self.samples, script.seed, key)
         public = self.samples.reference_x
         count = None if public is None else len(public)

@@ -41,7 +41,7 @@ def _key(plan: RunPlan, node: NodePlan) -> bytes:
         return b""
     if plan.placement.simulated or not plan.folder.name:
         return simulated_key(plan.seed, node.name)
-    return key_of(plan.home or plan.node_folder(node))
+    return key_of(_home(plan, node))
 
 
 def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
@@ -52,17 +52,15 @@ def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
     # `node up` has a home of its own, and that is its plan's folder.
     consent = Consent(plan.publish, plan.folder)
     # Who has nobody to tell releases nothing.
-    home = None if isinstance(port, Lonely) else budget_home(plan, node)
-    budget = Budget(plan.rules.privacy, home)
+    kept = plan.rules.privacy.guarded and plan.folder.name and not isinstance(port, Lonely)
+    budget = Budget(plan.rules.privacy, _home(plan, node) if kept else None)
     return Participant(
         pipeline, port, partial(_drifted, plan, node), node.silent, consent.permits, budget
     )
 
 
-def budget_home(plan: RunPlan, node: NodePlan) -> Path | None:
-    """Return the folder that keeps what a node has released; None where nothing is kept."""
-    if not plan.rules.privacy.guarded or not plan.folder.name:
-        return None
+def _home(plan: RunPlan, node: NodePlan) -> Path:
+    """Return the folder of a node's secret, and of what it has released."""
     return plan.home or plan.node_folder(node)
 
 

@@ -42,6 +42,11 @@ def noise_multiplier(epsilon: float, delta: float, releases: int) -> float:
 
 def epsilon_of(multipliers: Sequence[float], delta: float) -> float:
     """Return the epsilon of releases with these noise multipliers together; 0 of none."""
+    return _epsilon(tuple(sorted(multipliers)), delta)
+
+
+@cache
+def _epsilon(multipliers: tuple[float, ...], delta: float) -> float:
     if not multipliers:
         return 0.0
     check_installed()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qsynth.distill.analytic import Analytic, DistillRule
+from qsynth.distill.analytic import Analytic, DistillRule, distil
+from qsynth.distill.targets import distil_targets
 from qsynth.packet import Payload
 from qsynth.schema import option
 from qsynth.similarity import Metric
@@ -28,7 +29,7 @@ class Release:
 @option("privacy")
 @dataclass(frozen=True)
 class PrivacyRule:
-    """What a packet tells of one record.  An option subclasses it."""
+    """What a packet tells of one record: all, by exact statistics.  An option subclasses it."""
 
     guarded: ClassVar[bool] = False  # whether packets are noisy, and releases are counted
 
@@ -55,7 +56,7 @@ class PrivacyRule:
         inputs: what these are features of.  labels: (n,).  key: 32 bytes that no other node has,
         for one encoder (`key_of`, `bound`).
         """
-        raise NotImplementedError
+        return distil(rule, d, views[0], inputs, labels, classes, views[1:]), None
 
     def target_payload(
         self,
@@ -68,7 +69,7 @@ class PrivacyRule:
         key: bytes,
     ) -> tuple[Payload, Release | None]:
         """Return a packet's arrays of (n, D >= d) features and (n, K) targets, and the release."""
-        raise NotImplementedError
+        return distil_targets(rule, d, features, targets, kind), None
 
     def said(self) -> list[str]:
         """Return what is guaranteed of all that leaves, in words, a line each."""

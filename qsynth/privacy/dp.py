@@ -23,20 +23,20 @@ from qsynth.distill.coding import code_statistics
 from qsynth.distill.means import code_means
 from qsynth.distill.subset import narrow
 from qsynth.distill.targets import code_joint
-from qsynth.errors import ConfigError
+from qsynth.errors import ConfigError, StateError
 from qsynth.packet import Payload, Statistics
 from qsynth.privacy.accountant import epsilon_of, noise_multiplier
 from qsynth.privacy.base import PrivacyRule, Release
 from qsynth.privacy.mechanism import (
     GRID,
     ROOM,
-    cut,
+    clipped,
     likely_classes,
     likely_joint,
     noisy_means,
     noisy_moments,
 )
-from qsynth.privacy.noise import Noise
+from qsynth.privacy.noise import KEY_BYTES, Noise
 from qsynth.schema import name_of, option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
@@ -46,7 +46,7 @@ AUTO_D = 32  # features in a packet where `distill.d` is left to the rule
 MOMENTS = (0.1, 0.3, 0.5)  # of count, sum and second moment
 MEANS = (0.17, 0.788)  # of the counts and sums of classes
 JOINT = (0.2, 0.4, 0.894)  # of count, sum and second moment of targets and features together
-LARGEST_TARGET = 3.0  # of a value, in spreads of its task; a larger one is cut
+LARGEST_TARGET = 3.0  # of a value, in spreads of its task; a larger one is clipped
 SLACK = 1e-3  # of epsilon that is never spent: room for rounding
 MECHANISM = 1  # raise it when anything of what is released is made otherwise
 
@@ -64,7 +64,7 @@ class DifferentialPrivacy(PrivacyRule):
     )
     norm: float = setting(
         1.0,
-        "of a record's features, over the root of their number: longer ones are cut. Public: "
+        "of a record's features, over the root of their number: longer ones are clipped. Public: "
         "never chosen on the node's own records",
         low=1e-3,
         high=1e3,
@@ -112,7 +112,7 @@ class DifferentialPrivacy(PrivacyRule):
     ) -> tuple[Payload, Release | None]:
         """Return the arrays of noisy class statistics."""
         norm = self.norm * math.sqrt(d)
-        short = [cut(view[:, :d], norm) for view in views]
+        short = [clipped(view[:, :d], norm) for view in views]
         # Of inputs, which are the same numbers on every machine; features are so nearly.
         records = short if inputs is None else [inputs]
         noise, release = self._release([*records, labels], ("classes", classes, d), key)
@@ -140,7 +140,7 @@ class DifferentialPrivacy(PrivacyRule):
         """Return the arrays of noisy joint statistics: of one class, over targets and features."""
         count, norm = targets.shape[1], self.norm * math.sqrt(d)
         most = LARGEST_TARGET * math.sqrt(count)
-        both = np.concatenate([cut(targets, most), cut(features[:, :d], norm)], axis=1)
+        both = np.concatenate([clipped(targets, most), clipped(features[:, :d], norm)], axis=1)
         both /= math.sqrt(2.0)  # either half has length 1 at most
         noise, release = self._release([inputs, targets], (kind, count, d), key)
         moments = noisy_moments([both], release.multiplier, JOINT, noise)
@@ -152,6 +152,10 @@ class DifferentialPrivacy(PrivacyRule):
         self, records: Sequence[Floats | Floats32 | Ints], size: tuple[str, int, int], key: bytes
     ) -> tuple[Noise, Release]:
         """Return the noise of a release, and what is to be accounted for."""
+        if len(key) != KEY_BYTES:
+            raise StateError(
+                "privacy=dp: this node has no secret, and its noise could be taken off"
+            )
         multiplier = self.multiplier
         # All that the released numbers follow from: the same noise on others would take it off.
         made_by = (MECHANISM, MOMENTS, MEANS, JOINT, LARGEST_TARGET, ROOM, GRID)

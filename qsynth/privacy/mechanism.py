@@ -1,6 +1,6 @@
 """The Gaussian mechanism on moments and class means, and the statistics that these make likely.
 
-A record's features are cut to a public norm.  What it adds to (count, sum, second moment), each
+A record's features are clipped to a public norm.  What it adds to (count, sum, second moment), each
 with its weight, then has length 1 at most: one draw of noise pays for all three.  Class means are
 released in a second step, in a space that the first one has shown: centred, and less stretched, so
 that what a record adds is shorter, and so is the noise.  Both steps are one Gaussian mechanism
@@ -49,8 +49,8 @@ class Moments:
         return mean, steadied(self.second - product, self.noise[2]) / count
 
 
-def cut(features: Floats32 | Floats, norm: float) -> Floats:
-    """Return (n, d) features over a norm, the longer ones cut to length 1."""
+def clipped(features: Floats32 | Floats, norm: float) -> Floats:
+    """Return (n, d) features over a norm, the longer ones clipped to length 1."""
     values = np.asarray(features, np.float64) / norm
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     made: Floats = values / np.maximum(lengths, 1.0)
@@ -120,7 +120,7 @@ def noisy_means(
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     sums = np.zeros((classes, d))
     for view in views:
-        np.add.at(sums, labels, cut((view - mean) @ to, norm) / len(views))
+        np.add.at(sums, labels, clipped((view - mean) @ to, norm) / len(views))
     on_count, on_sum = (multiplier / weight for weight in weights)
     counts = _rounded(counts, noise.normal(classes), on_count)
     sums = _rounded(sums, noise.normal(classes, d), on_sum)

@@ -193,6 +193,12 @@ def test_what_the_numbers_follow_from_is_in_the_name_of_a_release(monkeypatch) -
     assert len(names) == 4
 
 
+def test_without_a_secret_nothing_is_released() -> None:
+    x, y = world()
+    with pytest.raises(StateError, match="no secret"):
+        told(DifferentialPrivacy(), x, y, bound(b"", b"an encoder"))
+
+
 def test_extreme_settings_make_packets_that_are_read() -> None:
     x, y = world()
     rule = DifferentialPrivacy(epsilon=0.05, norm=1000.0)

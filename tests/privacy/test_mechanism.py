@@ -10,7 +10,7 @@ from qsynth.privacy.dp import JOINT, MEANS, MOMENTS
 from qsynth.privacy.mechanism import (
     ClassMeans,
     Moments,
-    cut,
+    clipped,
     likely_classes,
     likely_joint,
     noisy_means,
@@ -39,7 +39,7 @@ def noise(number: int = 0) -> Noise:
 def records(rng, n: int = 40, far: float = 1.0):
     labels = np.arange(n) % C
     x = rng.standard_normal((n, D)) * far + np.eye(D)[labels] * 2.0
-    return cut(x.astype(np.float32), 3.0), labels
+    return clipped(x.astype(np.float32), 3.0), labels
 
 
 def weighed(views, labels, shape) -> np.ndarray:

@@ -356,6 +356,7 @@ def test_what_watch_refuses(tmp_path, capsys) -> None:
     for words, said in (
         (["--web"], "--web needs a run, or the home of a node"),
         (["--port", "80"], "--port 80: needs --web"),
+        (["--web", "--json"], "watch --web --json: one of them"),
         (["--web", "--port", "x"], "--port x: must be a number from 0 to 65535"),
     ):
         assert main(["watch", str(tmp_path), *words]) == 2
