@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from qsynth.cohort.service import Cohorts
 from qsynth.dht.config import Rings
 from qsynth.distill import read_evidence
 from qsynth.identity import Identity
@@ -69,6 +70,8 @@ def assemble(
                 seed=seed,
             )
         )
+    if rules.privacy.pooled:
+        services.append(partial(Cohorts, alike=rules.similarity.likeness, seed=seed))
     return Node(
         identity,
         address,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,11 @@ from qsynth.types import Fingerprint, Floats32, Ints, NodeId
 
 def make_pipeline(plan: RunPlan, node: NodePlan) -> ClassPipeline | TargetPipeline:
     """Return what a node does with its own data."""
+    share, privacy = node.share, plan.rules.privacy
+    situated = privacy.situated(group=share.group, site=share.site, node=node.name)
+    rules = replace(plan.rules, privacy=situated)
     return target_pipeline.make_pipeline(
-        plan.data.task, plan.encoder, plan.rules, plan.samples(node), node.seed, _key(plan, node)
+        plan.data.task, plan.encoder, rules, plan.samples(node), node.seed, _key(plan, node)
     )
 
 

@@ -22,7 +22,7 @@ from qsynth.pipeline.predictor import Predictor, fit_product
 from qsynth.pipeline.publication import Publication, Rules, Samples
 from qsynth.pipeline.teach import Lesson
 from qsynth.privacy import bound
-from qsynth.similarity import fingerprint, split_half, whole_from_half
+from qsynth.similarity import fingerprint, fingerprint_size, split_half, whole_from_half
 from qsynth.synthesis import OwnData, OwnEvidence, Synthesis
 from qsynth.synthesis.analytic_head import with_copies
 from qsynth.synthesis.invariance import copies
@@ -93,15 +93,20 @@ class ClassPipeline:
 
         network: for rules that follow it; without it, what the packet says of the data.
         """
-        payload, release = self.rules.privacy.class_payload(
+        privacy, classes = self.rules.privacy, self.task.classes
+        rule, inputs, labels = (
             self.rules.distill.statistics(),
-            self.d,
-            # Which copies help is chosen by own records: under a guarantee none is sent.
-            [self.own.features, *(() if self.rules.privacy.guarded else self.own.copies)],
             self.samples.train_x,
             self.own.labels,
-            self.task.classes,
-            self.key,
+        )
+        # Which copies help is chosen by own records: under a guarantee none is sent.
+        views = [self.own.features, *(() if privacy.guarded else self.own.copies)]
+        given = privacy.class_contribution(rule, self.d, views, inputs, labels, classes, self.key)
+        if given is not None:
+            size = fingerprint_size(self.rules.similarity, classes)
+            return Publication.of_cohort(given, size)
+        payload, release = privacy.class_payload(
+            rule, self.d, views, inputs, labels, classes, self.key
         )
         payload |= self.rules.distill.further(
             Source(
@@ -134,6 +139,8 @@ class ClassPipeline:
         From the likeness of two halves of one's own samples, by the Spearman-Brown formula.  Where
         packets are noisy, from what such a packet says: its noise makes the same data look apart.
         """
+        if self.rules.privacy.pooled:
+            return 1.0  # the sum will tell
         if self.rules.privacy.guarded:
             told = payload_statistics(self.distil().payload)
             rng = np.random.default_rng([self.seed, 5])

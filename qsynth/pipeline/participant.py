@@ -162,6 +162,8 @@ class Participant:
 
     def _paid(self, told: Publication | None, period: int) -> Publication | None:
         """Return a publication whose release is in the budget, or None: its query tells, too."""
+        if told is not None and told.contribution is not None:
+            told.contribution.budget = self.budget  # paid for when it leaves
         if told is None or self.budget.takes(told.release):
             return told
         if not self._spent:

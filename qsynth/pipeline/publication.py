@@ -8,7 +8,7 @@ import numpy as np
 
 from qsynth.distill import DistillRule
 from qsynth.packet import OutcomePacket, Payload
-from qsynth.privacy import NoPrivacy, PrivacyRule, Release
+from qsynth.privacy import Contribution, NoPrivacy, PrivacyRule, Release
 from qsynth.schema import name_of
 from qsynth.similarity import Metric
 from qsynth.synthesis import SynthesisRule
@@ -55,7 +55,8 @@ class Publication:
 
     query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
     shared: whether it may leave; else it only says whom to look for.  release: what it costs; None
-    where nothing is counted.
+    where nothing is counted.  contribution: what is added to a cohort's sum, where nothing of the
+    node's own leaves: payload is then what its owner is shown.
     """
 
     payload: Payload
@@ -64,6 +65,14 @@ class Publication:
     query: Fingerprint
     shared: bool = True
     release: Release | None = None
+    contribution: Contribution | None = None
+
+    @classmethod
+    def of_cohort(cls, contribution: Contribution, size: int) -> Publication:
+        """Return the publication of a node that adds to a sum.  size: of a fingerprint."""
+        nothing = np.zeros(size, np.int8)
+        support = int(contribution.counts.sum())
+        return cls(contribution.shown(), nothing, support, nothing, contribution=contribution)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from qsynth.pipeline.target_predictor import TargetPredictor, fit_mean
 from qsynth.pipeline.teach import Lesson
 from qsynth.privacy import bound
 from qsynth.schema import name_of
-from qsynth.similarity import fingerprint, whole_from_half
+from qsynth.similarity import fingerprint, fingerprint_size, whole_from_half
 from qsynth.synthesis import OwnData, Synthesis
 from qsynth.synthesis.own_evidence import TargetEvidence
 from qsynth.types import LABELS, VALUES, Fingerprint, Floats, NodeId, Task
@@ -73,15 +73,16 @@ class TargetPipeline:
 
     def distil(self, network: nn.Module | None = None) -> Publication:
         """Return the node's own publication; the network has no part in it."""
-        own = self.own
-        payload, release = self.rules.privacy.target_payload(
-            self.rule,
-            self.d,
-            own.features,
-            self.samples.train_x,
-            own.targets,
-            self.task.kind,
-            self.key,
+        own, inputs, privacy = self.own, self.samples.train_x, self.rules.privacy
+        kind = self.task.kind
+        given = privacy.target_contribution(
+            self.rule, self.d, own.features, inputs, own.targets, kind, self.key
+        )
+        if given is not None:
+            size = fingerprint_size(self.rules.similarity, self.task.sketched)
+            return Publication.of_cohort(given, size)
+        payload, release = privacy.target_payload(
+            self.rule, self.d, own.features, inputs, own.targets, kind, self.key
         )
         evidence = read_evidence(payload)
         print_ = fingerprint(self.rules.similarity, *evidence.sketched())
@@ -94,6 +95,8 @@ class TargetPipeline:
         From the likeness of the two folds, by the Spearman-Brown formula.  Where packets are noisy,
         from what such a packet says.
         """
+        if self.rules.privacy.pooled:
+            return 1.0  # the sum will tell
         if self.rules.privacy.guarded:
             told = read_evidence(self.distil().payload)
             assert told.joint is not None

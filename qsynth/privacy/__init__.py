@@ -1,6 +1,6 @@
 """Privacy: what a packet tells of any one record.
 
-An option is one module, which is a `PrivacyRule`: `none`, `dp`.
+An option is one module, which is a `PrivacyRule`: `none`, `dp`, `secure_sum`, `dp_secure_sum`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,30 @@ from qsynth.lazy import exports
 if TYPE_CHECKING:
     from qsynth.privacy.base import PrivacyRule, Release
     from qsynth.privacy.budget import Budget, check_home
+    from qsynth.privacy.contribution import Contribution, Sum
     from qsynth.privacy.noise import bound, key_of
     from qsynth.privacy.none import NoPrivacy
 
-__all__ = ["Budget", "NoPrivacy", "PrivacyRule", "Release", "bound", "check_home", "key_of"]
+__all__ = [
+    "Budget",
+    "Contribution",
+    "NoPrivacy",
+    "PrivacyRule",
+    "Release",
+    "Sum",
+    "bound",
+    "check_home",
+    "key_of",
+]
 __getattr__ = exports(
     __name__,
     {
         "Budget": "budget",
+        "Contribution": "contribution",
         "NoPrivacy": "none",
         "PrivacyRule": "base",
         "Release": "base",
+        "Sum": "contribution",
         "bound": "noise",
         "check_home": "budget",
         "key_of": "noise",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qsynth.distill.analytic import Analytic, DistillRule, distil
 from qsynth.distill.targets import distil_targets
@@ -12,6 +12,9 @@ from qsynth.packet import Payload
 from qsynth.schema import option
 from qsynth.similarity import Metric
 from qsynth.types import Floats32, Ints
+
+if TYPE_CHECKING:
+    from qsynth.privacy.contribution import Contribution
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Release:
 class PrivacyRule:
     """What a packet tells of one record: all, by exact statistics.  An option subclasses it."""
 
-    guarded: ClassVar[bool] = False  # whether packets are noisy, and releases are counted
+    guarded: ClassVar[bool] = False  # whether releases are counted, by a secret of the node
+    pooled: ClassVar[bool] = False  # whether sums over several nodes leave, and nothing else
 
     def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
         """Raise ConfigError where another rule tells what this one must not."""
@@ -70,6 +74,36 @@ class PrivacyRule:
     ) -> tuple[Payload, Release | None]:
         """Return a packet's arrays of (n, D >= d) features and (n, K) targets, and the release."""
         return distil_targets(rule, d, features, targets, kind), None
+
+    def class_contribution(
+        self,
+        rule: Analytic,
+        d: int,
+        views: Sequence[Floats32],
+        inputs: Floats32,
+        labels: Ints,
+        classes: int,
+        key: bytes,
+    ) -> Contribution | None:
+        """Return what a node adds to a sum over a cohort; None where its own packet leaves."""
+        return None
+
+    def target_contribution(
+        self,
+        rule: Analytic,
+        d: int,
+        features: Floats32,
+        inputs: Floats32,
+        targets: Floats32,
+        kind: str,
+        key: bytes,
+    ) -> Contribution | None:
+        """Return the same for labels and values."""
+        return None
+
+    def situated(self, **known: object) -> Self:
+        """Return the rule of a node of a run, of which this is known: its group, site and name."""
+        return self
 
     def said(self) -> list[str]:
         """Return what is guaranteed of all that leaves, in words, a line each."""

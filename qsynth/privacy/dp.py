@@ -30,10 +30,12 @@ from qsynth.privacy.base import PrivacyRule, Release
 from qsynth.privacy.mechanism import (
     GRID,
     ROOM,
+    ClassMoments,
+    Space,
     clipped,
     likely_classes,
     likely_joint,
-    noisy_means,
+    noisy_classes,
     noisy_moments,
 )
 from qsynth.privacy.noise import KEY_BYTES, Noise
@@ -43,12 +45,16 @@ from qsynth.types import Floats, Floats32, Ints
 
 AUTO_D = 32  # features in a packet where `distill.d` is left to the rule
 # Weights of what is released, whose squares add up to 1; chosen on seeds 5 to 7 of Fashion-MNIST.
-MOMENTS = (0.1, 0.3, 0.5)  # of count, sum and second moment
-MEANS = (0.17, 0.788)  # of the counts and sums of classes
+MOMENTS = (0.05, 0.15, 0.3)  # of count, sum and second moment
+CLASSES = (0.15, 0.743, 0.556)  # of the counts and sums of classes, and the second moment
 JOINT = (0.2, 0.4, 0.894)  # of count, sum and second moment of targets and features together
 LARGEST_TARGET = 3.0  # of a value, in spreads of its task; a larger one is clipped
+NORM = (
+    "of a record's features, over the root of their number: longer ones are clipped. Public: never "
+    "chosen on the node's own records"
+)
 SLACK = 1e-3  # of epsilon that is never spent: room for rounding
-MECHANISM = 1  # raise it when anything of what is released is made otherwise
+MECHANISM = 2  # raise it when anything of what is released is made otherwise
 
 
 @option("privacy")
@@ -62,13 +68,7 @@ class DifferentialPrivacy(PrivacyRule):
     releases: int = setting(
         1, "of changed records that the budget is for; sent again, the same costs nothing", low=1
     )
-    norm: float = setting(
-        1.0,
-        "of a record's features, over the root of their number: longer ones are clipped. Public: "
-        "never chosen on the node's own records",
-        low=1e-3,
-        high=1e3,
-    )
+    norm: float = setting(1.0, NORM, low=1e-3, high=1e3)
 
     guarded: ClassVar[bool] = True
 
@@ -117,12 +117,14 @@ class DifferentialPrivacy(PrivacyRule):
         records = short if inputs is None else [inputs]
         noise, release = self._release([*records, labels], ("classes", classes, d), key)
         moments = noisy_moments(short, release.multiplier, MOMENTS, noise)
-        told = noisy_means(
-            short, labels, classes, moments.centred(), release.multiplier, MEANS, noise
-        )
-        scaled = _times(likely_classes(moments, told, rule.min_support), np.full(d, norm))
+        space = Space.of(*moments.centred())
+        multiplier = release.multiplier
+        released = noisy_classes(short, labels, classes, space, multiplier, CLASSES, noise)
+        told = ClassMoments.of(moments, space, released, multiplier, CLASSES)
+        units = np.full(d, norm)
+        said = scaled(likely_classes(told, rule.min_support), units)
         bare = rule.coding == "means"
-        payload = code_means(scaled) if bare else code_statistics(scaled, rule.factors, "")
+        payload = code_means(said) if bare else code_statistics(said, rule.factors, "")
         size = 0 if inputs is None else math.prod(inputs.shape[1:])
         whole = rule.packet_size(d, classes, size) <= rule.max_bytes
         return payload if whole else narrow(payload), release
@@ -145,7 +147,7 @@ class DifferentialPrivacy(PrivacyRule):
         noise, release = self._release([inputs, targets], (kind, count, d), key)
         moments = noisy_moments([both], release.multiplier, JOINT, noise)
         units = math.sqrt(2.0) * np.concatenate([np.full(count, most), np.full(d, norm)])
-        joint = _times(likely_joint(moments, rule.min_support, count), units)
+        joint = scaled(likely_joint(moments, rule.min_support, count), units)
         return code_joint(joint, count, rule.factors), release
 
     def _release(
@@ -158,7 +160,7 @@ class DifferentialPrivacy(PrivacyRule):
             )
         multiplier = self.multiplier
         # All that the released numbers follow from: the same noise on others would take it off.
-        made_by = (MECHANISM, MOMENTS, MEANS, JOINT, LARGEST_TARGET, ROOM, GRID)
+        made_by = (MECHANISM, MOMENTS, CLASSES, JOINT, LARGEST_TARGET, ROOM, GRID)
         hashed = hashlib.sha256(repr((made_by, multiplier, self.norm, size)).encode())
         for array in records:
             hashed.update(repr((array.shape, str(array.dtype))).encode())
@@ -193,7 +195,7 @@ class DifferentialPrivacy(PrivacyRule):
         }
 
 
-def _times(statistics: Statistics, units: Floats) -> Statistics:
+def scaled(statistics: Statistics, units: Floats) -> Statistics:
     """Return statistics of features in these units, (d,)."""
     return Statistics(
         statistics.counts, statistics.sums * units, statistics.scatter * np.outer(units, units)

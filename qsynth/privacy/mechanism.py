@@ -1,11 +1,11 @@
 """The Gaussian mechanism on moments and class means, and the statistics that these make likely.
 
 A record's features are clipped to a public norm.  What it adds to (count, sum, second moment), each
-with its weight, then has length 1 at most: one draw of noise pays for all three.  Class means are
-released in a second step, in a space that the first one has shown: centred, and less stretched, so
-that what a record adds is shorter, and so is the noise.  Both steps are one Gaussian mechanism
-whose squared weights add up to 1 (adaptive composition).  All the rest sees noisy numbers alone,
-and costs nothing (post-processing).
+with its weight, then has length 1 at most: one draw of noise pays for all three.  Counts, sums and
+second moment of classes are released in a second step, in a space that the first one has shown:
+centred, and less stretched, so that what a record adds is shorter, and so is the noise.  Both steps
+are one Gaussian mechanism whose squared weights add up to 1 (adaptive composition).  All the rest
+sees noisy numbers alone, and costs nothing (post-processing).
 Source: Dwork et al. 2014 (Analyze Gauss); Balle & Wang 2018 (the noise: `accountant`).
 """
 
@@ -67,10 +67,7 @@ def noisy_moments(
     """
     d, many = views[0].shape[1], len(views)
     on_count, on_sum, on_second = (multiplier / weight for weight in weights)
-    square = noise.normal(d, d)
-    # Numbers beside the diagonal stand there twice: each half of the pair weighs root 2.
-    upper = np.triu(square, 1) / np.sqrt(2.0)
-    symmetric = upper + upper.T + np.diag(np.diag(square))
+    symmetric = _symmetric(noise, d)
     second = np.zeros((d, d))
     for view in views:
         second += view.T @ view / many
@@ -85,46 +82,107 @@ def noisy_moments(
 
 
 @dataclass(frozen=True)
-class ClassMeans:
-    """Hold noisy (C,) counts, and (C, d) sums of records less their mean.
+class Space:
+    """Hold where classes are released: less the mean, half way to white.
 
-    on_count: standard deviation of a count.  on_sum: (d, d) covariance of the noise of a sum.
+    mean: (d,).  to, back: (d, d).  norm: records that are longer there are clipped.
+    """
+
+    mean: Floats
+    to: Floats
+    back: Floats
+    norm: float
+
+    @classmethod
+    def of(cls, mean: Floats, covariance: Floats) -> Space:
+        """Return the space that noisy moments show."""
+        values, vectors = np.linalg.eigh(covariance)
+        values = np.maximum(values, 1e-12)
+        # Half way to white: wide directions weigh less, and none is blown up to its noise.
+        to, back = (vectors * values**-0.25) @ vectors.T, (vectors * values**0.25) @ vectors.T
+        return cls(mean, to, back, ROOM * float(np.sqrt(np.sqrt(values).sum())))
+
+
+@dataclass(frozen=True)
+class ClassMoments:
+    """Hold what both steps say of classes.
+
+    counts: (C,) noisy.  sums: (C, d) noisy, of records less `mean`.  covariance: (d, d) of all
+    records.  on_count: standard deviation of a count.  on_sum: (d, d) covariance of the noise of a
+    sum.
     """
 
     counts: Floats
     sums: Floats
+    mean: Floats
+    covariance: Floats
     on_count: float
     on_sum: Floats
 
+    @classmethod
+    def of(
+        cls,
+        moments: Moments,
+        space: Space,
+        released: tuple[Floats, Floats, Floats],
+        multiplier: float,
+        weights: tuple[float, float, float],
+    ) -> ClassMoments:
+        """Return what counts, sums and a second moment say that were released in a space.
 
-def noisy_means(
+        moments: of the same records, from the first step.  multiplier: of the noise in `released`.
+        """
+        counts, sums, second = released
+        on_count, on_sum, on_second = (multiplier / weight for weight in weights)
+        mean, unit = moments.centred()[0], space.norm * space.back
+        apart = mean - space.mean
+        covariance = unit @ steadied(second, on_second) @ unit / max(moments.count, 1.0)
+        return cls(
+            counts,
+            sums @ unit - np.outer(counts, apart),
+            mean,
+            covariance - np.outer(apart, apart),
+            on_count,
+            on_sum**2 * unit @ unit,
+        )
+
+
+def noisy_classes(
     views: Sequence[Floats],
     labels: Ints,
     classes: int,
-    shape: tuple[Floats, Floats],
+    space: Space,
     multiplier: float,
-    weights: tuple[float, float],
+    weights: tuple[float, float, float],
     noise: Noise,
-) -> ClassMeans:
-    """Return the counts and sums of classes, released in a space where records are short.
+) -> tuple[Floats, Floats, Floats]:
+    """Return the (C,) counts and (C, d) sums of classes, and the (d, d) second moment of all.
 
-    shape: mean and covariance that are noisy already.  weights: of counts and sums.
+    In a space where records are short.  weights: of counts, sums and second moment.
     """
-    mean, covariance = shape
-    d = len(mean)
-    values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, 1e-12)
-    # Half way to white: wide directions weigh less, and none is blown up to its noise.
-    to, back = (vectors * values**-0.25) @ vectors.T, (vectors * values**0.25) @ vectors.T
-    norm = ROOM * float(np.sqrt(np.sqrt(values).sum()))
-    counts = np.bincount(labels, minlength=classes).astype(np.float64)
-    sums = np.zeros((classes, d))
+    counts, many = np.bincount(labels, minlength=classes).astype(np.float64), len(views)
+    d = len(space.mean)
+    sums, second = np.zeros((classes, d)), np.zeros((d, d))
     for view in views:
-        np.add.at(sums, labels, clipped((view - mean) @ to, norm) / len(views))
-    on_count, on_sum = (multiplier / weight for weight in weights)
-    counts = _rounded(counts, noise.normal(classes), on_count)
-    sums = _rounded(sums, noise.normal(classes, d), on_sum)
-    return ClassMeans(counts, sums * norm @ back, on_count, (on_sum * norm) ** 2 * back @ back)
+        short = clipped((view - space.mean) @ space.to, space.norm)
+        np.add.at(sums, labels, short / many)
+        second += short.T @ short / many
+    on_count, on_sum, on_second = (multiplier / weight for weight in weights)
+    return (
+        _rounded(counts, noise.normal(classes), on_count),
+        _rounded(sums, noise.normal(*sums.shape), on_sum),
+        _rounded(second, _symmetric(noise, d), on_second),
+    )
+
+
+def _symmetric(noise: Noise, d: int) -> Floats:
+    """Return (d, d) noise of a symmetric matrix.
+
+    Numbers beside the diagonal stand there twice: each half of the pair weighs root 2.
+    """
+    square = noise.normal(d, d)
+    upper: Floats = np.triu(square, 1) / np.sqrt(2.0)
+    return upper + upper.T + np.diag(np.diag(square))
 
 
 def _rounded(values: Floats, noise: Floats, scale: float) -> Floats:
@@ -134,14 +192,14 @@ def _rounded(values: Floats, noise: Floats, scale: float) -> Floats:
     return made
 
 
-def likely_classes(moments: Moments, told: ClassMeans, least: float) -> Statistics:
-    """Return class statistics that noisy moments and class means make likely.
+def likely_classes(told: ClassMoments, least: float) -> Statistics:
+    """Return class statistics that noisy ones make likely.
 
     least: noisy samples that a class must have; of others nothing is said.  A mean's covariance is
     that of its samples and of its noise: the scatter says both, for a class of mean size, and a
     smaller class counts less.  So who merges packets weighs them rightly, and need not know of it.
     """
-    mean, covariance = moments.centred()
+    mean, covariance = told.mean, told.covariance
     # Of many classes of nobody some have a noisy count that is not small.
     known = told.counts >= max(least, 1.0) + SURE * told.on_count
     if not known.any():

@@ -31,8 +31,8 @@ JOURNAL_BYTES = 4 << 20  # beyond these the journal becomes a snapshot
 MOST_JOURNAL_BYTES = 4 * JOURNAL_BYTES  # while no snapshot can be written
 NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 OWN, HELD, KEPT, DROPPED, RECORD, CONTACT = "own", "held", "kept", "dropped", "record", "contact"
-BUDGET, WITHDRAWN, FORGOTTEN = "budget", "withdrawn", "forgotten"
-KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT, BUDGET, WITHDRAWN, FORGOTTEN)
+BUDGET, WITHDRAWN, FORGOTTEN, COHORT = "budget", "withdrawn", "forgotten", "cohort"
+KINDS = (OWN, HELD, KEPT, DROPPED, RECORD, CONTACT, BUDGET, WITHDRAWN, FORGOTTEN, COHORT)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -42,7 +42,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     learn from or to keep for others.  dropped: an author no longer held.  record: a record to keep.
     contact: somebody known.  budget: bytes that may still be sent, and in `data` the time, 8 bytes
     of milliseconds since the epoch.  withdrawn: what an author has taken back.  forgotten: in
-    `data` the id of an author that is never to be learned from again.
+    `data` the id of an author that is never to be learned from again.  cohort: in `data` the sum of
+    a cohort that the node has a part in.
     """
 
     kind: str

@@ -162,20 +162,20 @@ class Node:
 
         same: how alike a node of the same data would look.
         """
-        effects, self.same, self._now = Effects(), same, now
-        self.query = self.query if publication is None else publication.query
+        effects, self._now = Effects(), now
+        if publication is None or publication.contribution is None:
+            self.same = same
+            self.query = self.query if publication is None else publication.query
         for author in [a for a, h in self.held.items() if h.packet.expired(self.wall_s())]:
             del self.held[author]
             effects.record("expired", author=author.hex())
         if publication is not None:
             self.shadow = not publication.shared
-        own = self.own_packet and self.own_packet[0]
-        if (
-            publication is not None
-            and publication.shared
-            and is_new(publication, own, self.wall_s())
-        ):
-            self._publish(now, period, publication, effects)
+        if publication is not None and publication.shared:
+            if publication.contribution is None:
+                self.publish(now, period, publication, effects)
+            for service in self.services:
+                service.published(publication)
         if not self.finished:
             self.lookups.period(now, effects)
             self.maintenance.period(now, effects)
@@ -260,7 +260,10 @@ class Node:
         """Return the admitted packets to learn from now, by author."""
         prints = {author: held.fingerprint for author, held in self.held.items()}
         chosen = self.peers.authors(prints, self.query, self.same)
-        return {author: self.held[author] for author in chosen}
+        told = {author: self.held[author] for author in chosen}
+        for service in self.services:
+            told |= service.evidence()
+        return told
 
     # -- publishing ------------------------------------------------------------------------
 
@@ -268,7 +271,11 @@ class Node:
         """Return seconds since the epoch at the newest entry."""
         return self.epoch_s + self._now
 
-    def _publish(self, now: float, period: int, publication: Publication, effects: Effects) -> None:
+    def publish(self, now: float, period: int, publication: Publication, effects: Effects) -> None:
+        """Publish what says more than the packet out there, or follows one that is half expired."""
+        own = self.own_packet and self.own_packet[0]
+        if not is_new(publication, own, self.wall_s()):
+            return
         # From the clock, so that a node that has lost its state is not behind its own past.
         self.sequence = max(self.sequence + 1, int(self.wall_s()))
         packet = OutcomePacket(

@@ -13,8 +13,10 @@ import msgspec
 
 from qsynth.dht import Contact
 from qsynth.mesh import Request
+from qsynth.pipeline.publication import Publication
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.journal import Entry
+from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
 
@@ -49,6 +51,13 @@ class Service:
 
     def lost(self, node: NodeId) -> None:
         """Note that a node has not answered."""
+
+    def published(self, publication: Publication) -> None:
+        """Take what the node has to tell in this period."""
+
+    def evidence(self) -> Mapping[NodeId, Admitted]:
+        """Return what there is to learn from beside packets that were fetched, by author."""
+        return {}
 
     def forget(self, author: NodeId) -> None:
         """Drop an author's evidence for good."""

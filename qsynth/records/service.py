@@ -7,7 +7,7 @@ and handing over to newcomers).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -47,13 +47,16 @@ class Keeper(Asker, Protocol):
     entries: list[Entry]
 
 
+Then = Callable[[float, list[Record], Effects], None]
+
+
 @dataclass
 class Job:
     """Hold a store (of `record`) or a get under way.
 
     placing: the nodes nearest to the key are known, and are being asked to keep the record.
     keeping: who has said that it keeps it; waiting: who has not answered yet.  author: whose record
-    is read; empty: everybody's.
+    is read; empty: everybody's.  then: what takes what was read, where the node itself asks.
     """
 
     key: bytes
@@ -61,6 +64,7 @@ class Job:
     began: float
     record: Record | None = None
     author: bytes = b""
+    then: Then | None = None
     placing: bool = False
     found: list[Record] = field(default_factory=list)
     holders: int = 0
@@ -125,14 +129,22 @@ class Records(Service):
         record = sign_record(self.node.identity, key, value, self._sequence, expires, voucher)
         return self._begin(now, key, record, effects)
 
-    def get(self, now: float, key: bytes, effects: Effects, author: bytes = b"") -> int:
+    def get(
+        self,
+        now: float,
+        key: bytes,
+        effects: Effects,
+        author: bytes = b"",
+        then: Then | None = None,
+    ) -> int:
         """Begin to read what is stored under a key, of all authors or one; return its ticket.
 
-        Raises ValueError where the key has not 32 bytes.
+        then: called with the records, where the node itself asks.  Raises ValueError where the key
+        has not 32 bytes.
         """
         if not isinstance(key, bytes) or len(key) != len(self.node.me):
             raise ValueError(f"a key has {len(self.node.me)} bytes; record_key makes one of a name")
-        return self._begin(now, key, None, effects, author)
+        return self._begin(now, key, None, effects, author, then)
 
     @property
     def wake_at(self) -> float | None:
@@ -245,7 +257,13 @@ class Records(Service):
     # -- jobs ------------------------------------------------------------------------------
 
     def _begin(
-        self, now: float, key: bytes, record: Record | None, effects: Effects, author: bytes = b""
+        self,
+        now: float,
+        key: bytes,
+        record: Record | None,
+        effects: Effects,
+        author: bytes = b"",
+        then: Then | None = None,
     ) -> int:
         replicas = self.node.dht.record_replicas
         limits = exact_limits(self.node.dht, replicas)
@@ -253,7 +271,7 @@ class Records(Service):
         self._ticket += 1
         ticket = self._ticket
         lookup = Lookup(key, replicas, self.node.me, start, limits)
-        job = Job(key, lookup, now, record, author)
+        job = Job(key, lookup, now, record, author, then)
         own = self.kept.get(key, self.node.wall_s()) if record is None else []
         job.found = [r for r in own if author in (b"", r.author)]
         job.holders = int(bool(job.found))
@@ -310,7 +328,10 @@ class Records(Service):
     def _end(self, now: float, ticket: int, job: Job, effects: Effects) -> None:
         del self._jobs[ticket]
         if job.record is None:
-            effects.done.append((ticket, merge(job.found)))
+            found = merge(job.found)
+            effects.done.append((ticket, found))
+            if job.then is not None:
+                job.then(now, found, effects)
             return
         now_s, nearest = self.node.wall_s(), job.lookup.result().contacts
         keeping = sum(contact.id in job.keeping for contact in nearest)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from qsynth.privacy import mechanism
-from qsynth.privacy.dp import JOINT, MEANS, MOMENTS
+from qsynth.privacy.dp import CLASSES, JOINT, MOMENTS
 from qsynth.privacy.mechanism import (
-    ClassMeans,
+    ClassMoments,
     Moments,
+    Space,
     clipped,
     likely_classes,
     likely_joint,
-    noisy_means,
+    noisy_classes,
     noisy_moments,
     steadied,
 )
@@ -45,20 +46,22 @@ def records(rng, n: int = 40, far: float = 1.0):
 def weighed(views, labels, shape) -> np.ndarray:
     """All that is released of records, each number times its weight: the slow twin."""
     first = noisy_moments(views, 1e-9, MOMENTS, Silent())
-    second = noisy_means(views, labels, C, shape, 1e-9, MEANS, Silent())
-    root = np.linalg.eigh(shape[1])
-    values = np.maximum(root[0], 1e-12)
-    to = (root[1] * values**-0.25) @ root[1].T
-    norm = mechanism.ROOM * np.sqrt(np.sqrt(values).sum())
+    counts, sums, second = noisy_classes(
+        views, labels, C, Space.of(*shape), 1e-9, CLASSES, Silent()
+    )
     upper = [(i, j) for i in range(D) for j in range(i, D)]
-    pairs = [first.second[i, j] * (1.0 if i == j else np.sqrt(2.0)) for i, j in upper]
+    pairs, more = (
+        [square[i, j] * (1.0 if i == j else np.sqrt(2.0)) for i, j in upper]
+        for square in (first.second, second)
+    )
     return np.concatenate(
         [
             [MOMENTS[0] * first.count],
             MOMENTS[1] * first.sum,
             MOMENTS[2] * np.array(pairs),
-            MEANS[0] * second.counts,
-            MEANS[1] * (second.sums @ to / norm).ravel(),
+            CLASSES[0] * counts,
+            CLASSES[1] * sums.ravel(),
+            CLASSES[2] * np.array(more),
         ]
     )
 
@@ -66,7 +69,7 @@ def weighed(views, labels, shape) -> np.ndarray:
 @pytest.mark.parametrize("far", [0.1, 1.0, 100.0])
 @pytest.mark.parametrize("copies", [1, 2])
 def test_one_record_changes_what_is_released_by_one_at_most(rng, far, copies) -> None:
-    assert np.hypot.reduce([*MOMENTS, *MEANS]) <= 1.0
+    assert np.hypot.reduce([*MOMENTS, *CLASSES]) <= 1.0
     assert np.hypot.reduce(JOINT) <= 1.0
     most = 0.0
     for _ in range(30):
@@ -86,7 +89,8 @@ def test_noise_is_as_large_as_the_weights_say_and_symmetric() -> None:
     x, labels = np.zeros((4, D)), np.zeros(4, np.int64)
     made = [noisy_moments([x], 2.0, MOMENTS, noise(n)) for n in range(400)]
     shape = (np.zeros(D), np.eye(D))
-    means = [noisy_means([x], labels, C, shape, 2.0, MEANS, noise(n)) for n in range(400)]
+    space = Space.of(*shape)
+    classes = [noisy_classes([x], labels, C, space, 2.0, CLASSES, noise(n)) for n in range(400)]
     second = np.stack([m.second for m in made])
     np.testing.assert_array_equal(second, second.transpose(0, 2, 1))
     diagonal = second[:, np.arange(D), np.arange(D)]
@@ -96,14 +100,48 @@ def test_noise_is_as_large_as_the_weights_say_and_symmetric() -> None:
         (np.stack([m.sum for m in made]), 2.0 / MOMENTS[1]),
         (diagonal, 2.0 / MOMENTS[2]),
         (beside, 2.0 / MOMENTS[2] / np.sqrt(2.0)),
-        (np.stack([m.counts for m in means])[:, 1:], 2.0 / MEANS[0]),
-        (np.stack([m.sums for m in means]), 2.0 / MEANS[1] * mechanism.ROOM * np.sqrt(D)),
+        (np.stack([counts for counts, _, _ in classes])[:, 1:], 2.0 / CLASSES[0]),
+        (np.stack([sums for _, sums, _ in classes]), 2.0 / CLASSES[1]),
+        (np.stack([np.diag(square) for _, _, square in classes]), 2.0 / CLASSES[2]),
     ):
         assert np.std(values) == pytest.approx(expected, rel=0.12)
         assert abs(np.mean(values)) < 0.2 * expected
-    assert np.sqrt(means[0].on_sum[0, 0]) == pytest.approx(
-        2.0 / MEANS[1] * mechanism.ROOM * np.sqrt(D)
+    told = ClassMoments.of(made[0], space, classes[0], 2.0, CLASSES)
+    assert np.sqrt(told.on_sum[0, 0]) == pytest.approx(
+        2.0 / CLASSES[1] * mechanism.ROOM * np.sqrt(D)
     )
+
+
+def both_steps(x, labels, multiplier: float, moments: Moments, stream: Noise) -> ClassMoments:
+    """Return what a release of records says, given its first step."""
+    space = Space.of(*moments.centred())
+    released = noisy_classes([x], labels, C, space, multiplier, CLASSES, stream)
+    return ClassMoments.of(moments, space, released, multiplier, CLASSES)
+
+
+def test_who_takes_records_out_has_what_the_others_have_alone(rng) -> None:
+    """A sum of two, less the one, in the space of both: the statistics of the other."""
+    x, labels = records(rng, 900)
+    ours = np.arange(900) < 300
+    space = Space.of(*noisy_moments([x], 1e-9, MOMENTS, Silent()).centred())
+    first = [noisy_moments([x[part]], 1e-9, MOMENTS, Silent()) for part in (ours | True, ours)]
+    left = Moments(
+        first[0].count - first[1].count,
+        first[0].sum - first[1].sum,
+        first[0].second - first[1].second,
+        (1e-9, 1e-9, 1e-9),
+    )
+    pair = [
+        noisy_classes([x[p]], labels[p], C, space, 1e-9, CLASSES, Silent())
+        for p in (ours | True, ours)
+    ]
+    released = tuple(a - b for a, b in zip(*pair, strict=True))
+    told = ClassMoments.of(left, space, released, 1e-9, CLASSES)
+    made = likely_classes(told, 5)
+    theirs, names = x[~ours], labels[~ours]
+    exact = np.stack([theirs[names == c].mean(axis=0) for c in range(C)])
+    np.testing.assert_array_equal(made.counts, [200.0] * C)
+    np.testing.assert_allclose(made.means(), exact, atol=0.02)
 
 
 def test_noise_follows_from_key_and_context_and_from_nothing_else() -> None:
@@ -122,8 +160,7 @@ def test_noise_follows_from_key_and_context_and_from_nothing_else() -> None:
 def test_without_noise_statistics_are_those_of_the_records(rng) -> None:
     x, labels = records(rng, 600)
     moments = noisy_moments([x], 1e-6, MOMENTS, noise())
-    told = noisy_means([x], labels, C, moments.centred(), 1e-6, MEANS, noise(1))
-    made = likely_classes(moments, told, 5)
+    made = likely_classes(both_steps(x, labels, 1e-6, moments, noise(1)), 5)
     np.testing.assert_array_equal(made.counts, [200.0] * C)
     exact = np.stack([x[labels == c].mean(axis=0) for c in range(C)])
     # The second step cuts the few records that are far from all others.
@@ -138,8 +175,7 @@ def test_a_noisier_mean_counts_fewer_samples_and_a_class_of_none_is_not_told(rng
     supports = []
     for multiplier in (0.01, 0.5, 2.0):
         moments = noisy_moments([x], multiplier, MOMENTS, noise())
-        told = noisy_means([x], labels, C, moments.centred(), multiplier, MEANS, noise(1))
-        made = likely_classes(moments, told, 5)
+        made = likely_classes(both_steps(x, labels, multiplier, moments, noise(1)), 5)
         assert np.linalg.eigvalsh(made.scatter)[0] >= 0.0
         assert made.counts[2] <= 2.0
         supports.append(made.counts[0])
@@ -154,8 +190,7 @@ def test_a_mean_is_as_far_off_as_its_samples_and_scatter_say(rng) -> None:
     for number in range(200):
         stream = noise(number)
         moments = noisy_moments([x], 1.0, MOMENTS, stream)
-        told = noisy_means([x], labels, C, moments.centred(), 1.0, MEANS, stream)
-        made = likely_classes(moments, told, 5)
+        made = likely_classes(both_steps(x, labels, 1.0, moments, stream), 5)
         here = made.counts > 0
         errors.append(np.square(made.means() - exact)[here].sum(axis=1))
         said.append((np.trace(made.scatter) / made.counts.sum() / made.counts)[here])
@@ -181,8 +216,7 @@ def test_directions_of_noise_alone_are_flattened_and_a_strong_one_stays() -> Non
 def test_too_few_records_say_nothing(rng) -> None:
     x, labels = records(rng, 3)
     moments = noisy_moments([x], 1e-6, MOMENTS, noise())
-    told = noisy_means([x], labels, C, moments.centred(), 1e-6, MEANS, noise(1))
-    assert not likely_classes(moments, told, 5).counts.any()
+    assert not likely_classes(both_steps(x, labels, 1e-6, moments, noise(1)), 5).counts.any()
     assert not likely_joint(moments, 5, 1).counts.any()
 
 
@@ -198,11 +232,8 @@ def test_moments_of_noise_alone_break_nothing() -> None:
     for number in range(20):
         moments = noisy_moments([np.zeros((6, D))], 50.0, MOMENTS, noise(number))
         assert isinstance(moments, Moments)
-        told = noisy_means(
-            [np.zeros((6, D))], np.arange(6) % C, C, moments.centred(), 50.0, MEANS, noise(number)
-        )
-        assert isinstance(told, ClassMeans)
-        made = likely_classes(moments, told, 1)
+        told = both_steps(np.zeros((6, D)), np.arange(6) % C, 50.0, moments, noise(number))
+        made = likely_classes(told, 1)
         assert np.isfinite(made.sums).all()
         assert np.isfinite(made.scatter).all()
         assert (made.counts >= 0.0).all()
