@@ -24,7 +24,7 @@ from qsynth.schema import option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
 
-WIDE = 2.0  # roots of the number of features: longer records are clipped, which are few
+WIDE = 4.0  # roots of the number of features: longer records are clipped, which are few
 WIDE_TARGETS = 16.0  # spreads of a value
 SIGN_BITS = 31  # of a number of a sum, without its sign
 

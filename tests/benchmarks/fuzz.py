@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from qsynth.cohort.service import Cohorts
 from qsynth.dht import Contact
 from qsynth.dht.record import Record
 from qsynth.distill import distil, read_evidence
@@ -65,7 +66,7 @@ Decoder = Callable[[bytes], Any]
 
 
 # The bodies of all requests: the node's own, and those of its services.
-KINDS = list((BODIES | dict(Records.bodies) | dict(SumTree.bodies)).values())
+KINDS = list((BODIES | dict(Records.bodies) | dict(SumTree.bodies) | dict(Cohorts.bodies)).values())
 RULES = (ClassLogits(), ReferenceLogits(), Mosaic())  # that read more than statistics
 
 
