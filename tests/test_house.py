@@ -26,7 +26,7 @@ LAYER = {
             "pipeline",
             "protocol",
             "records sums",
-            "attack",
+            "attack cohort",
             "training",
             "host",
             "rivals simulation",

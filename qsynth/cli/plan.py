@@ -53,6 +53,10 @@ def lines(made: dict[str, Any]) -> list[str]:
     shown.append(f"  never: {made['leaves']['never']}")
     if packet:
         shown.append(f"  a packet: {packet['features']} features, {_bytes(packet['bytes'])}")
+        if packet["cohort_bytes"]:
+            shown.append(
+                f"  to add up: {_bytes(packet['cohort_bytes'])} a member, sent and received"
+            )
     for audit in made["leaves"]["audit"] or []:
         shown.append(
             f"  not anonymous: of packets with {audit['features']} features from "

@@ -10,72 +10,37 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from qsynth.cohort import masks, messages
 from qsynth.cohort.collector import Collector, Requests
+from qsynth.cohort.held import CohortNode, HeldSum, Told, hold
 from qsynth.cohort.member import Member, Session
 from qsynth.cohort.messages import Offer, Place
 from qsynth.dht import Contact
 from qsynth.dht.record import Record, record_key
-from qsynth.distill import Evidence
-from qsynth.distill.receipts import Receipts, leaf
 from qsynth.errors import PacketError, ShapeError
-from qsynth.identity import Identity, node_id
+from qsynth.identity import node_id
 from qsynth.mesh import Answer, Request
-from qsynth.packet import KIND_SUM, OutcomePacket, redrawn
 from qsynth.peers.base import Likeness
 from qsynth.pipeline.publication import Publication
-from qsynth.privacy import Contribution, Sum
+from qsynth.privacy import Contribution
 from qsynth.protocol import messages as wire
-from qsynth.protocol.effects import Asker, Effects, RequestContext
+from qsynth.protocol.effects import Effects, RequestContext
 from qsynth.protocol.journal import COHORT, Entry
 from qsynth.protocol.service import Service
 from qsynth.records.service import Records
-from qsynth.trust import Admission, Admitted
-from qsynth.types import Fingerprint, NodeId
+from qsynth.trust import Admitted
+from qsynth.types import NodeId
 
 OFFER_S = 120.0  # an offer stands, if nobody gathers
 SESSION_S = 60.0  # without a word, until a member no longer waits
 PATIENCE = 3  # periods that offers gather, before a cohort begins that is not full
 TURN = 2  # periods that the first of those who offer has, before the next one gathers
-
-
-class CohortNode(Asker, Protocol):
-    """What cohorts need of a node."""
-
-    identity: Identity
-    admission: Admission
-    ttl_s: float
-    query: Fingerprint
-    same: float
-    finished: bool
-    entries: list[Entry]
-
-    def service(self, kind: type[Records]) -> Records | None:
-        """Return the service of a class."""
-
-    def publish(self, now: float, period: int, publication: Publication, effects: Effects) -> None:
-        """Publish what is new."""
-
-
-class Told(msgspec.Struct, frozen=True, array_like=True):
-    """Hold the sums of a session, so that a node that starts again has them.
-
-    gathered: whether the node has gathered them.  author: the public key that they pass for, of the
-    node that has.  others: the other members of the last step.  sums: numbers, and members, a step.
-    """
-
-    session: bytes
-    gathered: bool
-    author: bytes
-    created_s: float
-    others: list[NodeId]
-    sums: list[tuple[bytes, int]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +88,7 @@ class Cohorts(Service):
     }
 
     def __init__(self, node: CohortNode, alike: Likeness, seed: int) -> None:
-        self.node, self.alike = node, alike
+        self.node, self.alike, self.author = node, alike, node.identity.public_key
         self.contribution: Contribution | None = None
         self.told: Told | None = None
         self.spent = False  # nothing is left to be told
@@ -139,8 +104,7 @@ class Cohorts(Service):
         self._gatherer = b""
         self._answers: dict[tuple[str, int, int], tuple[bytes, msgspec.Struct]] = {}
         self._collector: Collector | None = None
-        self._evidence: dict[NodeId, Admitted] = {}
-        self._own: Publication | None = None
+        self._held: HeldSum | None = None
         self._distrusted: set[NodeId] = set()
         self._news: list[tuple[str, dict[str, object]]] = []
 
@@ -152,10 +116,10 @@ class Cohorts(Service):
         if given is None or given is self.contribution:
             return
         if self.contribution is not None:
-            self.told, self._evidence, self._own = None, {}, None  # of data that have changed
+            self.told = self._held = None  # of data that have changed
         self.contribution, self.spent = given, False
         if self.told is not None:
-            self._hold(self.told)
+            self._held = hold(self.node, self.alike, given, self.told)
 
     @property
     def situation(self) -> bytes:
@@ -168,9 +132,8 @@ class Cohorts(Service):
         )
 
     def evidence(self) -> Mapping[NodeId, Admitted]:
-        """Return the sum of the others, until it expires."""
-        now_s = self.node.wall_s()
-        return {a: e for a, e in self._evidence.items() if not e.packet.expired(now_s)}
+        """Return the sum of the others: while a node's data stand, it does."""
+        return {} if self._held is None else self._held.evidence
 
     def entries(self) -> list[Entry]:
         """Return the sum, which a node must not forget: it is told once."""
@@ -188,8 +151,8 @@ class Cohorts(Service):
         self._say(effects)
         records = self.node.service(Records)
         assert records is not None  # every node has it
-        if self._own is not None:
-            self.node.publish(now, 0, self._own, effects)
+        if self._held is not None and self._held.publication is not None:
+            self.node.publish(now, 0, self._held.publication, effects)
         if self._leaving and self._mine is not None:
             self._leaving = False
             records.store(now, self.situation, b"", OFFER_S, effects)
@@ -234,20 +197,16 @@ class Cohorts(Service):
         places += [place for record in records if (place := self._place(record)) is not None]
         places.sort(key=lambda place: hashlib.sha256(self.situation + place.offer.author).digest())
         chosen = places[: cohort.size]
-        mine = next((i for i, p in enumerate(chosen) if p.offer.author == self._author), None)
+        mine = next((i for i, p in enumerate(chosen) if p.offer.author == self.author), None)
         due = 0 if len(chosen) == cohort.size else PATIENCE
         if mine is None or len(chosen) < cohort.smallest or self._waited <= due + TURN * mine:
             return
         self._gather(now, chosen, effects)
 
-    @property
-    def _author(self) -> bytes:
-        return self.node.identity.public_key
-
     def _place(self, record: Record) -> Place | None:
         """Return the offer of a record, where it is one of somebody else to deal with."""
         place = wire.unpack(record.value, Place)
-        if place is None or place.offer.author != record.author or record.author == self._author:
+        if place is None or place.offer.author != record.author or record.author == self.author:
             return None
         if place.contact.id != place.offer.id or not self._good(place.offer):
             return None
@@ -373,7 +332,7 @@ class Cohorts(Service):
         authors = [offer.author for offer in body.roster[: messages.MOST + 1]]
         if len(set(authors)) != len(body.roster) or sender not in map(node_id, authors):
             raise PacketError("schema", "a roster")
-        if not all(offer.author == self._author or self._good(offer) for offer in body.roster):
+        if not all(offer.author == self.author or self._good(offer) for offer in body.roster):
             raise PacketError("denied", "an offer that does not hold")
         assert self.contribution is not None
         session = Session(body.session, self.situation, body.roster, self.contribution.smallest)
@@ -409,7 +368,8 @@ class Cohorts(Service):
         """Hold a sum, and remember it."""
         roster, last = member.session.roster, member.openings[-1]
         others = [roster[place] for place in last.members if place != member.place]
-        author = others[0].author if gathered else roster_author(roster, self._gatherer)
+        by = self._gatherer
+        author = others[0].author if gathered else next(o.author for o in roster if o.id == by)
         told = Told(
             member.session.name,
             gathered,
@@ -422,71 +382,16 @@ class Cohorts(Service):
         self.told = told
         self.node.entries.append(Entry(COHORT, msgspec.msgpack.encode(told)))
         self._leaving = True
-        self._hold(told)
-        self._news.append(("cohort", {"members": last_members(told), "gathered": gathered}))
-
-    def _hold(self, told: Told) -> None:
-        """Make evidence of a sum: of the others for oneself, and of all to be published."""
-        given, node = self.contribution, self.node
-        assert given is not None
-        sums = [Sum(np.frombuffer(numbers), members) for numbers, members in told.sums]
-        if [len(each.numbers) for each in sums] != list(given.sizes):
-            return  # of other settings
-        payload = given.payload(sums)
-        whole, others = node.admission.read(payload), given.others(sums, told.session)
-        receipts = Receipts(
-            tuple(sorted(leaf(author, told.session) for author in told.others)), (), 0.0
-        )
-        others = replace(others, receipts=receipts)
-        print_ = node.admission.sketch(*whole.sketched())
-        node.query, node.same = print_, self._same(whole)
-        support = int(whole.features.counts.sum())
-        if told.gathered and support:
-            self._own = Publication(payload, print_, support, print_)
-        if not others.features.counts.any():
-            return  # no class stands out of the noise
-        packet = OutcomePacket(
-            task=node.admission.task_digest,
-            encoder=node.admission.encoder_digest,
-            author=told.author,
-            sequence=int(told.created_s),
-            created_s=told.created_s,
-            ttl_s=int(node.ttl_s),
-            support=int(others.features.counts.sum()),
-            payload=payload,
-            kind=KIND_SUM,
-        )
-        found = node.admission.sketch(*others.sketched())
-        self._evidence = {node_id(told.author): Admitted(packet, others, found)}
-
-    def _same(self, whole: Evidence) -> float:
-        """Return how alike two sums of the same data would look."""
-        joint, rng = whole.joint, np.random.default_rng([len(self.situation), 5])
-        prints = []
-        for _ in range(2):
-            if joint is None:
-                drawn = replace(whole, features=redrawn(whole.features, rng))
-            else:
-                drawn = replace(whole, joint=redrawn(joint, rng))
-            prints.append(self.node.admission.sketch(*drawn.sketched()))
-        return self.alike(*prints)
+        assert self.contribution is not None
+        self._held = hold(self.node, self.alike, self.contribution, told)
+        self._news.append(("cohort", {"members": told.sums[-1][1], "gathered": gathered}))
 
     def forget(self, author: NodeId) -> None:
         """Drop a sum that an author is in, for good: it cannot be taken out."""
-        if self.told is not None and author in (*self.told.others, node_id(self.told.author)):
-            self._evidence, self._own = {}, None
+        if self.told is not None and self.told.has(author):
+            self._held = None
 
     def _say(self, effects: Effects) -> None:
         for event, values in self._news:
             effects.record(event, **values)
         self._news = []
-
-
-def roster_author(roster: Sequence[Offer], node: NodeId) -> bytes:
-    """Return the public key of a node of a roster."""
-    return next(offer.author for offer in roster if offer.id == node)
-
-
-def last_members(told: Told) -> int:
-    """Return how many have added to the last step of a sum."""
-    return told.sums[-1][1]

@@ -18,6 +18,7 @@ from qsynth.distill import payload_statistics, read_evidence
 from qsynth.distill.mosaic import Images
 from qsynth.errors import ConfigError
 from qsynth.evaluation.gain import Z
+from qsynth.experiment.told import Told, releases, told_by
 from qsynth.host.plan_node import make_pipeline
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.pipeline.class_pipeline import ClassPipeline
@@ -64,7 +65,8 @@ def audit(plan: RunPlan) -> dict[str, Any]:
             f"packet audit: its attacks are on packets of classes, not of {plan.data.task.kind}"
         )
     free = _free_samples(plan)
-    rows = [_audit_node(plan, node, free) for node in plan.nodes]
+    shown = told_by(plan)
+    rows = [_audit_node(plan, node, free, shown[node.name]) for node in plan.nodes]
     keys = (
         "d",
         "bytes",
@@ -133,12 +135,13 @@ def _free_samples(plan: RunPlan) -> tuple[Floats32, Ints]:
     return inputs[order], labels[order]
 
 
-def _audit_node(plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints]) -> dict[str, Any]:
+def _audit_node(
+    plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints], told: Told
+) -> dict[str, Any]:
     pipeline = make_pipeline(plan, node)
     assert isinstance(pipeline, ClassPipeline)
     rng = np.random.default_rng([node.seed, 15])
-    publication = pipeline.distil()
-    packet = payload_statistics(publication.payload)
+    packet = told.statistics
     d = packet.dimensions
     count = min(len(free[1]) // 2, CANDIDATES)
     inputs, labels = node.share.inputs(free[0]), node.share.labels(free[1])
@@ -157,11 +160,11 @@ def _audit_node(plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints]) -> d
     few = min(d, plan.rules.similarity.sketched() or d)
     short = _Attacker.of(attacker.features[:, :few], attacker.labels, plan.data.task.classes)
     print_only = Statistics(packet.counts, packet.sums[:, :few], packet.scatter[:few, :few])
-    pixels = _mosaic_auc(publication.payload, pipeline, (inputs[:count], labels[:count]))
+    pixels = _mosaic_auc(told.payload, pipeline, (inputs[:count], labels[:count]))
     return {
         "d": d,
         "mosaic_auc": pixels,
-        "bytes": packet_bytes(publication.payload),
+        "bytes": packet_bytes(told.payload),
         "samples": len(mine),
         "told": int(sent.sum()),  # of classes that the packet says something of
         "candidates": count,
@@ -177,7 +180,10 @@ def _audit_node(plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints]) -> d
         if sent.any()
         else None,
         "inversion_rate": inversion(packet, own, mine, strangers),
-        "difference_rate": difference(plan, pipeline, d, strangers, rng),
+        # Into a second sum the same records do not go.
+        "difference_rate": None
+        if plan.rules.privacy.pooled
+        else difference(plan, pipeline, d, strangers, rng),
     }
 
 
@@ -316,6 +322,7 @@ def refuted(pipeline: ClassPipeline) -> float | None:
     guarantee = rules.privacy.told([])
     if guarantee is None:
         return None
+    packet_of = releases(rules, pipeline)
     views = [view[:, : pipeline.d] for view in (own.features, *own.copies)]
     mean = own.features[:, : pipeline.d].mean(axis=0)
     away = -mean / max(float(np.linalg.norm(mean)), 1e-9)
@@ -323,10 +330,7 @@ def refuted(pipeline: ClassPipeline) -> float | None:
     more = [np.concatenate([view, FAR * away[None].astype(view.dtype)]) for view in views]
 
     def released(shown: list[Floats32], labels: Ints) -> Callable[[bytes], Statistics]:
-        rule, size = rules.distill.statistics(), pipeline.d
-        return lambda key: payload_statistics(
-            rules.privacy.class_payload(rule, size, shown, None, labels, own.classes, key)[0]
-        )
+        return lambda key: packet_of(shown, labels, key)
 
     with_ = leaning(released(more, np.append(own.labels, label)), away, label, RELEASES)
     without = leaning(released(views, own.labels), away, label, RELEASES)

@@ -19,13 +19,14 @@ from qsynth.mesh.transport import LiveTransport
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.journal import State
-from qsynth.protocol.node import FAREWELL_S, Node
+from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of
 from qsynth.records.service import Records
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
 MAX_TRACEBACKS = 10  # printed in a node's log; the last one stands in its result
+FAREWELL_S = 1.0  # between two rounds of asking whether the others have finished
 IDLE_S = 0.25  # the mesh thread looks up at least this often
 BOOTSTRAP_S = (0.5, 5.0)  # between two looks for unknown addresses: while alone, and later
 

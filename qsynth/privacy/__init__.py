@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from qsynth.lazy import exports
 
 if TYPE_CHECKING:
-    from qsynth.privacy.base import PrivacyRule, Release
+    from qsynth.privacy.base import PrivacyRule
     from qsynth.privacy.budget import Budget, check_home
     from qsynth.privacy.contribution import Contribution, Sum
     from qsynth.privacy.noise import bound, key_of
     from qsynth.privacy.none import NoPrivacy
+    from qsynth.privacy.release import Release
 
 __all__ = [
     "Budget",
@@ -34,7 +35,7 @@ __getattr__ = exports(
         "Contribution": "contribution",
         "NoPrivacy": "none",
         "PrivacyRule": "base",
-        "Release": "base",
+        "Release": "release",
         "Sum": "contribution",
         "bound": "noise",
         "check_home": "budget",

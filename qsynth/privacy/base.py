@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from qsynth.distill.analytic import Analytic, DistillRule, distil
 from qsynth.distill.targets import distil_targets
 from qsynth.packet import Payload
+from qsynth.privacy.contribution import Contribution
+from qsynth.privacy.release import Release
 from qsynth.schema import option
 from qsynth.similarity import Metric
 from qsynth.types import Floats32, Ints
-
-if TYPE_CHECKING:
-    from qsynth.privacy.contribution import Contribution
-
-
-@dataclass(frozen=True)
-class Release:
-    """A packet's statistics, once they have been made: what is to be accounted for.
-
-    digest: of the records, of what was made of them and of the noise: the same release, sent again,
-    costs nothing.  multiplier: standard deviation of the noise over the sensitivity.
-    """
-
-    digest: str
-    multiplier: float
 
 
 @option("privacy")
@@ -100,6 +87,26 @@ class PrivacyRule:
     ) -> Contribution | None:
         """Return the same for labels and values."""
         return None
+
+    def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
+        """Return how many numbers a node adds in each step; none where its own packet leaves.
+
+        Raises ConfigError where they are too many for a message.
+        """
+        return ()
+
+    def member_bytes(self, sizes: Sequence[int]) -> int:
+        """Return about what a member of a cohort sends and receives, in bytes; 0 without one."""
+        return 0
+
+    def colluders(self, members: int) -> int:
+        """Return how many other members' numbers an attacker of a sum is taken to know."""
+        return 0
+
+    @property
+    def honest(self) -> int:
+        """Return how many members give the noise that a guarantee rests on."""
+        return 1
 
     def situated(self, **known: object) -> Self:
         """Return the rule of a node of a run, of which this is known: its group, site and name."""

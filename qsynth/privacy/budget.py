@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qsynth.errors import StateError
-from qsynth.privacy.base import PrivacyRule, Release
+from qsynth.privacy.base import PrivacyRule
 from qsynth.privacy.noise import sync_folder
+from qsynth.privacy.release import Release
 
 FILE = "privacy.jsonl"
 

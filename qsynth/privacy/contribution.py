@@ -18,8 +18,7 @@ from qsynth.distill.analytic import Analytic
 from qsynth.distill.coding import code_statistics
 from qsynth.distill.targets import code_joint, decode_joint, features_of
 from qsynth.packet import Payload, Statistics
-from qsynth.privacy.base import Release
-from qsynth.privacy.budget import Budget
+from qsynth.privacy.release import Payer, Release
 from qsynth.types import Floats
 
 
@@ -30,9 +29,11 @@ class Sum:
     numbers: Floats
     members: int
 
-    def less(self, own: Floats | None) -> Sum:
-        """Return the sum of the others, where one's own numbers are given."""
-        return self if own is None else Sum(self.numbers - own, self.members - 1)
+    def less(self, some: Sum | None) -> Sum:
+        """Return the sum of the others, where the numbers of some members are given."""
+        if some is None:
+            return self
+        return Sum(self.numbers - some.numbers, self.members - some.members)
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Steps(Protocol):
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the step after these sums."""
 
-    def statistics(self, sums: Sequence[Sum], less: Sequence[Floats] | None = None) -> Statistics:
+    def statistics(self, sums: Sequence[Sum], less: Sequence[Sum] | None = None) -> Statistics:
         """Return what sums say: class statistics, or those of targets and features together.
 
-        less: one member's numbers, which are taken out.
+        less: the numbers of members who are taken out.
         """
 
 
@@ -87,7 +88,7 @@ class Contribution:
         self.cohort, self.steps, self.rule = cohort, steps, rule
         self.records, self.multiplier, self.counts = records, multiplier, counts
         self.targets = targets
-        self.budget: Budget | None = None
+        self.budget: Payer | None = None
 
     @property
     def smallest(self) -> int:
@@ -123,6 +124,10 @@ class Contribution:
         """Return the numbers of the step after these sums."""
         return self.steps.numbers(sums, session)
 
+    def given(self, sums: Sequence[Sum], session: bytes) -> list[Sum]:
+        """Return what this node has added to sums: the same numbers again."""
+        return [Sum(self.numbers(sums[:step], session), 1) for step in range(len(sums))]
+
     def payload(self, sums: Sequence[Sum]) -> Payload:
         """Return the arrays of a packet that says what the sums say."""
         said = self.steps.statistics(sums)
@@ -132,10 +137,7 @@ class Contribution:
 
     def others(self, sums: Sequence[Sum], session: bytes) -> Evidence:
         """Return what the sums say of the other members: one's own numbers taken out."""
-        mine: list[Floats] = []
-        for step in range(len(sums)):
-            mine.append(self.numbers(sums[:step], session))
-        said = self.steps.statistics(sums, mine)
+        said = self.steps.statistics(sums, self.given(sums, session))
         if self.targets:
             payload = code_joint(said, self.targets, self.rule.factors)
             features = features_of(said, self.targets)

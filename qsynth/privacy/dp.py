@@ -26,7 +26,7 @@ from qsynth.distill.targets import code_joint
 from qsynth.errors import ConfigError, StateError
 from qsynth.packet import Payload, Statistics
 from qsynth.privacy.accountant import epsilon_of, noise_multiplier
-from qsynth.privacy.base import PrivacyRule, Release
+from qsynth.privacy.base import PrivacyRule
 from qsynth.privacy.mechanism import (
     GRID,
     ROOM,
@@ -39,6 +39,7 @@ from qsynth.privacy.mechanism import (
     noisy_moments,
 )
 from qsynth.privacy.noise import KEY_BYTES, Noise
+from qsynth.privacy.release import Release
 from qsynth.schema import name_of, option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints

@@ -40,7 +40,16 @@ from qsynth.privacy.mechanism import (
     noisy_moments,
 )
 from qsynth.privacy.noise import KEY_BYTES, Noise
-from qsynth.privacy.pooled import COHORT, LEAST, SITUATION, SMALLEST, PooledRule, check_adds
+from qsynth.privacy.pooled import (
+    COHORT,
+    LEAST,
+    SITUATION,
+    SMALLEST,
+    PooledRule,
+    check_adds,
+    check_sizes,
+    half,
+)
 from qsynth.schema import option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
@@ -76,10 +85,23 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
         """Return what `distill.d=auto` follows: all members must have the same."""
         return 2 * AUTO_D
 
+    def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
+        """Return how many numbers a node adds: moments, then those of classes."""
+        return check_sizes(class_sizes(d, classes), d)
+
+    def colluders(self, members: int) -> int:
+        """Return how many the guarantee allows for."""
+        return min(self.colluding, members - 1)
+
     @property
     def share(self) -> float:
         """Return the standard deviation of one member's noise, over the sensitivity."""
-        return self.multiplier / math.sqrt(self.least - self.colluding)
+        return self.multiplier / math.sqrt(self.honest)
+
+    @property
+    def honest(self) -> int:
+        """Return how many members give the noise that the guarantee rests on."""
+        return self.least - self.colluding
 
     def _cohort(self, terms: str, sizes: Sequence[int], d: int) -> Cohort:
         guarantee = (MECHANISM, self.epsilon, self.delta, self.releases, self.norm, self.colluding)
@@ -142,6 +164,11 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
         ]
 
 
+def class_sizes(d: int, classes: int) -> tuple[int, int]:
+    """Return the numbers of both steps."""
+    return 1 + d + half(d), classes * (1 + d) + half(d)
+
+
 def _check_key(key: bytes) -> None:
     if len(key) != KEY_BYTES:
         raise StateError(
@@ -190,8 +217,7 @@ class NoisyClasses:
         self.views, self.labels, self.classes = views, labels, classes
         self.d, self.norm, self.share = views[0].shape[1], norm, share
         self.key, self.records, self.min_support = key, records, min_support
-        half = self.d * (self.d + 1) // 2
-        self.sizes = (1 + self.d + half, classes * (1 + self.d) + half)
+        self.sizes = class_sizes(self.d, classes)
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the step after these sums."""
@@ -210,7 +236,7 @@ class NoisyClasses:
     def _space(self, told: Sum) -> Space:
         return Space.of(*self._of(told).centred())
 
-    def statistics(self, sums: Sequence[Sum], less: Sequence[Floats] | None = None) -> Statistics:
+    def statistics(self, sums: Sequence[Sum], less: Sequence[Sum] | None = None) -> Statistics:
         """Return the class statistics that noisy sums make likely."""
         space, own = self._space(sums[0]), less or (None, None)
         moments = self._of(sums[0].less(own[0]))
@@ -243,14 +269,14 @@ class NoisyTargets:
         self.both, self.units, self.targets, self.share = both, units, targets, share
         self.key, self.records, self.min_support = key, records, min_support
         k = len(units)
-        self.sizes = (1 + k + k * (k + 1) // 2,)
+        self.sizes = (1 + k + half(k),)
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the only step."""
         noise = _noise(self.key, self.records, sums, session)
         return _numbers(noisy_moments([self.both], self.share, JOINT, noise))
 
-    def statistics(self, sums: Sequence[Sum], less: Sequence[Floats] | None = None) -> Statistics:
+    def statistics(self, sums: Sequence[Sum], less: Sequence[Sum] | None = None) -> Statistics:
         """Return the joint statistics that a noisy sum makes likely."""
         left = sums[0].less(less[0] if less else None)
         multiplier = self.share * math.sqrt(left.members)

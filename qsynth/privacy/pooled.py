@@ -14,6 +14,8 @@ from qsynth.schema import name_of, option, setting
 from qsynth.similarity import Metric
 
 MOST_NUMBERS = 11_000  # of a sum: of five bytes each, in a message of 64 KiB
+NUMBER_COST = 9  # bytes: four under masks, five in the sum
+MEMBER_COST, STEP_COST = 330, 270  # bytes of each other member: keys, shares, signatures
 LEAST = 3  # members: of two, each could take itself out
 COHORT = (
     "nodes that add up at most; larger ones tell less of each, and take longer to find together"
@@ -54,13 +56,13 @@ class PooledRule(PrivacyRule):
 
         sizes: numbers, a step.  Raises ConfigError where they are too many for a message.
         """
-        if max(sizes) > MOST_NUMBERS:
-            raise ConfigError(
-                f"distill.d={d}: a sum of {max(sizes)} numbers fits into no message, which holds "
-                f"{MOST_NUMBERS}; set distill.d=64"
-            )
+        check_sizes(sizes, d)
         told = f"{name_of(self)}/{self.cohort}/{self.least}/{terms}/{self.situation}"
         return Cohort(self.cohort, self.least, told, fraction_bits)
+
+    def member_bytes(self, sizes: Sequence[int]) -> int:
+        """Return about what a member of a full cohort sends and receives, in bytes."""
+        return NUMBER_COST * sum(sizes) + self.cohort * (MEMBER_COST + STEP_COST * len(sizes))
 
     def situated(self, **known: object) -> Self:
         """Return the rule of a node of a run, of which this is known."""
@@ -70,6 +72,21 @@ class PooledRule(PrivacyRule):
             raise ConfigError(
                 f"privacy.situation={self.situation}: knows {{group}}, {{site}} and {{node}} alone"
             ) from None
+
+
+def half(d: int) -> int:
+    """Return the numbers of a symmetric (d, d) matrix."""
+    return d * (d + 1) // 2
+
+
+def check_sizes(sizes: Sequence[int], d: int) -> tuple[int, ...]:
+    """Return the numbers of each step.  Raises ConfigError where a message does not hold them."""
+    if max(sizes) > MOST_NUMBERS:
+        raise ConfigError(
+            f"distill.d={d}: a sum of {max(sizes)} numbers fits into no message, which holds "
+            f"{MOST_NUMBERS}; set distill.d=64"
+        )
+    return tuple(sizes)
 
 
 def check_adds(rule: PrivacyRule, distill: DistillRule, similarity: Metric) -> None:

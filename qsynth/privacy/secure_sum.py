@@ -19,7 +19,7 @@ from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.privacy.contribution import Contribution, Sum, digest_of, square, triangle
 from qsynth.privacy.mechanism import clipped
-from qsynth.privacy.pooled import PooledRule, check_adds
+from qsynth.privacy.pooled import PooledRule, check_adds, check_sizes, half
 from qsynth.schema import option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
@@ -47,6 +47,14 @@ class SecureSum(PooledRule):
     def told_samples(self, samples: int) -> int:
         """Return what `distill.d=auto` follows: all members must have the same."""
         return 128
+
+    def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
+        """Return how many numbers a node adds: counts, sums, and a second moment."""
+        return check_sizes((classes * (1 + d) + half(d),), d)
+
+    def colluders(self, members: int) -> int:
+        """Return a third of the others: as many as may lie."""
+        return (members - 1) // 3
 
     def allows(self, spent: Sequence[float], multiplier: float) -> bool:
         """Return whether records may go into a sum: into one, of which no other is subtracted."""
@@ -125,7 +133,7 @@ class ExactClasses:
 
     def __init__(self, views: Sequence[Floats], labels: Ints, classes: int, d: int) -> None:
         self.classes, self.d = classes, d
-        self.sizes = (classes + classes * d + d * (d + 1) // 2,)
+        self.sizes = (classes + classes * d + half(d),)
         counts = np.bincount(labels, minlength=classes).astype(np.float64)
         sums, second = np.zeros((classes, d)), np.zeros((d, d))
         for view in views:
@@ -138,7 +146,7 @@ class ExactClasses:
         counts, means, second = self.own
         return np.concatenate([counts, means.ravel(), triangle(second)])
 
-    def statistics(self, sums: Sequence[Sum], less: Sequence[Floats] | None = None) -> Statistics:
+    def statistics(self, sums: Sequence[Sum], less: Sequence[Sum] | None = None) -> Statistics:
         """Return the class statistics of a sum."""
         told, cut = sums[0].less(less[0] if less else None).numbers, self.classes
         counts = np.maximum(np.rint(told[:cut]), 0.0)
@@ -155,14 +163,14 @@ class ExactTargets:
 
     def __init__(self, both: Floats, units: Floats) -> None:
         k = both.shape[1]
-        self.sizes, self.units = (1 + k + k * (k + 1) // 2,), units
+        self.sizes, self.units = (1 + k + half(k),), units
         self._own = np.concatenate([[len(both)], both.sum(axis=0), triangle(both.T @ both)])
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the only step."""
         return self._own
 
-    def statistics(self, sums: Sequence[Sum], less: Sequence[Floats] | None = None) -> Statistics:
+    def statistics(self, sums: Sequence[Sum], less: Sequence[Sum] | None = None) -> Statistics:
         """Return the joint statistics of a sum."""
         told, k = sums[0].less(less[0] if less else None).numbers, len(self.units)
         count = max(float(np.rint(told[0])), 0.0)

@@ -41,9 +41,7 @@ from qsynth.trust import Admission, Admitted
 from qsynth.types import Fingerprint, NodeId
 
 NOTICES = 4  # contacts told of news directly; the rest hear of it when they ask
-JOIN_ADDRESSES = 3
-JOIN_RETRY_S = 0.5
-FAREWELL_S = 1.0  # between two rounds of asking whether the others have finished
+JOIN_ADDRESSES, JOIN_RETRY_S = 3, 0.5
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=Service)
@@ -164,16 +162,13 @@ class Node:
         """
         effects, self._now = Effects(), now
         if publication is None or publication.contribution is None:
-            self.same = same
-            self.query = self.query if publication is None else publication.query
+            self.same, self.query = same, publication.query if publication else self.query
         for author in [a for a, h in self.held.items() if h.packet.expired(self.wall_s())]:
             del self.held[author]
             effects.record("expired", author=author.hex())
-        if publication is not None:
-            self.shadow = not publication.shared
+        self.shadow = self.shadow if publication is None else not publication.shared
         if publication is not None and publication.shared:
-            if publication.contribution is None:
-                self.publish(now, period, publication, effects)
+            self.publish(now, period, publication, effects)
             for service in self.services:
                 service.published(publication)
         if not self.finished:
@@ -260,10 +255,8 @@ class Node:
         """Return the admitted packets to learn from now, by author."""
         prints = {author: held.fingerprint for author, held in self.held.items()}
         chosen = self.peers.authors(prints, self.query, self.same)
-        told = {author: self.held[author] for author in chosen}
-        for service in self.services:
-            told |= service.evidence()
-        return told
+        beside = {a: e for service in self.services for a, e in service.evidence().items()}
+        return {author: self.held[author] for author in chosen} | beside
 
     # -- publishing ------------------------------------------------------------------------
 
@@ -274,7 +267,7 @@ class Node:
     def publish(self, now: float, period: int, publication: Publication, effects: Effects) -> None:
         """Publish what says more than the packet out there, or follows one that is half expired."""
         own = self.own_packet and self.own_packet[0]
-        if not is_new(publication, own, self.wall_s()):
+        if publication.contribution or not is_new(publication, own, self.wall_s()):
             return
         # From the clock, so that a node that has lost its state is not behind its own past.
         self.sequence = max(self.sequence + 1, int(self.wall_s()))

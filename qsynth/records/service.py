@@ -139,8 +139,7 @@ class Records(Service):
     ) -> int:
         """Begin to read what is stored under a key, of all authors or one; return its ticket.
 
-        then: called with the records, where the node itself asks.  Raises ValueError where the key
-        has not 32 bytes.
+        then: takes what was read.  Raises ValueError where the key has not 32 bytes.
         """
         if not isinstance(key, bytes) or len(key) != len(self.node.me):
             raise ValueError(f"a key has {len(self.node.me)} bytes; record_key makes one of a name")
@@ -161,8 +160,6 @@ class Records(Service):
             self.node.counts["record_expired"] += expired
         for record in self.kept.due(now_s, MOST_REPUBLISHED):
             self._begin(now, record.key, record, effects)
-
-    # -- for the node ----------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:
         """Return the records that are kept."""

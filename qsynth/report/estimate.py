@@ -180,7 +180,9 @@ def _packet(config: RunConfig, layout: Layout, samples: int) -> dict[str, Any] |
         told = config.distill.check_size(d, layout.outputs, inputs, samples=samples)
     except ConfigError:
         return None
-    return {"features": d, "bytes": told}
+    sizes = config.privacy.class_sizes(d, layout.outputs)
+    added = config.privacy.member_bytes(sizes)
+    return {"features": d, "bytes": told, "cohort_bytes": added}
 
 
 def _traffic(
@@ -237,6 +239,8 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     if rule.sends is not None:
         said.append(rule.sends)
     said.append("a fingerprint of these means, to whoever is asked on the way")
+    if config.privacy.pooled:
+        said = [f"in the sum: {each}" for each in said]
     said += config.privacy.said()
     audit = None
     if packet is not None and statistics is rule and not config.privacy.guarded:

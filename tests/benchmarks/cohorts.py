@@ -10,7 +10,6 @@ that are worse than alone by more than half a point.  No part of CI.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +17,9 @@ from heads import World, world
 
 from qsynth.distill import Evidence
 from qsynth.distill.receipts import Receipts, leaf
+from qsynth.experiment.told import SESSION, added
 from qsynth.pipeline.class_pipeline import ClassPipeline
-from qsynth.privacy import Contribution, Sum
 from qsynth.training.fit import single_threaded
-
-SESSION = bytes(16)
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,6 @@ def cohorts(place: World) -> list[list[int]]:
     for node in place.plan.nodes:
         groups.setdefault(node.share.group, []).append(node.index)
     return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
-
-
-def added(given: Sequence[Contribution]) -> list[Sum]:
-    """Return the sums of a cohort, step by step."""
-    sums: list[Sum] = []
-    for _ in given[0].sizes:
-        numbers = [each.numbers(sums, SESSION) for each in given]
-        sums.append(Sum(np.sum(numbers, axis=0), len(given)))
-    return sums
 
 
 def rows(place: World, vanish: int) -> list[Row]:
