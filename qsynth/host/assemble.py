@@ -56,6 +56,25 @@ def assemble(
         read=partial(read_evidence, rule=rules.reader),
         sketch=partial(fingerprint, rules.similarity),
     )
+    return Node(
+        identity,
+        address,
+        fingerprint_size(rules.similarity, task.sketched),
+        admission,
+        make_peers(peers, seed, wanted, rules.similarity.likeness),
+        dht,
+        mesh,
+        rules.distill.ttl_s,
+        epoch_s,
+        seed,
+        rpc_seed,
+        vouchers,
+        _services(rules, peers, seed),
+    )
+
+
+def _services(rules: Rules, peers: Any, seed: int) -> list[Callable[[Node], Service]]:
+    """Return what makes the services of a node."""
     services: list[Callable[[Node], Service]] = [Records]
     if adds_statistics(peers):
         statistics = rules.distill.statistics()
@@ -72,18 +91,4 @@ def assemble(
         )
     if rules.privacy.pooled:
         services.append(partial(Cohorts, alike=rules.similarity.likeness, seed=seed))
-    return Node(
-        identity,
-        address,
-        fingerprint_size(rules.similarity, task.sketched),
-        admission,
-        make_peers(peers, seed, wanted, rules.similarity.likeness),
-        dht,
-        mesh,
-        rules.distill.ttl_s,
-        epoch_s,
-        seed,
-        rpc_seed,
-        vouchers,
-        services,
-    )
+    return services
