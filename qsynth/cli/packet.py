@@ -63,7 +63,13 @@ def _show(words: list[str]) -> int:
     for name, shape in made["arrays"].items():
         print(f"  {name:16} {shape}")
     if made["privacy"] is not None:
-        print(f"noise of {made['privacy']:.3f} sensitivities is in all of it (privacy=dp)")
+        print(f"noise of {made['privacy']:.3f} sensitivities is in all that leaves")
+    if made.get("members") is not None:  # of a node that asked before there were cohorts: none
+        print(
+            f"nothing of this leaves but {sum(made['numbers'])} numbers under masks, which cancel "
+            f"in the sum of at least {made['members']} nodes"
+        )
+        return 0
     print(
         "around it: task and encoder hashes, the author's public key, a number, times, a signature"
     )

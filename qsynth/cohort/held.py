@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ class CohortNode(Asker, Protocol):
     same: float
     finished: bool
     entries: list[Entry]
+    sent: list[dict[str, Any]]
 
     def service(self, kind: type[Records]) -> Records | None:
         """Return the service of a class."""

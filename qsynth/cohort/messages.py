@@ -189,6 +189,16 @@ class Taken(msgspec.Struct, frozen=True, array_like=True):
     session: bytes
 
 
+ANSWERS: dict[str, type[msgspec.Struct]] = {
+    BEGIN: Begun,
+    ADD: Added,
+    AGREE: Agreed,
+    OPEN: Opened,
+    SHOW: Taken,
+    END: Taken,
+}
+
+
 def digest(*parts: bytes) -> bytes:
     """Return the SHA-256 of parts, each with its length."""
     hashed = hashlib.sha256(b"qsynth cohort")

@@ -54,22 +54,12 @@ class Asked:
 
     def answered(self, now: float, answer: Answer, effects: Effects) -> None:
         """Take the answer."""
-        body = None if answer.refused else wire.unpack(answer.body, ANSWERS[self.kind])
+        body = None if answer.refused else wire.unpack(answer.body, messages.ANSWERS[self.kind])
         self.cohorts.answered(now, self, body, effects)
 
     def failed(self, now: float, effects: Effects) -> None:
         """Note that there is none."""
         self.cohorts.answered(now, self, None, effects)
-
-
-ANSWERS: dict[str, type[msgspec.Struct]] = {
-    messages.BEGIN: messages.Begun,
-    messages.ADD: messages.Added,
-    messages.AGREE: messages.Agreed,
-    messages.OPEN: messages.Opened,
-    messages.SHOW: messages.Taken,
-    messages.END: messages.Taken,
-}
 
 
 class Cohorts(Service):
@@ -343,7 +333,9 @@ class Cohorts(Service):
         if isinstance(body, messages.Begin):
             return member.begin()
         if isinstance(body, messages.Add):
-            return member.add(body)
+            made = member.add(body)
+            self._sent(self._gatherer, member, body.step, made)
+            return made
         if isinstance(body, messages.Agree):
             return member.agree(body)
         if isinstance(body, messages.Open):
@@ -356,6 +348,13 @@ class Cohorts(Service):
             member.take(body.last)
             self._take(member, False)
         return messages.Taken(member.session.name)
+
+    def _sent(self, to: NodeId, member: Member, step: int, made: messages.Added) -> None:
+        """Note for the ledger that masked numbers leave."""
+        entry: dict[str, object] = {"event": "sent", "to": to.hex()}
+        entry |= {"digest": member.session.name.hex(), "version": step}
+        entry |= {"payload": messages.digest(made.numbers).hex(), "bytes": len(made.numbers)}
+        self.node.sent.append(entry | {"how": "masked"})
 
     # -- the sum ---------------------------------------------------------------------------
 
@@ -384,7 +383,8 @@ class Cohorts(Service):
         self._leaving = True
         assert self.contribution is not None
         self._held = hold(self.node, self.alike, self.contribution, told)
-        self._news.append(("cohort", {"members": told.sums[-1][1], "gathered": gathered}))
+        said = {"members": told.sums[-1][1], "gathered": gathered, "author": node_id(author).hex()}
+        self._news.append(("cohort", said | {"others": [each.hex() for each in told.others]}))
 
     def forget(self, author: NodeId) -> None:
         """Drop a sum that an author is in, for good: it cannot be taken out."""

@@ -255,6 +255,7 @@ def _counted(
             "bytes_max": max(sizes, default=None),
         },
         "sums": _sums(plan, results),
+        "cohorts": [event["members"] for event in events if event["event"] == "cohort"],
         "traffic": {
             "bytes_total": total,
             "bytes_per_node_per_period": total / periods if periods else None,

@@ -40,11 +40,14 @@ class Consent:
 
 def described(publication: Publication) -> dict[str, Any]:
     """Return what a publication tells, as plain values."""
-    counts = publication.payload.get("counts")
+    counts, given = publication.payload.get("counts"), publication.contribution
+    release = publication.release and publication.release.multiplier
     return {
         "digest": payload_digest(publication.payload),
         "samples": publication.support,
-        "privacy": publication.release and publication.release.multiplier,
+        "privacy": (given.multiplier or None) if given is not None else release,
+        "members": None if given is None else given.cohort.smallest,
+        "numbers": None if given is None else list(given.sizes),
         "samples_by_class": None if counts is None else [int(n) for n in counts.ravel()],
         "arrays": {k: f"{v.dtype}{list(v.shape)}" for k, v in sorted(publication.payload.items())},
         "payload_bytes": sum(array.nbytes for array in publication.payload.values()),

@@ -135,6 +135,12 @@ def pairs(
         for author in e["used"]
         if author in name_of
     }
+    for e in events:  # a sum is of all its members, and is used or not
+        if e["event"] == "cohort" and e["node"] in results:
+            added = {(name_of[other], e["node"]) for other in e["others"] if other in name_of}
+            realised |= added
+            if (name_of.get(e["author"]), e["node"]) in useful:
+                useful |= added
     count = len(results)
     share = None
     if realised and all(group is not None for group in group_of.values()):

@@ -89,18 +89,26 @@ def privacy_line(summary: dict[str, Any]) -> str | None:
     )
 
 
+def _cohorts(members: list[int]) -> str:
+    """Return how many nodes hold a sum, and of how many."""
+    if not members:
+        return ""
+    return f"{len(members)} nodes hold a sum of {min(members)} to {max(members)} nodes; "
+
+
 def routing_line(summary: dict[str, Any]) -> str:
     """Return one line on routing and bytes."""
     routing, traffic, packets = summary["routing"], summary["traffic"], summary["packets"]
     pairs = summary["pairs"]
+    added = _cohorts(summary.get("cohorts") or [])
     if not routing["lookups"]:
-        return "no lookups"
+        return f"{added}no lookups"
     recall = routing["recall_at_k"]
     # No more can be found than there are.
     k = min(routing["k"] or 0, max(summary["nodes"] - 1, 1))
     shown = "" if recall is None else f", recall@{k} {recall:.3f}"
     rate = traffic["bytes_per_node_per_period"] or 0.0
-    return (
+    return added + (
         f"{routing['lookups']} lookups of {routing['rpcs_mean']:.1f} requests{shown}; "
         f"{packets['admitted']} packets of {packets['bytes_mean'] or 0:.0f} bytes admitted, "
         f"{sum(packets['rejected'].values())} rejected; {pairs['realised']} of "
