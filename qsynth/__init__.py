@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from qsynth.peers.sums import Sums
     from qsynth.pipeline.predictor import Predictor
     from qsynth.privacy.dp import DifferentialPrivacy
+    from qsynth.privacy.dp_secure_sum import DpSecureSum
     from qsynth.privacy.none import NoPrivacy
+    from qsynth.privacy.secure_sum import SecureSum
     from qsynth.similarity.class_sketch import ClassSketch
     from qsynth.similarity.label_histogram import LabelHistogram
     from qsynth.similarity.module import OwnMetric
@@ -123,7 +125,9 @@ _HOMES = {
     "synthesis.ridge": ("Ridge", "TargetLessonOptions"),
     "pipeline.predictor": ("Predictor",),
     "privacy.dp": ("DifferentialPrivacy",),
+    "privacy.dp_secure_sum": ("DpSecureSum",),
     "privacy.none": ("NoPrivacy",),
+    "privacy.secure_sum": ("SecureSum",),
     "trust.config": ("Checks",),
     "types": ("Task",),
 }
@@ -139,6 +143,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DifferentialPrivacy",
+    "DpSecureSum",
     "Dissimilar",
     "EfficientNetLite0",
     "Hierarchical",
@@ -171,6 +176,7 @@ __all__ = [
     "SeededConv",
     "SeededConv1d",
     "SeededFourier",
+    "SecureSum",
     "Semantic",
     "SentenceTransformers",
     "ShapeError",
