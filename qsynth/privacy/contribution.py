@@ -66,9 +66,6 @@ class Steps(Protocol):
         less: the numbers of members who are taken out.
         """
 
-    def steadied(self, others: Statistics, sums: Sequence[Sum]) -> Statistics:
-        """Return what others' sums say, with what own samples say of it, for oneself alone."""
-
 
 class Contribution:
     """Numbers of one node for a cohort, and what has been paid for them.
@@ -141,8 +138,6 @@ class Contribution:
     def others(self, sums: Sequence[Sum], session: bytes) -> Evidence:
         """Return what the sums say of the other members: one's own numbers taken out."""
         said = self.steps.statistics(sums, self.given(sums, session))
-        if not self.targets:
-            said = self.steps.steadied(said, sums)
         if self.targets:
             payload = code_joint(said, self.targets, self.rule.factors)
             features = features_of(said, self.targets)

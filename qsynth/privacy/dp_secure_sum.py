@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from qsynth.distill.analytic import Analytic, DistillRule
 from qsynth.errors import ConfigError, StateError
-from qsynth.packet import Statistics, class_statistics
+from qsynth.packet import Statistics
 from qsynth.privacy.contribution import Cohort, Contribution, Sum, digest_of, square, triangle
 from qsynth.privacy.dp import (
     CLASSES,
@@ -30,7 +30,6 @@ from qsynth.privacy.dp import (
     scaled,
 )
 from qsynth.privacy.mechanism import (
-    ROOM,
     ClassMoments,
     Moments,
     Space,
@@ -56,7 +55,6 @@ from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
 
 AUTO_D = 64  # features where `distill.d` is left to the rule
-LEAN = 1.0  # of noise over signal, at which own scatter weighs half; chosen on seeds 5 to 7
 FRACTION_BITS = 8  # far below the noise, and room for half a million records of each of 16 members
 
 
@@ -254,23 +252,6 @@ class NoisyClasses:
         said = likely_classes(told, self.min_support)
         return scaled(said, np.full(self.d, self.norm))
 
-    def steadied(self, others: Statistics, sums: Sequence[Sum]) -> Statistics:
-        """Return statistics whose scatter leans to that of own samples, the more it is noise.
-
-        These are exact, and nobody else sees what comes of it.
-        """
-        total, count = float(others.counts.sum()), max(len(self.labels), 1)
-        if total == 0.0:
-            return others
-        own = class_statistics(self.views[0], self.labels, self.classes).scatter / count
-        own = 0.8 * own + 0.2 * np.trace(own) / self.d * np.eye(self.d)
-        # Noise's largest direction, over the mean variance of records in the space of step two.
-        noise = self.share * math.sqrt(sums[1].members) / CLASSES[2] * math.sqrt(2.0 * self.d)
-        ratio = noise / max(float(sums[0].numbers[0]), 1.0) * self.d * ROOM**2
-        weight = ratio / (ratio + LEAN)
-        mixed = (1.0 - weight) * others.scatter / total + weight * own * self.norm**2
-        return replace(others, scatter=mixed * total)
-
 
 class NoisyTargets:
     """Add noisy moments of targets and features together.  both: (n, k) of length 1 at most."""
@@ -289,10 +270,6 @@ class NoisyTargets:
         self.key, self.records, self.min_support = key, records, min_support
         k = len(units)
         self.sizes = (1 + k + half(k),)
-
-    def steadied(self, others: Statistics, sums: Sequence[Sum]) -> Statistics:
-        """Return the same: joint statistics hold no scatter of classes."""
-        return others
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the only step."""

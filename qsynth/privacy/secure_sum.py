@@ -157,10 +157,6 @@ class ExactClasses:
         scatter = valid(second - (means.T * counts) @ means)
         return Statistics(counts, totals * unit, scatter * unit**2)
 
-    def steadied(self, others: Statistics, sums: Sequence[Sum]) -> Statistics:
-        """Return what is exact already."""
-        return others
-
 
 class ExactTargets:
     """Add count, sum and second moment of (n, k) targets and features together."""
@@ -185,10 +181,6 @@ class ExactTargets:
             (total * self.units)[None],
             scatter * np.outer(self.units, self.units),
         )
-
-    def steadied(self, others: Statistics, sums: Sequence[Sum]) -> Statistics:
-        """Return what is exact already."""
-        return others
 
 
 def valid(scatter: Floats) -> Floats:

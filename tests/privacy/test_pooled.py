@@ -266,19 +266,3 @@ def test_a_plan_says_what_is_promised_and_what_it_costs(capsys) -> None:
     assert "a member, sent and received" in told
     assert main([*words, "synthesis.teach.inputs=own_mix", "distill.d=200"]) == 2
     assert "distill.d=200: a sum of" in capsys.readouterr().err
-
-
-def test_own_samples_steady_a_noisy_sum_for_its_own_member_alone() -> None:
-    """Nearer to the truth than the sum alone; an exact sum stays as it is; nobody else sees it."""
-    rule = DpSecureSum(cohort=4, smallest=4, epsilon=3.0)
-    cohort = [given(rule, seed, *world(seed, 200)) for seed in range(4)]
-    sums = added(cohort)
-    x, y = (np.concatenate(p) for p in zip(*(world(s, 200) for s in range(1, 4)), strict=True))
-    exact = class_statistics(x, y, C).scatter / 600
-    bare = cohort[0].steps.statistics(sums, cohort[0].given(sums, bytes(16)))
-    mine = cohort[0].others(sums, bytes(16)).features
-    off = [np.linalg.norm(s.scatter / s.counts.sum() - exact) for s in (bare, mine)]
-    assert off[1] < off[0]
-    np.testing.assert_array_equal(mine.sums, bare.sums)
-    told = [each.payload(sums) for each in cohort]
-    assert all(np.array_equal(told[0][k], other[k]) for other in told for k in told[0])
