@@ -130,6 +130,10 @@ class Watcher(threading.Thread):
                 "the privacy budget is spent: what it has published stays, and nothing of these "
                 "records leaves (privacy.epsilon, privacy.releases)"
             )
+        elif event == "cohort":
+            self._once(f"holds the sum of {record['members']} nodes of its situation")
+        elif event == "cohort_lost":
+            self._once(f"no sum: {record['reason']}; it tries again while its budget allows")
         elif event == "unshared":
             self._once(UNSHARED[self.publish])
         elif event == "publish" and self.publish == "ask":

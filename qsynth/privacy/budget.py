@@ -11,6 +11,7 @@ from qsynth.errors import StateError
 from qsynth.privacy.base import PrivacyRule
 from qsynth.privacy.noise import sync_folder
 from qsynth.privacy.release import Release
+from qsynth.schema import name_of
 
 FILE = "privacy.jsonl"
 
@@ -59,8 +60,8 @@ def check_home(rule: PrivacyRule, published: bool, home: Path) -> None:
     """
     if rule.guarded and published and not (home / FILE).exists():
         raise StateError(
-            f"{home}: its node has published exact statistics, of which privacy=dp knows no cost; "
-            "begin in another home, and count from there"
+            f"{home}: its node has published exact statistics, of which "
+            f"privacy={name_of(rule)} knows no cost; begin in another home, and count from there"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -266,3 +267,22 @@ def test_a_plan_says_what_is_promised_and_what_it_costs(capsys) -> None:
     assert "a member, sent and received" in told
     assert main([*words, "synthesis.teach.inputs=own_mix", "distill.d=200"]) == 2
     assert "distill.d=200: a sum of" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["secure_sum", "dp_secure_sum"])
+def test_nodes_of_a_run_add_up_and_their_summary_says_so(
+    tmp_path, capsys, rule, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["+recipe=digits_mesh", f"privacy={rule}", "privacy.cohort=8", "baselines=[]"]
+    words += ["synthesis.teach.inputs=own_mix", "trainer.max_steps=160", "trainer.period_steps=20"]
+    assert main(["run", *words, "placement=simulate", "partition=iid"]) == 0
+    told = capsys.readouterr().out
+    assert "nodes hold a sum of" in told
+    (summary,) = tmp_path.glob("runs/*/summary.json")
+    made = json.loads(summary.read_text())
+    assert len(made["cohorts"]) >= 6
+    assert made["packets"]["published"] <= 2  # the sum alone, by who has gathered it
+    for ledger in tmp_path.glob("runs/*/nodes/*/privacy.jsonl"):
+        assert len(ledger.read_text().splitlines()) == 1
