@@ -100,15 +100,15 @@ def shared(private: X25519PrivateKey, public: bytes, context: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=b"qsynth cohort pair" + context).derive(secret)
 
 
-def seal(key: bytes, plain: bytes) -> bytes:
-    """Return bytes that only who has the key can read; a key seals once."""
-    return ChaCha20Poly1305(key).encrypt(bytes(12), plain, None)
+def seal(key: bytes, sender: bytes, plain: bytes) -> bytes:
+    """Return bytes that only who has the key can read; each of its two senders seals once."""
+    return ChaCha20Poly1305(key).encrypt(sender.rjust(12, b"\0"), plain, None)
 
 
-def unseal(key: bytes, sealed: bytes) -> bytes:
+def unseal(key: bytes, sender: bytes, sealed: bytes) -> bytes:
     """Return what was sealed.  Raises PacketError where it was altered."""
     try:
-        return ChaCha20Poly1305(key).decrypt(bytes(12), sealed, None)
+        return ChaCha20Poly1305(key).decrypt(sender.rjust(12, b"\0"), sealed, None)
     except (InvalidTag, ValueError):
         raise PacketError("schema", "a share was altered") from None
 

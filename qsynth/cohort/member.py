@@ -193,6 +193,8 @@ class Member:
         self._secret = os.urandom(masks.SECRET_BYTES)
         self._seeds = [os.urandom(masks.SECRET_BYTES) for _ in self.numbers.sizes]
         self._sealed: dict[int, bytes] = {}
+        self._sealings: dict[int, bytes] = {}
+        self._pairs: dict[int, bytes] = {}
         self._given: list[bytes] = []  # masked numbers, a step
         self._agreed: dict[int, Places] = {}  # that one has signed, or opened, by step
         self._opened: dict[int, messages.Opened] = {}
@@ -213,17 +215,20 @@ class Member:
         for place in range(len(roster)):
             plain = b"".join(share[place] for share in shares)
             own = place == self.place
-            sealed.append(b"" if own else masks.seal(self._pair(place, self.place, place), plain))
+            sealed.append(
+                b"" if own else masks.seal(self._sealing(place), bytes([self.place]), plain)
+            )
         key = masks.public_key(masks.private_key(self._secret))
         bound = [messages.digest(b"seed", seed) for seed in self._seeds]
         said = messages.said_begun(session.name, session.digest, key, bound)
         return messages.Begun(key, bound, sealed, self.identity.sign(said))
 
-    def _pair(self, other: int, sender: int, receiver: int) -> bytes:
-        """Return the key of a sealed share, by the keys of the offers."""
-        context = self.session.name + bytes([sender, receiver])
-        private = masks.private_key(self.offered)
-        return masks.shared(private, self.session.roster[other].key, context)
+    def _sealing(self, other: int) -> bytes:
+        """Return what two offers' keys share, which shares are sealed under, either way."""
+        if other not in self._sealings:
+            private, theirs = masks.private_key(self.offered), self.session.roster[other].key
+            self._sealings[other] = masks.shared(private, theirs, self.session.name)
+        return self._sealings[other]
 
     def current(self, step: int) -> dict[int, Joined]:
         """Return who is asked for the numbers of a step: whose are in the sum before it."""
@@ -255,15 +260,21 @@ class Member:
             self.numbers.numbers(self.sums, self.session.name), self.numbers.fraction_bits
         )
         words = words + masks.mask(self._seeds[step], step, size)
-        private = masks.private_key(self._secret)
         for place, other in self.current(step).items():
             if place != self.place:
-                pair = masks.shared(private, other.key, self.session.name)
+                pair = self._pair(place, other)
                 words = words + _signed_mask(pair, step, size, self.place, place)
         made = masks.pack(words % masks.MODULUS, masks.NUMBER_BYTES)
         self._given.append(made)
         said = messages.said_added(self.session.name, step, messages.digest(made))
         return messages.Added(made, self.identity.sign(said))
+
+    def _pair(self, place: int, other: Joined) -> bytes:
+        """Return the secret that the masks of a pair follow from."""
+        if place not in self._pairs:
+            private = masks.private_key(self._secret)
+            self._pairs[place] = masks.shared(private, other.key, self.session.name)
+        return self._pairs[place]
 
     def agree(self, body: messages.Agree) -> messages.Agreed:
         """Return a signature over whose numbers are added.  Raises PacketError."""
@@ -314,7 +325,7 @@ class Member:
             if place == self.place:
                 continue
             try:
-                plain = masks.unseal(self._pair(place, place, self.place), self._sealed[place])
+                plain = masks.unseal(self._sealing(place), bytes([place]), self._sealed[place])
             except PacketError:
                 continue  # its own fault: others may have theirs
             which = step if place in members else len(self.numbers.sizes)

@@ -147,6 +147,7 @@ class Cohorts(Service):
             self._leaving = False
             records.store(now, self.situation, b"", OFFER_S, effects)
         if self._member is not None and self.node.wall_s() > self._until_s:
+            self._distrusted.add(self._gatherer)  # who begins and never ends holds members up
             self._ended()
             effects.record("cohort_lost", reason="nobody gathers it any more")
         if not self._ready or self._member is not None or self._collector is not None:

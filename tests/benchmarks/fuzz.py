@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from qsynth.cohort import messages as cohort
 from qsynth.cohort.service import Cohorts
 from qsynth.dht import Contact
 from qsynth.dht.record import Record
@@ -214,6 +215,18 @@ def _bodies(data: bytes) -> tuple[bytes, ...]:
         messages.Keep(contact, data),
         messages.StoreRequest(contact, stored),
         messages.Relay(contact, messages.Sealed(OTHER.public_key, b"t" * 8, b"s" * 64)),
+    ]
+    offer = cohort.Offer(OTHER.public_key, b"k" * 32, int(NOW * 1000) + 5000, b"s" * 64)
+    joined = cohort.Joined(0, b"k" * 32, [b"b" * 32], b"s" * 64)
+    check = (5, b"s" * 64)
+    total = cohort.Opening([0], b"t" * 20, [b"s" * 16], [(1, b"s" * 16)], [b"c" * 32], [check])
+    made += [
+        cohort.Begin(contact, b"n" * 16, [offer]),
+        cohort.Add(contact, b"n" * 16, 1, [joined], [b"x" * 48], total),
+        cohort.Agree(contact, b"n" * 16, 0, [0, 1]),
+        cohort.Open(contact, b"n" * 16, 0, [0], [b"c" * 32], [(0, b"s" * 64)]),
+        cohort.Show(contact, b"n" * 16, 0, 0, b"x" * 40, b"s" * 64),
+        cohort.End(contact, b"n" * 16, total),
     ]
     return tuple(bytes([KINDS.index(type(body))]) + messages.pack(body) for body in made)
 

@@ -326,9 +326,12 @@ def test_what_is_sealed_is_read_by_its_receiver_alone() -> None:
     key = masks.shared(one, masks.public_key(other), b"a")
     assert key == masks.shared(other, masks.public_key(one), b"a")
     assert key != masks.shared(one, masks.public_key(other), b"b")
-    assert masks.unseal(key, masks.seal(key, b"share")) == b"share"
-    with pytest.raises(PacketError):
-        masks.unseal(bytes(32), masks.seal(key, b"share"))
+    sealed = masks.seal(key, b"\1", b"share")
+    assert masks.unseal(key, b"\1", sealed) == b"share"
+    for wrong, sender in ((bytes(32), b"\1"), (key, b"\2")):
+        with pytest.raises(PacketError):
+            masks.unseal(wrong, sender, sealed)
+    assert masks.seal(key, b"\2", b"share") != sealed
     with pytest.raises(PacketError):
         masks.shared(one, bytes(32), b"a")
 

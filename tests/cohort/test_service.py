@@ -296,3 +296,20 @@ def test_the_terms_of_a_sum_are_its_own_packets_of_the_same_kind() -> None:
     twin = read_evidence(distil(Analytic(), 16, x, None, y, 3)).features
     np.testing.assert_allclose(said.sums, twin.sums, atol=0.02 * np.abs(twin.sums).max())
     assert Records in {type(s) for s in gathered.node.services}
+
+
+def test_who_begins_and_does_not_end_holds_a_node_up_once() -> None:
+    network, adders = fleet(4, groups=1, rule=SecureSum(cohort=16, smallest=4))
+    turns(network, adders, 1)
+    one, sender = adders[0], adders[1]
+
+    def asked(name: bytes):
+        body = messages.Begin(sender.node.contact(), name, [a.cohorts._mine for a in adders])
+        return one.cohorts.answer(request(sender, body), body)
+
+    assert isinstance(asked(bytes(16)), messages.Begun)
+    network.run_until(network.now + SESSION_S + 1.0)
+    one.period()
+    assert one.events("cohort_lost")
+    network.run_until(network.now + 0.5)
+    assert asked(b"b" * 16).reason == "cohort: denied"
