@@ -56,6 +56,11 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     others: list[NodeId]
     sums: list[tuple[bytes, int]]
 
+    @property
+    def members(self) -> int:
+        """Return how many nodes have added to the last step."""
+        return self.sums[-1][1]
+
     def has(self, author: NodeId) -> bool:
         """Return whether an author is in the sum."""
         return author in (*self.others, node_id(self.author))

@@ -384,7 +384,7 @@ class Cohorts(Service):
         self._leaving = True
         assert self.contribution is not None
         self._held = hold(self.node, self.alike, self.contribution, told)
-        said = {"members": told.sums[-1][1], "gathered": gathered, "author": node_id(author).hex()}
+        said = {"members": told.members, "gathered": gathered, "author": node_id(author).hex()}
         self._news.append(("cohort", said | {"others": [each.hex() for each in told.others]}))
 
     def forget(self, author: NodeId) -> None:

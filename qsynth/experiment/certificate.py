@@ -122,6 +122,8 @@ def _certificate(
         "interval_95": [low, high],
         "harm": verdict,
         "authors": result["used"],
+        "privacy": result.get("privacy"),
+        "cohort": result.get("cohort"),
         "bytes_sent": sum(kind["bytes"] for kind in result["traffic"].values()),
     }
 
@@ -150,6 +152,20 @@ def told(made: dict[str, Any]) -> str:
     )
 
 
+def _privacy(made: dict[str, Any]) -> str:
+    """Return the guarantee under which a node has sent something, spent and left."""
+    said, members = made["privacy"], made["cohort"]
+    told = [f"its part in one sum over {members} nodes"] if members else []
+    if said is None:
+        told.append("no epsilon is stated")
+    else:
+        told.append(
+            f"epsilon {said['epsilon']:g} (delta {said['delta']:g}; {said['neighbours']}): "
+            f"{said['spent']:.3g} spent in {said['releases']} releases, {said['left']:.3g} left"
+        )
+    return "; ".join(told)
+
+
 def _page(made: dict[str, Any]) -> str:
     low, high = made["interval_95"]
     rows = {
@@ -164,6 +180,7 @@ def _page(made: dict[str, Any]) -> str:
         "Harm": made["harm"],
         "Learned from": ", ".join(author[:16] for author in made["authors"]) or "nobody",
         "Sent, all told": f"{made['bytes_sent'] / 1024:.0f} KiB",
+        "Privacy of what was sent": _privacy(made),
     }
     body = "".join(
         f"<tr><th scope=row>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 
+from qsynth.cohort.service import Cohorts
 from qsynth.encoder.config import ModuleEncoder
 from qsynth.encoder.pretrained import Pretrained
 from qsynth.errors import StateError
@@ -77,6 +78,7 @@ def write_result(
     own = machine.own_packet
     tree = machine.service(SumTree)
     sums = [] if tree is None else list(tree.parts().values())
+    cohorts = machine.service(Cohorts)
     synthesis = participant.synthesis
     result = {
         "name": node.name,
@@ -96,6 +98,7 @@ def write_result(
         },
         "fell_back": participant.fell_back,
         "privacy": participant.budget.told(),
+        "cohort": cohorts.told.members if cohorts and cohorts.told else None,
         "network_lost": participant.lost,
         "ever_used": sorted(author.hex() for author in participant.used),
         "sums": {

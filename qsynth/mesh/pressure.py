@@ -19,6 +19,11 @@ COST_S = {
     "relay": 0.01,
     "withdraw": 0.005,
     "store": 0.01,
+    "cohort_begin": 0.1,
+    "cohort_add": 0.02,
+    "cohort_open": 0.02,
+    "cohort_show": 0.02,
+    "cohort_end": 0.02,
 }
 
 
