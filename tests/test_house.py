@@ -54,7 +54,7 @@ LAZY = {
     "qsynth/placement/__init__.py",
     *(
         f"qsynth/cli/{verb}.py"
-        for verb in "bench compare doctor export main new node own_data packet part plan predict recipe report run serve show task watch".split()  # noqa: E501, SIM905
+        for verb in "bench compare doctor export main new node own_data packet part plan predict privacy recipe report run serve show task watch".split()  # noqa: E501, SIM905
     ),
 }
 

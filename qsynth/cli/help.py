@@ -15,7 +15,7 @@ qsynth: nodes that learn from each other, peer to peer, with no coordinator
   recipe   list, check and share recipes     qsynth recipe list
   doctor   check what a node needs here      qsynth doctor mesh=tcp
 
-More: new export serve watch part packet explain config bench completion; qsynth VERB --help.
+More: new export serve watch part packet privacy explain config bench completion; see VERB --help.
 Any setting can be overridden: qsynth run +recipe=cifar_mesh fleet.small.count=12 dht.ring_size=6
 Options of most verbs: --json (data on standard output), --quiet, --trust package.Class (code that a
 recipe may name).  Exit codes: 0 well, 1 the run failed, 2 usage or config, 3 an untrusted recipe
@@ -151,6 +151,14 @@ qsynth packet VERB: what leaves a node, and what has left it
   show [+recipe=NAME] [--share N]        what a node would publish; --home DIR: what it asks about
   approve --home DIR                     consent to it (publish=ask)
   log --home DIR                         each packet that has left, and to which key: checked
+""",
+    "privacy": """\
+qsynth privacy report [+recipe=NAME] [key=value ...]: what leaves, and under which guarantee
+
+  qsynth privacy report +recipe=digits_mesh privacy=dp synthesis.teach.inputs=own_mix
+  --home DIR   of a node that was on duty: what it has spent, and sent
+  --out FILE   the page, privacy.html by default
+Its figures are those of attacks on the packets, or sums, of this configuration.
 """,
     "config": """\
 qsynth config [+recipe=NAME] [key=value ...]: show the composed config

@@ -39,8 +39,8 @@ from qsynth.types import NodeId
 
 OFFER_S = 120.0  # an offer stands, if nobody gathers
 SESSION_S = 60.0  # without a word, until a member no longer waits
-PATIENCE = 3  # periods that offers gather, before a cohort begins that is not full
-TURN = 2  # periods that the first of those who offer has, before the next one gathers
+PATIENCE = 3  # periods without a new offer, until a cohort begins that is not full
+TURN = 2  # periods that each of those who offer has, before the next one gathers
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Cohorts(Service):
         self._rng = np.random.default_rng([seed, 31])
         self._secret = os.urandom(masks.SECRET_BYTES)  # of the key of an offer
         self._offered_s = -np.inf
-        self._waited = 0  # periods
+        self._waited = self._seen = self._since = 0  # periods; offers seen, and since when
         self._contacts: dict[bytes, Contact] = {}  # of a roster, by author
         self._member: Member | None = None
         self._until_s = 0.0
@@ -189,7 +189,9 @@ class Cohorts(Service):
         places.sort(key=lambda place: hashlib.sha256(self.situation + place.offer.author).digest())
         chosen = places[: cohort.size]
         mine = next((i for i, p in enumerate(chosen) if p.offer.author == self.author), None)
-        due = 0 if len(chosen) == cohort.size else PATIENCE
+        if len(places) > self._seen:  # more may turn up yet
+            self._seen, self._since = len(places), self._waited
+        due = 0 if len(chosen) == cohort.size else self._since + PATIENCE
         if mine is None or len(chosen) < cohort.smallest or self._waited <= due + TURN * mine:
             return
         self._gather(now, chosen, effects)
@@ -202,11 +204,10 @@ class Cohorts(Service):
         if place.contact.id != place.offer.id or not self._good(place.offer):
             return None
         known = self.node.membership
-        return place if known.valid(place.contact) and not known.gone(place.offer.id) else None
+        return place if known.valid(place.contact) and not known.gone(place.contact.id) else None
 
     def _good(self, offer: Offer) -> bool:
-        now_s = self.node.wall_s()
-        member = self.node.vouchers
+        now_s, member = self.node.wall_s(), self.node.vouchers
         vouched = member is None or member.vouches(offer.id, offer.voucher, now_s)
         fine = vouched and self.node.admission.welcomes(offer.id)
         return fine and messages.holds(offer, self.situation, 1000.0 * now_s)
@@ -361,7 +362,8 @@ class Cohorts(Service):
 
     def _ended(self) -> None:
         """Be free for another session, under another key."""
-        self._member, self._offered_s, self._waited = None, -np.inf, 0
+        self._member, self._offered_s = None, -np.inf
+        self._waited = self._seen = self._since = 0
         self._secret = os.urandom(masks.SECRET_BYTES)  # of the key of an offer
 
     def _take(self, member: Member, gathered: bool) -> None:

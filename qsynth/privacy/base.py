@@ -116,6 +116,14 @@ class PrivacyRule:
         """Return what is guaranteed of all that leaves, in words, a line each."""
         return []
 
+    def not_promised(self) -> list[str]:
+        """Return what is not guaranteed of what leaves, a sentence each."""
+        return [
+            "Anything: statistics are exact. Whoever has somebody's record can often tell that it "
+            "is among those that a packet is made of.",
+            "That two packets of data that differ by one record do not give it away.",
+        ]
+
     def allows(self, spent: Sequence[float], multiplier: float) -> bool:
         """Return whether a release fits into what is left.
 

@@ -179,6 +179,19 @@ class DifferentialPrivacy(PrivacyRule):
             f"{self.multiplier:.3f}); units and labels of the task are outside of it"
         ]
 
+    def not_promised(self) -> list[str]:
+        """Return what is not guaranteed of what leaves, a sentence each."""
+        return [
+            "Which records are trained on and which are kept aside: the split into training, "
+            "validation and test moves with the number of records.",
+            "Several records of one person: the guarantee is for one record.",
+            "Units, labels and columns of the task, on which sites agree; and when, and whether, "
+            "records change.",
+            "Whom the node asks for packets once it has judged others by its own records, and what "
+            "its owner shows of its predictor.",
+            "A second home or run over the same records: each counts for itself, and they add up.",
+        ]
+
     def allows(self, spent: Sequence[float], multiplier: float) -> bool:
         """Return whether a release fits into what is left."""
         return epsilon_of([*spent, multiplier], self.delta) <= self.epsilon

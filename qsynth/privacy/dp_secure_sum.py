@@ -43,6 +43,7 @@ from qsynth.privacy.noise import KEY_BYTES, Noise
 from qsynth.privacy.pooled import (
     COHORT,
     LEAST,
+    MEMBERS,
     SITUATION,
     SMALLEST,
     PooledRule,
@@ -88,6 +89,10 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
     def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
         """Return how many numbers a node adds: moments, then those of classes."""
         return check_sizes(class_sizes(d, classes), d)
+
+    def not_promised(self) -> list[str]:
+        """Return what is not guaranteed of what leaves, a sentence each."""
+        return [*MEMBERS, *super().not_promised()]
 
     def colluders(self, members: int) -> int:
         """Return how many the guarantee allows for."""

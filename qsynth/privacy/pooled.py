@@ -13,6 +13,11 @@ from qsynth.privacy.contribution import Cohort
 from qsynth.schema import name_of, option, setting
 from qsynth.similarity import Metric
 
+MEMBERS = (
+    "Members who lie together: more than a third of a cohort can take its sum apart. Without an "
+    "authority (mesh.tls) one host can be many members.",
+    "That what was added can be taken back.",
+)
 MOST_NUMBERS = 11_000  # of a sum: of five bytes each, in a message of 64 KiB
 NUMBER_COST = 9  # bytes: four under masks, five in the sum
 MEMBER_COST, STEP_COST = 330, 270  # bytes of each other member: keys, shares, signatures

@@ -19,7 +19,7 @@ from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.privacy.contribution import Contribution, Sum, digest_of, square, triangle
 from qsynth.privacy.mechanism import clipped
-from qsynth.privacy.pooled import PooledRule, check_adds, check_sizes, half
+from qsynth.privacy.pooled import MEMBERS, PooledRule, check_adds, check_sizes, half
 from qsynth.schema import option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
@@ -51,6 +51,14 @@ class SecureSum(PooledRule):
     def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
         """Return how many numbers a node adds: counts, sums, and a second moment."""
         return check_sizes((classes * (1 + d) + half(d),), d)
+
+    def not_promised(self) -> list[str]:
+        """Return what is not promised of what leaves, a sentence each."""
+        return [
+            "A bound on what the sum tells: it is exact, and who knows the numbers of all other "
+            "members knows the last one's.",
+            *MEMBERS,
+        ]
 
     def colluders(self, members: int) -> int:
         """Return a third of the others: as many as may lie."""
