@@ -67,7 +67,7 @@ class Collector:
             return self.member.open(body)
         if isinstance(body, messages.Show):
             return self.member.show(body)
-        return self.member.begin()
+        return self.member.begun
 
     def answered(self, place: int, kind: str, body: msgspec.Struct | None) -> Requests:
         """Take an answer, or that there is none; return the next requests.
@@ -108,9 +108,8 @@ class Collector:
             body = self._answers[place]
             if not isinstance(body, messages.Begun) or len(body.sealed) != len(session.roster):
                 continue
-            each = Joined(place, body.key, body.bound, body.signature)
-            said = messages.said_begun(session.name, session.digest, each.key, each.bound)
-            if len(each.bound) == steps and session.signed(place, said, each.signature):
+            each = Joined(place, body.keys, body.bound, body.signature)
+            if session.has_begun(each, steps):
                 joined.append(each)
                 self._begun[place] = body
         if len(joined) < session.least:
@@ -137,21 +136,23 @@ class Collector:
             body = self._answers[place]
             if not isinstance(body, messages.Added):
                 continue
-            said = messages.said_added(session.name, self.step, messages.digest(body.numbers))
+            said = messages.said_added(session.digest, self.step, messages.digest(body.numbers))
             whole = len(body.numbers) == size * masks.NUMBER_BYTES
             if whole and session.signed(place, said, body.signature):
                 self._added[place] = body
         if len(self._added) < session.least or member.place not in self._added:
             return self._fail()
         members, self._agreed = sorted(self._added), {}
-        if set(members) == set(member.current(self.step)):
+        # Of one's own seed a member says nothing unless enough have signed: the others' shares do.
+        if set(members) == set(member.current(self.step)) and len(members) > session.least:
             return self._open(members)
         body = messages.Agree(self.me, session.name, self.step, members)
         return self._ask(messages.AGREE, dict.fromkeys(members, body))
 
     def _after_agree(self) -> Requests:
         session, members = self.member.session, sorted(self._added)
-        said = messages.said_members(session.name, session.digest, self.step, members)
+        asked = self.member.current(self.step)
+        said = messages.said_members(session.digest, self.step, asked, members)
         for place, body in self._answers.items():
             if isinstance(body, messages.Agreed) and session.signed(place, said, body.signature):
                 self._agreed[place] = body
@@ -173,12 +174,16 @@ class Collector:
 
     def _after_open(self) -> Requests:
         self._opened = self._opening()
+        if self._opened is None and not self._agreed:
+            members = sorted(self._added)  # shares have not been enough, or are false
+            body = messages.Agree(self.me, self.member.session.name, self.step, members)
+            return self._ask(messages.AGREE, dict.fromkeys(members, body))
         if self._opened is None:
             return self._fail()
         self._unchecked = [
             place
             for place, (_, signature) in zip(self._opened.members, self._opened.checks, strict=True)
-            if not signature
+            if not signature and place != self.member.place
         ]
         self._present = [p for p, b in self._answers.items() if isinstance(b, messages.Opened)]
         return self._after_show()
@@ -220,10 +225,12 @@ class Collector:
             place: body.seed
             for place, body in told.items()
             if messages.digest(b"seed", body.seed) == current[place].bound[step]
-        }
+        } | {self.member.place: self.member.seed(step)}
         try:
-            for place in set(members) - set(seeds):
+            for place in sorted(set(members) - set(seeds)):
                 seeds[place] = self._combined(shares.get(place, []))
+                if messages.digest(b"seed", seeds[place]) != current[place].bound[step]:
+                    return None
             lost = [
                 (place, self._combined(shares.get(place, [])))
                 for place in sorted(set(current) - set(members))
@@ -242,6 +249,7 @@ class Collector:
             lost,
             commitments,
             checks,
+            self._added[self.member.place].numbers,
         )
 
     def _check(
@@ -250,7 +258,7 @@ class Collector:
         if body is None or not 0 <= body.check < masks.PRIME:
             return None
         session = self.member.session
-        said = messages.said_check(session.name, self.step, commitments, body.check)
+        said = messages.said_check(session.digest, self.step, commitments, body.check)
         return (body.check, body.signature) if session.signed(place, said, body.signature) else None
 
     def _combined(self, shares: Iterable[tuple[int, bytes]]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -45,11 +45,13 @@ class CohortNode(Asker, Protocol):
 class Told(msgspec.Struct, frozen=True, array_like=True):
     """Hold the sums of a session, so that a node that starts again has them.
 
+    session: what the node's part was paid for under.  records: digest of what it has added.
     gathered: whether the node has gathered them.  author: the public key that they pass for, of the
     node that has.  others: the other members of the last step.  sums: numbers, and members, a step.
     """
 
     session: bytes
+    records: bytes
     gathered: bool
     author: bytes
     created_s: float
@@ -78,11 +80,20 @@ class HeldSum:
     publication: Publication | None
 
 
-def hold(node: CohortNode, alike: Likeness, given: Contribution, told: Told) -> HeldSum | None:
+def hold(
+    node: CohortNode,
+    alike: Likeness,
+    given: Contribution,
+    told: Told,
+    forgotten: Collection[NodeId] = (),
+) -> HeldSum | None:
     """Return what a node has of a sum, and let it look for what is like the sum.
 
-    None where the sum is of other settings.  given: what the node has added.
+    None where the sum is of other settings; nothing where somebody in it is forgotten.  given: what
+    the node has added.
     """
+    if any(map(told.has, forgotten)):
+        return HeldSum({}, None)
     sums = [Sum(np.frombuffer(numbers), members) for numbers, members in told.sums]
     if [len(each.numbers) for each in sums] != list(given.sizes):
         return None

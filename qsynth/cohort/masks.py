@@ -100,6 +100,17 @@ def shared(private: X25519PrivateKey, public: bytes, context: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=b"qsynth cohort pair" + context).derive(secret)
 
 
+def usable(public: bytes) -> bool:
+    """Return whether bytes are a key that anything can be shared with: not of low order."""
+    try:
+        X25519PrivateKey.from_private_bytes(bytes(range(32))).exchange(
+            X25519PublicKey.from_public_bytes(public)
+        )
+    except ValueError:
+        return False
+    return True
+
+
 def seal(key: bytes, sender: bytes, plain: bytes) -> bytes:
     """Return bytes that only who has the key can read; each of its two senders seals once."""
     return ChaCha20Poly1305(key).encrypt(sender.rjust(12, b"\0"), plain, None)

@@ -56,14 +56,14 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Begun(msgspec.Struct, frozen=True, array_like=True):
-    """Answer begin: a key, and shares of one's secrets.
+    """Answer begin: keys, and shares of one's secrets.
 
-    key: X25519, which masks follow from.  bound: digests of the seeds of one's own masks, one a
-    step.  sealed: the share of each of the roster, which nobody else can read; one's own is empty.
-    signature: over session, roster, key and bound.
+    keys: X25519, one a step, which masks of pairs follow from.  bound: digests of the seeds of
+    one's own masks, one a step.  sealed: the shares of each of the roster, which nobody else can
+    read; one's own is empty.  signature: over the session, keys and bound.
     """
 
-    key: bytes
+    keys: list[bytes]
     bound: list[bytes]
     sealed: list[bytes]
     signature: bytes
@@ -73,7 +73,7 @@ class Joined(msgspec.Struct, frozen=True, array_like=True):
     """Hold a member as the others must know it: its place in the roster, and what it has signed."""
 
     place: int
-    key: bytes
+    keys: list[bytes]
     bound: list[bytes]
     signature: bytes
 
@@ -84,7 +84,8 @@ class Opening(msgspec.Struct, frozen=True, array_like=True):
     members: places of those whose numbers are in it.  total: of their masked numbers.  seeds: of
     their own masks, in that order.  lost: places and secrets of those who went before.
     commitments: digests of the masked numbers.  checks: of each member, in that order, with its
-    signature; 0 and empty of who has gone since, and whose masked numbers were shown.
+    signature; 0 and empty of who has gone since, whose masked numbers were shown, and of who
+    gathers.  own: the masked numbers of that one, who has seen all others' before its check.
     """
 
     members: list[int]
@@ -93,6 +94,7 @@ class Opening(msgspec.Struct, frozen=True, array_like=True):
     lost: list[tuple[int, bytes]]
     commitments: list[bytes]
     checks: list[tuple[int, bytes]]
+    own: bytes
 
 
 class Add(msgspec.Struct, frozen=True, array_like=True):
@@ -150,8 +152,9 @@ class Open(msgspec.Struct, frozen=True, array_like=True):
 class Opened(msgspec.Struct, frozen=True, array_like=True):
     """Answer open.
 
-    seed: of one's own mask.  shares: of each other one that joined: of its mask's seed where its
-    numbers are added, of its secret where it has gone.  check: one's masked numbers, times numbers
+    seed: of one's own mask, where enough have signed whose numbers are added; else nothing, and the
+    others' shares must do.  shares: of each other one: of its mask's seed where its numbers are
+    added, of its secret where it has gone.  check: one's masked numbers, times numbers
     that follow from all commitments.  signature: over the commitments and it.
     """
 
@@ -225,14 +228,15 @@ def holds(offer: Offer, situation: bytes, now_ms: float) -> bool:
     )
 
 
-def roster_digest(situation: bytes, roster: list[Offer]) -> bytes:
-    """Return what stands for a roster in signatures."""
-    return digest(situation, *(part for offer in roster for part in (offer.author, offer.key)))
+def session_digest(name: bytes, situation: bytes, roster: list[Offer]) -> bytes:
+    """Return what stands for a session, in signatures and keys."""
+    parts = (part for offer in roster for part in (offer.author, offer.key))
+    return digest(b"session", name, situation, *parts)
 
 
-def said_begun(session: bytes, roster: bytes, key: bytes, bound: list[bytes]) -> bytes:
-    """Return what a member signs when it joins."""
-    return digest(b"begun", session, roster, key, *bound)
+def said_begun(session: bytes, keys: list[bytes], bound: list[bytes]) -> bytes:
+    """Return what a member signs when it joins.  session: its digest, as below."""
+    return digest(b"begun", session, *keys, *bound)
 
 
 def said_added(session: bytes, step: int, commitment: bytes) -> bytes:
@@ -240,9 +244,10 @@ def said_added(session: bytes, step: int, commitment: bytes) -> bytes:
     return digest(b"added", session, bytes([step]), commitment)
 
 
-def said_members(session: bytes, roster: bytes, step: int, members: list[int]) -> bytes:
-    """Return what a member signs when it agrees whose numbers are added."""
-    return digest(b"agreed", session, roster, bytes([step]), bytes(members))
+def said_members(session: bytes, step: int, asked: dict[int, Joined], members: list[int]) -> bytes:
+    """Return what a member signs when it agrees whose numbers are added, of all that were asked."""
+    known = [part for place in sorted(asked) for part in (bytes([place]), *asked[place].keys)]
+    return digest(b"agreed", session, bytes([step]), bytes(members), *known)
 
 
 def said_check(session: bytes, step: int, commitments: list[bytes], check: int) -> bytes:

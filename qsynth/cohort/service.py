@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from qsynth.cohort import masks, messages
+from qsynth.cohort.asked import Asked
 from qsynth.cohort.collector import Collector, Requests
 from qsynth.cohort.held import CohortNode, HeldSum, Told, hold
-from qsynth.cohort.member import Member, Session
+from qsynth.cohort.member import Member
 from qsynth.cohort.messages import Offer, Place
+from qsynth.cohort.session import Session
 from qsynth.dht import Contact
 from qsynth.dht.record import Record, record_key
 from qsynth.errors import PacketError, ShapeError
 from qsynth.identity import node_id
-from qsynth.mesh import Answer, Request
+from qsynth.mesh import Request
 from qsynth.peers.base import Likeness
 from qsynth.pipeline.publication import Publication
 from qsynth.privacy import Contribution
@@ -43,29 +44,10 @@ PATIENCE = 3  # periods without a new offer, until a cohort begins that is not f
 TURN = 2  # periods that each of those who offer has, before the next one gathers
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request to a member, which the one that gathers has sent."""
-
-    cohorts: Cohorts
-    session: bytes
-    place: int
-    kind: str
-
-    def answered(self, now: float, answer: Answer, effects: Effects) -> None:
-        """Take the answer."""
-        body = None if answer.refused else wire.unpack(answer.body, messages.ANSWERS[self.kind])
-        self.cohorts.answered(now, self, body, effects)
-
-    def failed(self, now: float, effects: Effects) -> None:
-        """Note that there is none."""
-        self.cohorts.answered(now, self, None, effects)
-
-
 class Cohorts(Service):
     """Add one node's numbers to those of its cohort, and hold the sum.
 
-    alike: how alike two fingerprints are.
+    alike: how alike two fingerprints are.  draw: random bytes; of the system, but in simulations.
     """
 
     bodies: ClassVar[Mapping[str, type]] = {
@@ -77,13 +59,15 @@ class Cohorts(Service):
         messages.END: messages.End,
     }
 
-    def __init__(self, node: CohortNode, alike: Likeness, seed: int) -> None:
+    def __init__(
+        self, node: CohortNode, alike: Likeness, draw: Callable[[int], bytes] = os.urandom
+    ) -> None:
         self.node, self.alike, self.author = node, alike, node.identity.public_key
         self.contribution: Contribution | None = None
         self.told: Told | None = None
         self.spent = False  # nothing is left to be told
-        self._rng = np.random.default_rng([seed, 31])
-        self._secret = os.urandom(masks.SECRET_BYTES)  # of the key of an offer
+        self._draw = draw
+        self._secret = draw(masks.SECRET_BYTES)  # of the key of an offer
         self._offered_s = -np.inf
         self._waited = self._seen = self._since = 0  # periods; offers seen, and since when
         self._contacts: dict[bytes, Contact] = {}  # of a roster, by author
@@ -96,6 +80,7 @@ class Cohorts(Service):
         self._collector: Collector | None = None
         self._held: HeldSum | None = None
         self._distrusted: set[NodeId] = set()
+        self._forgotten: set[NodeId] = set()
         self._news: list[tuple[str, dict[str, object]]] = []
 
     # -- what the node has to add ----------------------------------------------------------
@@ -106,10 +91,12 @@ class Cohorts(Service):
         if given is None or given is self.contribution:
             return
         if self.contribution is not None:
-            self.told = self._held = None  # of data that have changed
+            self.told = self._held = self._member = self._collector = None  # of other data
         self.contribution, self.spent = given, False
+        if self.told is not None and self.told.records != given.records:
+            self.told = None  # of data that changed while the node was away
         if self.told is not None:
-            self._held = hold(self.node, self.alike, given, self.told)
+            self._held = hold(self.node, self.alike, given, self.told, self._forgotten)
 
     @property
     def situation(self) -> bytes:
@@ -164,7 +151,7 @@ class Cohorts(Service):
 
     def _offer(self, now: float, records: Records, effects: Effects) -> None:
         """Tell those who keep records that one would add; under a new key each time."""
-        self._secret = os.urandom(masks.SECRET_BYTES)  # of the key of an offer
+        self._secret = self._draw(masks.SECRET_BYTES)  # of the key of an offer
         self._offered_s = self.node.wall_s()
         member = self.node.vouchers
         offer = messages.make_offer(
@@ -209,7 +196,7 @@ class Cohorts(Service):
     def _good(self, offer: Offer) -> bool:
         now_s, member = self.node.wall_s(), self.node.vouchers
         vouched = member is None or member.vouches(offer.id, offer.voucher, now_s)
-        fine = vouched and self.node.admission.welcomes(offer.id)
+        fine = vouched and self.node.admission.welcomes(offer.id) and masks.usable(offer.key)
         return fine and messages.holds(offer, self.situation, 1000.0 * now_s)
 
     # -- gathering -------------------------------------------------------------------------
@@ -217,12 +204,10 @@ class Cohorts(Service):
     def _gather(self, now: float, places: Sequence[Place], effects: Effects) -> None:
         assert self.contribution is not None
         roster = [place.offer for place in places]
-        name = self._rng.bytes(16)
-        session = Session(name, self.situation, roster, self.contribution.smallest)
-        try:
-            member = Member(self.node.identity, self._secret, session, self.contribution)
-        except PacketError:
-            return
+        mine = next(i for i, offer in enumerate(roster) if offer.author == self.author)
+        name, least = self._draw(masks.SECRET_BYTES), self.contribution.smallest
+        session = Session(name, self.situation, roster, least, mine)
+        member = Member(self.node.identity, self._secret, session, self.contribution, self._draw)
         self._contacts = {place.offer.author: place.contact for place in places}
         self._collector = Collector(self.node.contact(), member)
         effects.record("cohort_began", asked=len(roster))
@@ -296,8 +281,10 @@ class Cohorts(Service):
                 return wire.Refusal("cohort: no such session")
             place = kind, getattr(body, "step", 0), getattr(body, "place", 0)
             if place not in self._answers or self._answers[place][0] != seen:
+                if kind == messages.BEGIN and place in self._answers:
+                    raise PacketError("replay")
                 self._answers[place] = seen, self._answered(member, body)
-            self._until_s = self.node.wall_s() + SESSION_S
+                self._until_s = self.node.wall_s() + SESSION_S  # what is only repeated is no step
             return self._answers[place][1]
         except (PacketError, ShapeError) as error:
             reason = error.reason if isinstance(error, PacketError) else "range"
@@ -327,13 +314,16 @@ class Cohorts(Service):
         if not all(offer.author == self.author or self._good(offer) for offer in body.roster):
             raise PacketError("denied", "an offer that does not hold")
         assert self.contribution is not None
-        session = Session(body.session, self.situation, body.roster, self.contribution.smallest)
-        self._member = Member(self.node.identity, self._secret, session, self.contribution)
+        least, by = self.contribution.smallest, list(map(node_id, authors)).index(sender)
+        session = Session(body.session, self.situation, body.roster, least, by)
+        self._member = Member(
+            self.node.identity, self._secret, session, self.contribution, self._draw
+        )
         self._gatherer, self._answers = sender, {}
 
     def _answered(self, member: Member, body: Any) -> msgspec.Struct:
         if isinstance(body, messages.Begin):
-            return member.begin()
+            return member.begun
         if isinstance(body, messages.Add):
             made = member.add(body)
             self._sent(self._gatherer, member, body.step, made)
@@ -347,7 +337,7 @@ class Cohorts(Service):
         if body.last is None:
             self._ended()
         else:
-            member.take(body.last)
+            member.end(body.last)
             self._take(member, False)
         return messages.Taken(member.session.name)
 
@@ -364,16 +354,18 @@ class Cohorts(Service):
         """Be free for another session, under another key."""
         self._member, self._offered_s = None, -np.inf
         self._waited = self._seen = self._since = 0
-        self._secret = os.urandom(masks.SECRET_BYTES)  # of the key of an offer
+        self._secret = self._draw(masks.SECRET_BYTES)  # of the key of an offer
 
     def _take(self, member: Member, gathered: bool) -> None:
         """Hold a sum, and remember it."""
+        assert self.contribution is not None
         roster, last = member.session.roster, member.openings[-1]
         others = [roster[place] for place in last.members if place != member.place]
         by = self._gatherer
         author = others[0].author if gathered else next(o.author for o in roster if o.id == by)
         told = Told(
-            member.session.name,
+            member.name,
+            self.contribution.records,
             gathered,
             author,
             self.node.wall_s(),
@@ -384,15 +376,19 @@ class Cohorts(Service):
         self.told = told
         self.node.entries.append(Entry(COHORT, msgspec.msgpack.encode(told)))
         self._leaving = True
-        assert self.contribution is not None
-        self._held = hold(self.node, self.alike, self.contribution, told)
+        self._held = hold(self.node, self.alike, self.contribution, told, self._forgotten)
         said = {"members": told.members, "gathered": gathered, "author": node_id(author).hex()}
         self._news.append(("cohort", said | {"others": [each.hex() for each in told.others]}))
 
     def forget(self, author: NodeId) -> None:
         """Drop a sum that an author is in, for good: it cannot be taken out."""
-        if self.told is not None and self.told.has(author):
-            self._held = None
+        self._forgotten.add(author)
+        if self.told is not None and self.told.has(author) and self._held is not None:
+            self._held = HeldSum({}, None)
+
+    def covered(self) -> set[NodeId]:
+        """Return who has published the sum that the node has a part in: it is not learned twice."""
+        return set() if self.told is None else {node_id(self.told.author)}
 
     def _say(self, effects: Effects) -> None:
         for event, values in self._news:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from qsynth.cohort.service import Cohorts
 from qsynth.dht.config import Rings
@@ -69,11 +72,13 @@ def assemble(
         seed,
         rpc_seed,
         vouchers,
-        _services(rules, peers, seed),
+        _services(rules, peers, seed, rpc_seed),
     )
 
 
-def _services(rules: Rules, peers: Any, seed: int) -> list[Callable[[Node], Service]]:
+def _services(
+    rules: Rules, peers: Any, seed: int, simulated: int | None
+) -> list[Callable[[Node], Service]]:
     """Return what makes the services of a node."""
     services: list[Callable[[Node], Service]] = [Records]
     if adds_statistics(peers):
@@ -90,5 +95,7 @@ def _services(rules: Rules, peers: Any, seed: int) -> list[Callable[[Node], Serv
             )
         )
     if rules.privacy.pooled:
-        services.append(partial(Cohorts, alike=rules.similarity.likeness, seed=seed))
+        # In a simulation what is drawn follows from the seed, so that runs can be done again.
+        draw = os.urandom if simulated is None else np.random.default_rng([seed, 31]).bytes
+        services.append(partial(Cohorts, alike=rules.similarity.likeness, draw=draw))
     return services

@@ -91,6 +91,11 @@ class Contribution:
         self.budget: Payer | None = None
 
     @property
+    def most(self) -> int:
+        """Return how many members a cohort has at most."""
+        return self.cohort.size
+
+    @property
     def smallest(self) -> int:
         """Return how many members a sum must have."""
         return self.cohort.smallest

@@ -19,8 +19,8 @@ MEMBERS = (
     "That what was added can be taken back.",
 )
 MOST_NUMBERS = 11_000  # of a sum: of five bytes each, in a message of 64 KiB
-NUMBER_COST = 9  # bytes: four under masks, five in the sum
-MEMBER_COST, STEP_COST = 330, 270  # bytes of each other member: keys, shares, signatures
+NUMBER_COST = 13  # bytes: four under masks, five in the sum, four of who gathers
+MEMBER_COST, STEP_COST = 330, 300  # bytes of each other member: keys, shares, signatures
 LEAST = 3  # members: of two, each could take itself out
 COHORT = (
     "nodes that add up at most; larger ones tell less of each, and take longer to find together"

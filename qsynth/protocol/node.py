@@ -52,8 +52,7 @@ class Node:
 
     epoch_s: seconds since the epoch at `now` 0 of the driver's clock.  address: where others
     reach it.  fingerprint_size: of this task.  rpc_seed: of request numbers, in simulations.
-    vouchers: who is of the fleet, where it has an authority.  services: beside the protocol, each
-    made with the node.
+    vouchers: who is of the fleet, where it has an authority.  services: each made with the node.
     """
 
     def __init__(
@@ -256,7 +255,8 @@ class Node:
         prints = {author: held.fingerprint for author, held in self.held.items()}
         chosen = self.peers.authors(prints, self.query, self.same)
         beside = {a: e for service in self.services for a, e in service.evidence().items()}
-        return {author: self.held[author] for author in chosen} | beside
+        known = [author for service in self.services for author in service.covered()]
+        return {a: self.held[a] for a in chosen if a not in known} | beside
 
     # -- publishing ------------------------------------------------------------------------
 

@@ -59,6 +59,10 @@ class Service:
         """Return what there is to learn from beside packets that were fetched, by author."""
         return {}
 
+    def covered(self) -> set[NodeId]:
+        """Return authors whose packets say nothing that this service's evidence does not."""
+        return set()
+
     def forget(self, author: NodeId) -> None:
         """Drop an author's evidence for good."""
 

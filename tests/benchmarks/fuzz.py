@@ -217,9 +217,9 @@ def _bodies(data: bytes) -> tuple[bytes, ...]:
         messages.Relay(contact, messages.Sealed(OTHER.public_key, b"t" * 8, b"s" * 64)),
     ]
     offer = cohort.Offer(OTHER.public_key, b"k" * 32, int(NOW * 1000) + 5000, b"s" * 64)
-    joined = cohort.Joined(0, b"k" * 32, [b"b" * 32], b"s" * 64)
+    joined = cohort.Joined(0, [b"k" * 32], [b"b" * 32], b"s" * 64)
     check = (5, b"s" * 64)
-    total = cohort.Opening([0], b"t" * 20, [b"s" * 16], [(1, b"s" * 16)], [b"c" * 32], [check])
+    total = cohort.Opening([0], b"t" * 20, [b"s" * 16], [(1, b"s" * 16)], [b"c" * 32], [check], b"")
     made += [
         cohort.Begin(contact, b"n" * 16, [offer]),
         cohort.Add(contact, b"n" * 16, 1, [joined], [b"x" * 48], total),

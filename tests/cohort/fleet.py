@@ -28,6 +28,7 @@ class Drawn:
 
     seed: int
     sizes: Sequence[int] = (40, 12)
+    most: int = 64
     fraction_bits: int = 12
     paid: list[bytes] = field(default_factory=list)
 
@@ -66,7 +67,7 @@ def answer(member: Member, kind: str, body: Any) -> Any:
     """Return what a member answers; None where it refuses."""
     try:
         if kind == messages.BEGIN:
-            return member.begin()
+            return member.begun
         return {
             messages.ADD: member.add,
             messages.AGREE: member.agree,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qsynth.cohort import masks, messages
-from qsynth.cohort.member import threshold
+from qsynth.cohort.session import threshold
 from qsynth.errors import PacketError, ShapeError
 from qsynth.privacy import Sum
 from tests.cohort.fleet import NOW_MS, SITUATION, UNTIL_MS, Drawn, answer, identities, members, run
@@ -112,8 +112,8 @@ def test_masked_numbers_are_evenly_spread_and_differ_each_time() -> None:
 
 def given_numbers(cohort):
     """Return a cohort whose members have given their first numbers, and those."""
-    begun = [member.begin() for member in cohort]
-    joined = [messages.Joined(place, b.key, b.bound, b.signature) for place, b in enumerate(begun)]
+    begun = [member.begun for member in cohort]
+    joined = [messages.Joined(place, b.keys, b.bound, b.signature) for place, b in enumerate(begun)]
     body = [
         messages.Add(None, bytes(16), 0, joined, [b.sealed[place] for b in begun])
         for place in range(len(cohort))
@@ -216,14 +216,19 @@ def lies(opening, size: int):
         altered(opening, seeds=[opening.seeds[1], opening.seeds[0], *opening.seeds[2:]]),
     )
     yield "fewer", altered(opening, members=opening.members[:-1])
-    first = (opening.checks[0][0] ^ 1, opening.checks[0][1])
-    yield "check", altered(opening, checks=[first, *opening.checks[1:]])
-    yield "unsigned", altered(opening, checks=[(0, b""), *opening.checks[1:]])
+    gatherer, first, *others = opening.checks
+    yield "check", altered(opening, checks=[gatherer, (first[0] ^ 1, first[1]), *others])
+    yield "unsigned", altered(opening, checks=[gatherer, (0, b""), *others])
     yield "commitment", altered(opening, commitments=[bytes(32), *opening.commitments[1:]])
     yield "lost", altered(opening, lost=[(2, bytes(16))])
+    moved, by = total.copy(), np.uint64(1000)
+    moved += by  # who gathers claims that it has given more
+    own = masks.unpack(opening.own, size, masks.NUMBER_BYTES) + by
+    given = masks.pack(own % np.uint64(masks.MODULUS), masks.NUMBER_BYTES)
+    yield "own", altered(opening, total=masks.pack(moved, masks.TOTAL_BYTES), own=given)
 
 
-@pytest.mark.parametrize("which", range(10))
+@pytest.mark.parametrize("which", range(11))
 def test_a_sum_that_is_altered_is_taken_by_nobody(which) -> None:
     cohort = members(5, 3, lambda p: Drawn(p, sizes=(40,)))
     collector = run(cohort)
@@ -347,8 +352,13 @@ def test_offers_hold_for_their_situation_and_time_alone() -> None:
 
 
 def test_what_a_member_sends_and_receives_fits_its_budget() -> None:
-    """A cohort of 16 at d=64, both steps: kibibytes of one member, there and back."""
-    sizes = (1 + 64 + 64 * 65 // 2, 10 * 65 + 64 * 65 // 2)
+    """A cohort of 16 at d=64, one sum and both steps: kibibytes of one member, there and back."""
+    square = 64 * 65 // 2
+    assert spent((10 * 65 + square,)) <= 64 * 1024
+    assert spent((1 + 64 + square, 10 * 65 + square)) <= 80 * 1024
+
+
+def spent(sizes: tuple[int, ...]) -> int:
     sent: dict[int, int] = {}
 
     def count(place: int, kind: str, body):
@@ -357,4 +367,97 @@ def test_what_a_member_sends_and_receives_fits_its_budget() -> None:
 
     collector = run(members(16, 11, lambda p: Drawn(p, sizes=sizes)), change=count, tell=count)
     last = len(msgspec.msgpack.encode(collector.member.openings[-1]))
-    assert max(sent.values()) + last <= 72 * 1024
+    return max(sent.values()) + last
+
+
+def test_a_seed_is_said_by_its_member_only_where_enough_have_signed_the_set() -> None:
+    """Whom one asks alone to open the sum of all, while the others open that without it."""
+    cohort = members(16, 11)
+    added = given_numbers(cohort)
+    alone = answer(cohort[5], messages.OPEN, opening_request(added, range(16)))
+    assert alone.seed == b""
+    rest = [place for place in range(16) if place != 5]
+    body = messages.Agree(None, bytes(16), 0, rest)
+    proofs = [(p, answer(cohort[p], messages.AGREE, body).signature) for p in rest]
+    opened = [answer(cohort[p], messages.OPEN, opening_request(added, rest, proofs)) for p in rest]
+    assert all(each.seed for each in opened)
+    # Of the one they have given shares of the secret; of its seed nobody has.
+    shares = [share for each in opened for place, share in each.shares if place == 5]
+    assert masks.combine(list(zip(rest, shares, strict=True))[:11]) == cohort[5]._secrets[0]
+    assert all(
+        masks.combine([(p, s) for p, s in zip(rest, shares, strict=True)][:k])
+        != cohort[5]._seeds[0]
+        for k in (10, 11, 12)
+    )
+
+
+def test_who_vanishes_at_a_later_step_has_given_nothing_away_of_the_one_before() -> None:
+    collector = run(members(6, 4), lambda place, kind, step: place != 2 or step == 0)
+    assert collector.ended is True
+    first, second = collector.member.openings
+    assert 2 in first.members
+    ((gone, secret),) = second.lost
+    assert gone == 2
+    joined = collector.member.joined[2]
+    assert masks.public_key(masks.private_key(secret)) == joined.keys[1]
+    assert joined.keys[0] != joined.keys[1]
+
+
+def test_a_part_is_paid_for_under_a_name_that_nobody_else_chooses() -> None:
+    one, other = members(4, 3), members(4, 3)  # the same session, by name and roster
+    for cohort in (one, other):
+        given_numbers(cohort)
+    names = [member.numbers.paid for cohort in (one, other) for member in cohort]
+    assert len({name for (name,) in names}) == 8
+
+
+def test_keys_that_share_nothing_are_refused_before_anything_is_paid() -> None:
+    def weak(place: int, kind: str, made):
+        if place == 2 and kind == messages.BEGIN:
+            return msgspec.structs.replace(made, keys=[bytes(32)] * 2)
+        return made
+
+    cohort = members(6, 4)
+    collector = run(cohort, change=weak)
+    assert collector.ended is True  # without it
+    assert collector.member.openings[0].members == [0, 1, 3, 4, 5]
+    assert cohort[2].numbers.paid == []
+    assert not masks.usable(bytes(32))
+    assert not masks.usable(b"short")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (messages.OPEN, messages.Open(None, bytes(16), step, [0, 1, 2, 3], [b""] * 4, []))
+        for step in (1, -1, 2**63 - 1)
+    ]
+    + [
+        (messages.OPEN, messages.Open(None, bytes(16), 0, members_, [b""] * 4, [(0, b"")]))
+        for members_ in ([0, 1, 2, 300], [-5, 0, 1, 2], [0, 0, 1, 2])
+    ]
+    + [(messages.SHOW, messages.Show(None, bytes(16), step, 9, b"", b"")) for step in (-1, 0, 5)]
+    + [(messages.AGREE, messages.Agree(None, bytes(16), 0, [0, 1, 2, 999]))],
+)
+@pytest.mark.parametrize("given", [False, True])
+def test_requests_that_make_no_sense_are_refused(kind, body, given) -> None:
+    cohort = members(4, 3)
+    if given:
+        given_numbers(cohort)
+    assert answer(cohort[1], kind, body) is None
+
+
+def test_an_end_before_the_last_step_or_without_content_is_refused() -> None:
+    cohort = members(5, 3)
+    collector = run(cohort, lambda place, kind, step: kind != messages.ADD or step == 0)
+    first = collector.member.openings[0]
+    empty = msgspec.structs.replace(first, commitments=[])
+    for opening in (first, empty):
+        with pytest.raises(PacketError):
+            cohort[1].end(opening)
+    assert cohort[1].sums == []
+
+
+def test_a_roster_beyond_the_cohort_is_refused() -> None:
+    with pytest.raises(PacketError):
+        members(9, 3, lambda place: Drawn(place, most=8))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qsynth.cohort import masks, messages
+from qsynth.cohort.held import Told
 from qsynth.cohort.service import OFFER_S, SESSION_S, Cohorts
 from qsynth.distill import distil, read_evidence
 from qsynth.distill.analytic import Analytic
@@ -50,7 +51,7 @@ class Adder(Peer):
         self.group = number % groups
         situated = replace(rule, situation=f"ward {self.group}")
         self.publication = given(situated, self.group, number)
-        self.cohorts = Cohorts(self.node, cosine, number)
+        self.cohorts = Cohorts(self.node, cosine, np.random.default_rng([number, 31]).bytes)
         self.node.services = [*self.node.services, self.cohorts]
 
 
@@ -251,6 +252,15 @@ def test_whom_one_forgets_takes_the_sum_along() -> None:
     assert one.cohorts.evidence()
     one.cohorts.forget(other.node.me)
     assert one.cohorts.evidence() == {}
+    turns(network, adders, 4)
+    gathered = next(a for a in adders if a.cohorts.told.gathered)
+    assert gathered.node.me not in one.node.authors()  # nor the same sum as a packet
+    (entry,) = [e for e in one.cohorts.entries() if e.kind == COHORT]
+    again = Adder(network, 0, groups=1)
+    again.cohorts.restore(entry)
+    again.cohorts.forget(other.node.me)
+    again.period()
+    assert again.cohorts.evidence() == {}
 
 
 def test_other_data_begin_anew() -> None:
@@ -313,3 +323,61 @@ def test_who_begins_and_does_not_end_holds_a_node_up_once() -> None:
     assert one.events("cohort_lost")
     network.run_until(network.now + 0.5)
     assert asked(b"b" * 16).reason == "cohort: denied"
+    network.run_until(network.now + 1.0)
+
+
+def test_what_is_only_repeated_does_not_hold_a_member_and_another_beginning_is_refused() -> None:
+    network, adders = fleet(4, groups=1, rule=SecureSum(cohort=16, smallest=4))
+    turns(network, adders, 1)
+    one, sender = adders[0], adders[1]
+    body = messages.Begin(sender.node.contact(), bytes(16), [a.cohorts._mine for a in adders])
+    first = one.cohorts.answer(request(sender, body), body)
+    assert isinstance(first, messages.Begun)
+    until = one.cohorts._until_s
+    one.node.clock(network.now + 50.0)
+    assert one.cohorts.answer(request(sender, body), body) == first
+    assert one.cohorts._until_s == until
+    for other in (
+        msgspec.structs.replace(body, contact=replace_contact(sender)),
+        msgspec.structs.replace(body, roster=[]),
+    ):
+        assert one.cohorts.answer(request(sender, other), other).reason == "cohort: replay"
+
+
+def replace_contact(sender: Peer):
+    return msgspec.structs.replace(sender.node.contact(), density=7)
+
+
+def test_offers_with_keys_that_share_nothing_do_not_stop_a_cohort() -> None:
+    network, adders = fleet(5, groups=1)
+    liar = adders[4]
+
+    def weak(now, records, effects) -> None:
+        offered = liar.cohorts.situation
+        offer = messages.make_offer(liar.node.identity, offered, bytes(32), 2**62, b"")
+        value = msgspec.msgpack.encode(messages.Place(offer, liar.node.contact()))
+        liar.cohorts._mine, liar.cohorts._offered_s = offer, liar.node.wall_s()
+        records.store(now, offered, value, OFFER_S, effects)
+
+    liar.cohorts._offer = weak
+    turns(network, adders, 14)
+    assert sum(a.cohorts.told is not None for a in adders[:4]) == 4
+
+
+def test_data_that_change_while_a_cohort_adds_up_end_ones_part_in_it() -> None:
+    network, adders = fleet(4, groups=1, rule=SecureSum(cohort=16, smallest=4))
+    turns(network, adders, 1)
+    one, sender = adders[0], adders[1]
+    body = messages.Begin(sender.node.contact(), bytes(16), [a.cohorts._mine for a in adders])
+    assert isinstance(one.cohorts.answer(request(sender, body), body), messages.Begun)
+    one.publication = given(replace(RULE, situation="ward 0"), 1, 77)
+    one.period()
+    assert one.cohorts._member is None
+    told = one.cohorts.told
+    assert told is None
+    late = Adder(network, 9, groups=1)
+    late.publication = given(SecureSum(cohort=4, smallest=3, situation="ward 0"), 1, 78)
+    entry = Told(b"s" * 32, b"r" * 32, False, sender.node.identity.public_key, 0.0, [], [])
+    late.cohorts.told = entry
+    late.period()
+    assert late.cohorts.told is None  # of other records than it has
