@@ -25,6 +25,7 @@ from qsynth.records.service import Records
 from qsynth.similarity import cosine, fingerprint_size
 from qsynth.similarity.class_sketch import ClassSketch
 from tests.protocol.test_node import GROUP_MEANS, Peer
+from tests.security.test_peers import Fleet, certified
 
 RULE = SecureSum(cohort=4, smallest=3)
 
@@ -381,3 +382,38 @@ def test_data_that_change_while_a_cohort_adds_up_end_ones_part_in_it() -> None:
     late.cohorts.told = entry
     late.period()
     assert late.cohorts.told is None  # of other records than it has
+
+
+def test_in_a_fleet_with_an_authority_only_its_nodes_add_up(tmp_path) -> None:
+    authority = Fleet(tmp_path)
+    network = MemoryNetwork(0.01, seed=1)
+    adders = [Adder(network, number, groups=1) for number in range(5)]
+    for adder in adders[:4]:
+        certified(authority, adder.node)
+    stranger = adders[4]
+    stranger.node.epoch_s = adders[0].node.epoch_s
+    for number, adder in enumerate(adders):
+        adder.join(*adders[:number][-2:])
+        network.run_until(network.now + 0.2)
+    turns(network, adders, 10)
+    assert all(adder.cohorts.told for adder in adders[:4])
+    assert stranger.cohorts.told is None
+    for adder in adders[:4]:
+        assert stranger.node.me not in adder.cohorts.told.others
+    # Nor into a roster that one of the fleet makes.
+    one, liar = Adder(network, 7, groups=1), adders[1]
+    certified(authority, one.node)
+    one.period()
+    bare = messages.make_offer(
+        stranger.node.identity, one.cohorts.situation, bytes([9] + [0] * 31), 2**62, b""
+    )
+    mine = one.cohorts._mine
+    roster = [liar_offer(liar, one.cohorts.situation), mine, bare]
+    body = messages.Begin(liar.node.contact(), bytes(16), roster)
+    assert one.cohorts.answer(request(liar, body), body).reason == "cohort: denied"
+
+
+def liar_offer(liar: Adder, situation: bytes) -> messages.Offer:
+    key = masks.public_key(masks.private_key(b"l" * 16))
+    own = liar.node.vouchers.own
+    return messages.make_offer(liar.node.identity, situation, key, 2**62, own)
