@@ -1,4 +1,4 @@
-"""What the node does that gathers a cohort: it asks all members, and learns their sum alone.
+"""What the node does that collects a cohort: it asks all members, and learns their sum alone.
 
 Any member can; it is trusted with nothing.  A step ends when all have answered, or failed to: who
 asks it sees to deadlines.  Sans-I/O.
@@ -23,7 +23,7 @@ Requests = list[tuple[int, str, msgspec.Struct]]  # place, kind, body
 
 @dataclass
 class Collector:
-    """Gather one session.
+    """Collect one session.
 
     me: one's own contact.  member: one's own part in it.  ended: None while it goes on, then
     whether there is a sum.  kind, step: of the requests that are waited for.

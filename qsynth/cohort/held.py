@@ -1,4 +1,4 @@
-"""What a node has of its cohort's sum: evidence of the others, and a packet if it has gathered."""
+"""What a node has of its cohort's sum: evidence of the others, and a packet if it has collected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ class CohortNode(Asker, Protocol):
     ttl_s: float
     query: Fingerprint
     same: float
-    finished: bool
     entries: list[Entry]
     sent: list[dict[str, Any]]
 
@@ -46,13 +45,14 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
     """Hold the sums of a session, so that a node that starts again has them.
 
     session: what the node's part was paid for under.  records: digest of what it has added.
-    gathered: whether the node has gathered them.  author: the public key that they pass for, of the
-    node that has.  others: the other members of the last step.  sums: numbers, and members, a step.
+    collected: whether the node has collected them.  author: the public key that they pass for, of
+    the node that has.  others: the other members of the first step, in which all are.  sums:
+    numbers, and members, a step.
     """
 
     session: bytes
     records: bytes
-    gathered: bool
+    collected: bool
     author: bytes
     created_s: float
     others: list[NodeId]
@@ -73,7 +73,7 @@ class HeldSum:
     """Hold a sum as a node learns from it.
 
     evidence: of the others, under the id that it passes for; nothing where no class stands out of
-    the noise.  publication: of all, where the node has gathered them.
+    the noise.  publication: of all, where the node has collected them.
     """
 
     evidence: Mapping[NodeId, Admitted]
@@ -104,7 +104,7 @@ def hold(
     print_ = node.admission.sketch(*whole.sketched())
     node.query, node.same = print_, _same(node, alike, whole)
     support = int(whole.features.counts.sum())
-    mine = Publication(payload, print_, support, print_) if told.gathered and support else None
+    mine = Publication(payload, print_, support, print_) if told.collected and support else None
     if not others.features.counts.any():
         return HeldSum({}, mine)
     packet = OutcomePacket(

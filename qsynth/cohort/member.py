@@ -98,7 +98,7 @@ class Member:
         return self._sealings[other]
 
     def seed(self, step: int) -> bytes:
-        """Return the seed of one's own mask: for oneself, when one gathers."""
+        """Return the seed of one's own mask: for oneself, when one collects."""
         return self._seeds[step]
 
     def current(self, step: int) -> dict[int, Joined]:
@@ -122,7 +122,7 @@ class Member:
                 raise PacketError("budget", "nothing is left to be told")
             self.joined = joined
             self._sealed = dict(zip(joined, body.sealed, strict=True))
-        elif len(self.sums) < step:  # who gathers has taken it already
+        elif len(self.sums) < step:  # who collects has taken it already
             if body.before is None:
                 raise PacketError("schema", "no sum before")
             self.take(body.before)

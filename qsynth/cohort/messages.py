@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TypeAlias
 
 import msgspec
 
@@ -85,7 +86,7 @@ class Opening(msgspec.Struct, frozen=True, array_like=True):
     their own masks, in that order.  lost: places and secrets of those who went before.
     commitments: digests of the masked numbers.  checks: of each member, in that order, with its
     signature; 0 and empty of who has gone since, whose masked numbers were shown, and of who
-    gathers.  own: the masked numbers of that one, who has seen all others' before its check.
+    collects.  own: the masked numbers of that one, who has seen all others' before its check.
     """
 
     members: list[int]
@@ -192,6 +193,7 @@ class Taken(msgspec.Struct, frozen=True, array_like=True):
     session: bytes
 
 
+Step: TypeAlias = Begin | Add | Agree | Open | Show | End
 ANSWERS: dict[str, type[msgspec.Struct]] = {
     BEGIN: Begun,
     ADD: Added,

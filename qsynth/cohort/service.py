@@ -1,7 +1,7 @@
 """Find nodes of one's situation through the DHT, and add up with them.
 
 A node that has numbers to add offers to, under the key of its situation.  Of those who offer, the
-first in an order that all know gathers them; when it does not, the next one does.  Nobody is the
+first in an order that all know collects them; when it does not, the next one does.  Nobody is the
 coordinator of anything: a cohort ends with its sum, and each member holds that.  Sans-I/O.
 """
 
@@ -10,17 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 
 from qsynth.cohort import masks, messages
-from qsynth.cohort.asked import Asked
 from qsynth.cohort.collector import Collector, Requests
 from qsynth.cohort.held import CohortNode, HeldSum, Told, hold
 from qsynth.cohort.member import Member
 from qsynth.cohort.messages import Offer, Place
+from qsynth.cohort.request import MemberRequest
 from qsynth.cohort.session import Session
 from qsynth.dht import Contact
 from qsynth.dht.record import Record, record_key
@@ -38,10 +38,10 @@ from qsynth.records.service import Records
 from qsynth.trust import Admitted
 from qsynth.types import NodeId
 
-OFFER_S = 120.0  # an offer stands, if nobody gathers
+OFFER_S = 120.0  # an offer stands, if nobody collects
 SESSION_S = 60.0  # without a word, until a member no longer waits
 PATIENCE = 3  # periods without a new offer, until a cohort begins that is not full
-TURN = 2  # periods that each of those who offer has, before the next one gathers
+TURN = 2  # periods that each of those who offer has, before the next one collects
 
 
 class Cohorts(Service):
@@ -75,7 +75,7 @@ class Cohorts(Service):
         self._until_s = 0.0
         self._mine: Offer | None = None
         self._leaving = False  # has an offer out there that no longer stands
-        self._gatherer = b""
+        self._collector_id = b""
         self._answers: dict[tuple[str, int, int], tuple[bytes, msgspec.Struct]] = {}
         self._collector: Collector | None = None
         self._held: HeldSum | None = None
@@ -124,7 +124,7 @@ class Cohorts(Service):
     # -- finding each other ----------------------------------------------------------------
 
     def period(self, now: float, effects: Effects) -> None:
-        """Offer to add, look who else does, and publish the sum that one has gathered."""
+        """Offer to add, look who else does, and publish the sum that one has collected."""
         self._say(effects)
         records = self.node.service(Records)
         assert records is not None  # every node has it
@@ -134,9 +134,9 @@ class Cohorts(Service):
             self._leaving = False
             records.store(now, self.situation, b"", OFFER_S, effects)
         if self._member is not None and self.node.wall_s() > self._until_s:
-            self._distrusted.add(self._gatherer)  # who begins and never ends holds members up
+            self._distrusted.add(self._collector_id)  # who begins and never ends holds members up
             self._ended()
-            effects.record("cohort_lost", reason="nobody gathers it any more")
+            effects.record("cohort_lost", reason="nobody collects it any more")
         if not self._ready or self._member is not None or self._collector is not None:
             return
         self._waited += 1
@@ -166,7 +166,7 @@ class Cohorts(Service):
         records.store(now, self.situation, value, OFFER_S, effects)
 
     def _found(self, now: float, records: list[Record], effects: Effects) -> None:
-        """Gather those who offer, if they are enough, and it is one's turn."""
+        """Collect those who offer, if they are enough, and it is one's turn."""
         busy = self._member is not None or self._collector is not None
         if busy or self.contribution is None or not self._ready or self._mine is None:
             return
@@ -181,7 +181,7 @@ class Cohorts(Service):
         due = 0 if len(chosen) == cohort.size else self._since + PATIENCE
         if mine is None or len(chosen) < cohort.smallest or self._waited <= due + TURN * mine:
             return
-        self._gather(now, chosen, effects)
+        self._collect(now, chosen, effects)
 
     def _place(self, record: Record) -> Place | None:
         """Return the offer of a record, where it is one of somebody else to deal with."""
@@ -199,9 +199,9 @@ class Cohorts(Service):
         fine = vouched and self.node.admission.welcomes(offer.id) and masks.usable(offer.key)
         return fine and messages.holds(offer, self.situation, 1000.0 * now_s)
 
-    # -- gathering -------------------------------------------------------------------------
+    # -- collecting -------------------------------------------------------------------------
 
-    def _gather(self, now: float, places: Sequence[Place], effects: Effects) -> None:
+    def _collect(self, now: float, places: Sequence[Place], effects: Effects) -> None:
         assert self.contribution is not None
         roster = [place.offer for place in places]
         mine = next(i for i, offer in enumerate(roster) if offer.author == self.author)
@@ -221,7 +221,7 @@ class Cohorts(Service):
             session = self._collector.member.session
             for place, kind, body in requests:
                 contact = self._contacts[session.roster[place].author]
-                reply = Asked(self, session.name, place, kind)
+                reply = MemberRequest(self, session.name, place, kind)
                 context = RequestContext(contact, None, reply)
                 if not self.node.ask(now, contact, kind, body, effects, context):
                     made += self._step(place, kind, None)
@@ -237,7 +237,7 @@ class Cohorts(Service):
             return []
 
     def answered(
-        self, now: float, asked: Asked, body: msgspec.Struct | None, effects: Effects
+        self, now: float, asked: MemberRequest, body: msgspec.Struct | None, effects: Effects
     ) -> None:
         """Take a member's answer, or that it gives none."""
         collector = self._collector
@@ -258,7 +258,7 @@ class Cohorts(Service):
             if place != member.place:
                 contact = self._contacts[offer.author]
                 context = RequestContext(
-                    contact, None, Asked(self, member.session.name, place, messages.END)
+                    contact, None, MemberRequest(self, member.session.name, place, messages.END)
                 )
                 self.node.ask(now, contact, messages.END, body, effects, context)
         if collector.ended:
@@ -270,14 +270,15 @@ class Cohorts(Service):
 
     # -- answering -------------------------------------------------------------------------
 
-    def answer(self, request: Request, body: Any) -> msgspec.Struct:
+    def answer(self, request: Request, body: messages.Step) -> msgspec.Struct:
         """Return a member's answer; the same to the same request, and one a step."""
         kind, sender, seen = request.kind, request.sender, hashlib.sha256(request.body).digest()
         try:
-            if kind == messages.BEGIN:
+            if isinstance(body, messages.Begin):
                 self._join(sender, body)
             member = self._member
-            if member is None or (member.session.name, self._gatherer) != (body.session, sender):
+            mine = member and (member.session.name, self._collector_id)
+            if member is None or mine != (body.session, sender):
                 return wire.Refusal("cohort: no such session")
             place = kind, getattr(body, "step", 0), getattr(body, "place", 0)
             if place not in self._answers or self._answers[place][0] != seen:
@@ -319,14 +320,14 @@ class Cohorts(Service):
         self._member = Member(
             self.node.identity, self._secret, session, self.contribution, self._draw
         )
-        self._gatherer, self._answers = sender, {}
+        self._collector_id, self._answers = sender, {}
 
-    def _answered(self, member: Member, body: Any) -> msgspec.Struct:
+    def _answered(self, member: Member, body: messages.Step) -> msgspec.Struct:
         if isinstance(body, messages.Begin):
             return member.begun
         if isinstance(body, messages.Add):
             made = member.add(body)
-            self._sent(self._gatherer, member, body.step, made)
+            self._sent(self._collector_id, member, body.step, made)
             return made
         if isinstance(body, messages.Agree):
             return member.agree(body)
@@ -356,17 +357,17 @@ class Cohorts(Service):
         self._waited = self._seen = self._since = 0
         self._secret = self._draw(masks.SECRET_BYTES)  # of the key of an offer
 
-    def _take(self, member: Member, gathered: bool) -> None:
+    def _take(self, member: Member, collected: bool) -> None:
         """Hold a sum, and remember it."""
         assert self.contribution is not None
-        roster, last = member.session.roster, member.openings[-1]
-        others = [roster[place] for place in last.members if place != member.place]
-        by = self._gatherer
-        author = others[0].author if gathered else next(o.author for o in roster if o.id == by)
+        roster, first = member.session.roster, member.openings[0]
+        others = [roster[place] for place in first.members if place != member.place]
+        by = self._collector_id
+        author = others[0].author if collected else next(o.author for o in roster if o.id == by)
         told = Told(
             member.name,
             self.contribution.records,
-            gathered,
+            collected,
             author,
             self.node.wall_s(),
             [offer.id for offer in others],
@@ -377,7 +378,7 @@ class Cohorts(Service):
         self.node.entries.append(Entry(COHORT, msgspec.msgpack.encode(told)))
         self._leaving = True
         self._held = hold(self.node, self.alike, self.contribution, told, self._forgotten)
-        said = {"members": told.members, "gathered": gathered, "author": node_id(author).hex()}
+        said = {"members": told.members, "collected": collected, "author": node_id(author).hex()}
         self._news.append(("cohort", said | {"others": [each.hex() for each in told.others]}))
 
     def forget(self, author: NodeId) -> None:

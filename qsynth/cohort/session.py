@@ -14,7 +14,7 @@ from qsynth.cohort import masks, messages
 from qsynth.cohort.messages import Joined, Offer, Opening
 from qsynth.errors import PacketError
 from qsynth.identity import verify
-from qsynth.privacy import Sum
+from qsynth.privacy import Sum, quorum
 from qsynth.types import Floats
 
 
@@ -42,22 +42,22 @@ class Numbers(Protocol):
 
 def threshold(roster: int, smallest: int) -> int:
     """Return how many of a roster it takes to open a sum: more than two thirds of it."""
-    return max(2 * roster // 3 + 1, smallest)
+    return max(quorum(roster), smallest)
 
 
 @dataclass(frozen=True)
 class Session:
     """Hold what all members know of a session.
 
-    name: 16 bytes.  situation: the key that offers are stored under.  gatherer: place of who
-    gathers.
+    name: 16 bytes.  situation: the key that offers are stored under.  collector: place of who
+    collects.
     """
 
     name: bytes
     situation: bytes
     roster: list[Offer]
     smallest: int
-    gatherer: int = 0
+    collector: int = 0
 
     @cached_property
     def digest(self) -> bytes:
@@ -157,11 +157,11 @@ class Session:
     ) -> None:
         """Raise PacketError where a total is not that of the numbers that members have given."""
         weights = masks.coefficients(opening.commitments, self.digest + bytes([step]), size)
-        known = {**shown, self.gatherer: opening.own}
+        known = {**shown, self.collector: opening.own}
         expected = 0
         rows = zip(opening.members, opening.commitments, opening.checks, strict=True)
         for place, commitment, (check, signature) in rows:
-            if place == self.gatherer or not signature:
+            if place == self.collector or not signature:
                 if messages.digest(known.get(place, b"")) != commitment:
                     raise PacketError("sum", "numbers that were not shown")
                 numbers = masks.unpack(known[place], size, masks.NUMBER_BYTES)

@@ -22,6 +22,7 @@ from qsynth.experiment.told import Told, releases, told_by
 from qsynth.host.plan_node import make_pipeline
 from qsynth.packet import Payload, Statistics, class_statistics, packet_bytes
 from qsynth.pipeline.class_pipeline import ClassPipeline
+from qsynth.pipeline.target_pipeline import TargetPipeline
 from qsynth.privacy.measured import leaning, measured_epsilon
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.types import Floats, Floats32, Ints
@@ -65,8 +66,11 @@ def audit(plan: RunPlan) -> dict[str, Any]:
             f"packet audit: its attacks are on packets of classes, not of {plan.data.task.kind}"
         )
     free = _free_samples(plan)
-    shown = told_by(plan)
-    rows = [_audit_node(plan, node, free, shown[node.name]) for node in plan.nodes]
+    pipelines = {node.name: make_pipeline(plan, node) for node in plan.nodes}
+    shown = told_by(plan.rules.privacy, pipelines)
+    rows = [
+        _audit_node(plan, node, pipelines[node.name], free, shown[node.name]) for node in plan.nodes
+    ]
     keys = (
         "d",
         "bytes",
@@ -88,7 +92,7 @@ def audit(plan: RunPlan) -> dict[str, Any]:
         if key.endswith("_auc")
     }
     told = {"name": plan.name, "seed": plan.seed, "nodes": len(rows)}
-    first = make_pipeline(plan, plan.nodes[0])
+    first = pipelines[plan.nodes[0].name]
     assert isinstance(first, ClassPipeline)
     stated = plan.rules.privacy.told([])
     epsilon = {"epsilon": stated and stated["epsilon"], "epsilon_refuted": refuted(first)}
@@ -136,9 +140,12 @@ def _free_samples(plan: RunPlan) -> tuple[Floats32, Ints]:
 
 
 def _audit_node(
-    plan: RunPlan, node: NodePlan, free: tuple[Floats32, Ints], told: Told
+    plan: RunPlan,
+    node: NodePlan,
+    pipeline: ClassPipeline | TargetPipeline,
+    free: tuple[Floats32, Ints],
+    told: Told,
 ) -> dict[str, Any]:
-    pipeline = make_pipeline(plan, node)
     assert isinstance(pipeline, ClassPipeline)
     rng = np.random.default_rng([node.seed, 15])
     packet = told.statistics

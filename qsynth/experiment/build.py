@@ -96,6 +96,9 @@ def build(
     reference = None
     if config.distill.public_set:
         reference = public_set(config.distill, data, nodes, config.seed)
+    for node in nodes:  # a tag that names what is not known ends the run before it begins
+        share = node.share
+        config.privacy.situated(group=share.group, site=share.site, node=node.name)
     notes = _check_packets(config, data, encoder, nodes, reference)
     plan = RunPlan(
         name=config.name,

@@ -9,6 +9,7 @@ from typing import Any
 
 from qsynth.config.run import RunConfig
 from qsynth.data.base import Layout
+from qsynth.errors import ConfigError
 from qsynth.experiment.audit import audit
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import read_ledger
@@ -31,9 +32,15 @@ def privacy_report(
 ) -> dict[str, Any]:
     """Return the report of a plan's sites as plain values.
 
-    home: of a node that has been on duty: what it has spent, and sent.  Raises ConfigError where
-    too few samples are left for an attacker, StateError where a file of the home is damaged.
+    home: of a node that has been on duty: what it has spent, and sent.  Where no attack can be run
+    it says why.  Raises StateError where a file of the home is damaged.
     """
+    attacked: dict[str, Any] | None = None
+    reason = None
+    try:
+        attacked = audit(plan)
+    except ConfigError as error:  # labels or values; or too few samples are left for an attacker
+        reason = str(error)
     leaves = forecast(config, layout=layout)["leaves"]
     rule = config.privacy
     return {
@@ -45,7 +52,8 @@ def privacy_report(
         "never": leaves["never"],
         "guaranteed": rule.said(),
         "not_promised": rule.not_promised(),
-        "audit": audit(plan),
+        "audit": attacked,
+        "not_attacked": reason,
         "spent": None if home is None else Budget(rule, home).told(),
         "sent": None if home is None else _sent(home / LEDGER),
     }
@@ -57,7 +65,28 @@ def _sent(ledger: Path) -> int:
 
 def rows(made: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """Return the report's sections: a heading, and what stands below it."""
-    audited, spent = made["audit"], made["spent"]
+    sections = [
+        ("What leaves", [*made["leaves"], f"never: {made['never']}"]),
+        ("What is guaranteed", made["guaranteed"] or ["nothing: privacy=none"]),
+        ("What is not promised", made["not_promised"]),
+        ("What attacks find here", _found(made["audit"], made["not_attacked"])),
+    ]
+    spent = made["spent"]
+    if made["sent"] is not None:
+        left = [f"{made['sent']} packets or parts in sums have left, each in the ledger"]
+        if spent is not None:
+            left.append(
+                f"epsilon {spent['spent']:.3g} of {spent['epsilon']:g} is spent in "
+                f"{spent['releases']} releases, {spent['left']:.3g} is left"
+            )
+        sections.append(("So far", left))
+    return sections
+
+
+def _found(audited: dict[str, Any] | None, reason: str | None) -> list[str]:
+    """Return what attacks have found, a line each; or why none was run."""
+    if audited is None:
+        return [f"none was run: {reason}"]
     found = []
     for key, name in ATTACKS.items():
         if audited[key] is not None:
@@ -73,21 +102,7 @@ def rows(made: dict[str, Any]) -> list[tuple[str, list[str]]]:
             f"epsilon {audited['epsilon']:g} is stated; who knows all records but one refutes each "
             f"below {audited['epsilon_refuted']:.2f}"
         )
-    sections = [
-        ("What leaves", [*made["leaves"], f"never: {made['never']}"]),
-        ("What is guaranteed", made["guaranteed"] or ["nothing: privacy=none"]),
-        ("What is not promised", made["not_promised"]),
-        ("What attacks find here", found),
-    ]
-    if made["sent"] is not None:
-        left = [f"{made['sent']} packets or parts in sums have left, each in the ledger"]
-        if spent is not None:
-            left.append(
-                f"epsilon {spent['spent']:.3g} of {spent['epsilon']:g} is spent in "
-                f"{spent['releases']} releases, {spent['left']:.3g} is left"
-            )
-        sections.append(("So far", left))
-    return sections
+    return found
 
 
 def page(made: dict[str, Any]) -> str:

@@ -6,18 +6,17 @@ and takes them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from qsynth.distill import payload_statistics
-from qsynth.host.plan_node import make_pipeline
 from qsynth.packet import Payload, Statistics
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.publication import Rules
-from qsynth.privacy import Contribution, Sum
-from qsynth.training.plan import RunPlan
+from qsynth.pipeline.target_pipeline import TargetPipeline
+from qsynth.privacy import Contribution, PrivacyRule, Sum
 from qsynth.types import Floats32, Ints
 
 SESSION = bytes(16)
@@ -31,30 +30,32 @@ class Told:
     statistics: Statistics
 
 
-def told_by(plan: RunPlan) -> dict[str, Told]:
+def told_by(
+    rule: PrivacyRule, pipelines: Mapping[str, ClassPipeline | TargetPipeline]
+) -> dict[str, Told]:
     """Return what is seen of each node, by its name."""
-    if not plan.rules.privacy.pooled:
-        made = {node.name: make_pipeline(plan, node).distil().payload for node in plan.nodes}
-        return {name: Told(payload, payload_statistics(payload)) for name, payload in made.items()}
+    made = {name: pipeline.distil() for name, pipeline in pipelines.items()}
+    if not rule.pooled:
+        return {n: Told(p.payload, payload_statistics(p.payload)) for n, p in made.items()}
     alike: dict[str, list[tuple[str, Contribution]]] = {}
-    for node in plan.nodes:
-        given = make_pipeline(plan, node).distil().contribution
+    for name, publication in made.items():
+        given = publication.contribution
         assert given is not None
-        alike.setdefault(given.cohort.terms, []).append((node.name, given))
+        alike.setdefault(given.cohort.terms, []).append((name, given))
     told: dict[str, Told] = {}
     for members in alike.values():
         size = members[0][1].cohort.size
         for first in range(0, len(members), size):
-            told |= _cohort(plan, members[first : first + size])
+            told |= _cohort(rule, members[first : first + size])
     return told
 
 
-def _cohort(plan: RunPlan, members: Sequence[tuple[str, Contribution]]) -> dict[str, Told]:
+def _cohort(rule: PrivacyRule, members: Sequence[tuple[str, Contribution]]) -> dict[str, Told]:
     """Return what is seen of each member of one cohort."""
     sums = added([given for _, given in members])
     payload = members[0][1].payload(sums)
     told: dict[str, Told] = {}
-    count = plan.rules.privacy.colluders(len(members))
+    count = rule.colluders(len(members))
     for place, (name, given) in enumerate(members):
         others = [members[(place + i) % len(members)][1] for i in range(1, count + 1)]
         parts = [other.given(sums, SESSION) for other in others]

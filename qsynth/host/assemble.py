@@ -72,12 +72,12 @@ def assemble(
         seed,
         rpc_seed,
         vouchers,
-        _services(rules, peers, seed, rpc_seed),
+        _services(rules, peers, seed, simulated=rpc_seed is not None),
     )
 
 
 def _services(
-    rules: Rules, peers: Any, seed: int, simulated: int | None
+    rules: Rules, peers: Any, seed: int, *, simulated: bool
 ) -> list[Callable[[Node], Service]]:
     """Return what makes the services of a node."""
     services: list[Callable[[Node], Service]] = [Records]
@@ -96,6 +96,6 @@ def _services(
         )
     if rules.privacy.pooled:
         # In a simulation what is drawn follows from the seed, so that runs can be done again.
-        draw = os.urandom if simulated is None else np.random.default_rng([seed, 31]).bytes
+        draw = np.random.default_rng([seed, 31]).bytes if simulated else os.urandom
         services.append(partial(Cohorts, alike=rules.similarity.likeness, draw=draw))
     return services

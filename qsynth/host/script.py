@@ -124,7 +124,7 @@ def checked_script(
         made["privacy"],
     )
     rule = rule_of_distillation(distill, synthesis)
-    rules = Rules(rule, made["similarity"], synthesis, made["privacy"])
+    rules = Rules(rule, made["similarity"], synthesis, made["privacy"].situated())
     check_task(task, rules)
     if distill.public_set and reference is None:
         raise ConfigError(f"JoinMesh.reference: distill={distill.name} needs a public set")

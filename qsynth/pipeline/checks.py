@@ -10,8 +10,9 @@ from typing import Any
 from qsynth.distill import DistillRule
 from qsynth.encoder.config import EncoderOptions
 from qsynth.errors import ConfigError
-from qsynth.peers.base import check_peers
+from qsynth.peers.base import adds_statistics, check_peers
 from qsynth.privacy import PrivacyRule
+from qsynth.schema import name_of
 from qsynth.similarity import Metric
 from qsynth.synthesis import SynthesisRule
 from qsynth.synthesis.base import check_rules
@@ -52,14 +53,19 @@ def check_node(
         )
     privacy.check_rules(rule_of_distillation(distill, synthesis), similarity)
     check_peers(peers, distill)
+    if privacy.pooled and adds_statistics(peers):
+        raise ConfigError(
+            f"peers.name={name_of(peers)}: adds packets of single nodes, of which "
+            f"privacy={name_of(privacy)} sends none; use peers=semantic"
+        )
     # What is too large for a transport closes the connection: it must never be sent.
     beside = CONTACT_BYTES + (PROOF_BYTES if mesh.certificates() else 0)
     answer = 2 * dht.reply_contacts * (similarity.fingerprint_dim + beside)
-    needed = max(distill.max_bytes + beside, answer)
+    needed = max(distill.max_bytes + beside, answer, privacy.message_bytes)
     if mesh.max_message_bytes < needed:
         raise ConfigError(
             f"mesh.max_message_bytes={mesh.max_message_bytes}: must be >= {needed} for "
-            "distill.max_bytes, dht.reply_contacts and similarity.fingerprint_dim"
+            "distill.max_bytes, dht.reply_contacts, similarity.fingerprint_dim and privacy"
         )
 
 

@@ -12,7 +12,7 @@ from qsynth.lazy import exports
 if TYPE_CHECKING:
     from qsynth.privacy.base import PrivacyRule
     from qsynth.privacy.budget import Budget, check_home
-    from qsynth.privacy.contribution import Contribution, Sum
+    from qsynth.privacy.contribution import Contribution, Sum, quorum
     from qsynth.privacy.noise import bound, key_of
     from qsynth.privacy.none import NoPrivacy
     from qsynth.privacy.release import Release
@@ -27,6 +27,7 @@ __all__ = [
     "bound",
     "check_home",
     "key_of",
+    "quorum",
 ]
 __getattr__ = exports(
     __name__,
@@ -40,5 +41,6 @@ __getattr__ = exports(
         "bound": "noise",
         "check_home": "budget",
         "key_of": "noise",
+        "quorum": "contribution",
     },
 )

@@ -8,12 +8,33 @@ from typing import Any, ClassVar, Self
 
 from qsynth.distill.analytic import Analytic, DistillRule, distil
 from qsynth.distill.targets import distil_targets
+from qsynth.errors import ConfigError
 from qsynth.packet import Payload
 from qsynth.privacy.contribution import Contribution
 from qsynth.privacy.release import Release
-from qsynth.schema import option
+from qsynth.schema import name_of, option
 from qsynth.similarity import Metric
 from qsynth.types import Floats32, Ints
+
+
+def check_covered(rule: PrivacyRule, distill: DistillRule, similarity: Metric) -> None:
+    """Raise ConfigError where something leaves that a rule does not cover: statistics alone are."""
+    name = f"privacy={name_of(rule)}"
+    if not isinstance(distill, Analytic):
+        raise ConfigError(
+            f"distill.name={name_of(distill)}: sends what {name} does not cover; use "
+            "distill=analytic"
+        )
+    if distill.tells_inputs:
+        raise ConfigError(
+            f"distill.input_rank={distill.input_rank}: {name} does not cover statistics of raw "
+            "inputs; set synthesis.teach.inputs=own_mix"
+        )
+    if similarity.query_support is not None:
+        raise ConfigError(
+            f"similarity.query_support={similarity.query_support}: lookups would tell of exact "
+            f"statistics; {name} needs null"
+        )
 
 
 @option("privacy")
@@ -99,6 +120,11 @@ class PrivacyRule:
         """Return about what a member of a cohort sends and receives, in bytes; 0 without one."""
         return 0
 
+    @property
+    def message_bytes(self) -> int:
+        """Return what a message must hold: of the sums of a cohort."""
+        return 0
+
     def colluders(self, members: int) -> int:
         """Return how many other members' numbers an attacker of a sum is taken to know."""
         return 0
@@ -109,7 +135,10 @@ class PrivacyRule:
         return 1
 
     def situated(self, **known: object) -> Self:
-        """Return the rule of a node of a run, of which this is known: its group, site and name."""
+        """Return the rule of a node of which this is known: in a run its group, site and name.
+
+        Raises ConfigError where the rule names what is not known.
+        """
         return self
 
     def said(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Sum:
         if some is None:
             return self
         return Sum(self.numbers - some.numbers, self.members - some.members)
+
+
+def quorum(members: int) -> int:
+    """Return the least number that is more than two thirds: of two such sets most are in both."""
+    return 2 * members // 3 + 1
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,9 @@ class Steps(Protocol):
 class Contribution:
     """Numbers of one node for a cohort, and what has been paid for them.
 
-    records: digest of what they are made of.  multiplier: of the noise, 0 without any.
-    classes: whether they are of classes; else targets is the number of these.
-    counts: samples by class, for the owner alone.
+    records: digest of what they are made of.  multiplier: of the noise, 0 without any.  counts:
+    samples by class, for the owner alone.  targets: how many labels or values there are; 0 of
+    classes.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class Contribution:
     def shown(self) -> Payload:
         """Return what its owner is told of it: nobody else is."""
         return {
-            "counts": self.counts.astype(np.uint16),
+            "counts": self.counts.astype(np.int64),
             "records": np.frombuffer(self.records, np.uint8),
         }
 
@@ -164,7 +169,7 @@ def square(numbers: Floats, d: int) -> Floats:
     return made + upper.T
 
 
-def digest_of(*parts: Any) -> bytes:
+def digest_of(*parts: object) -> bytes:
     """Return the SHA-256 of arrays and values, with their shapes and kinds."""
     hashed = hashlib.sha256()
     for part in parts:

@@ -23,10 +23,11 @@ from qsynth.distill.coding import code_statistics
 from qsynth.distill.means import code_means
 from qsynth.distill.subset import narrow
 from qsynth.distill.targets import code_joint
-from qsynth.errors import ConfigError, StateError
+from qsynth.errors import StateError
 from qsynth.packet import Payload, Statistics
 from qsynth.privacy.accountant import epsilon_of, noise_multiplier
-from qsynth.privacy.base import PrivacyRule
+from qsynth.privacy.base import PrivacyRule, check_covered
+from qsynth.privacy.contribution import digest_of
 from qsynth.privacy.mechanism import (
     GRID,
     ROOM,
@@ -40,7 +41,7 @@ from qsynth.privacy.mechanism import (
 )
 from qsynth.privacy.noise import KEY_BYTES, Noise
 from qsynth.privacy.release import Release
-from qsynth.schema import name_of, option, setting
+from qsynth.schema import option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
 
@@ -75,21 +76,7 @@ class DifferentialPrivacy(PrivacyRule):
 
     def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
         """Raise ConfigError where another rule tells what this one must not."""
-        if not isinstance(distill, Analytic):
-            raise ConfigError(
-                f"distill.name={name_of(distill)}: says what privacy=dp has no noise for; use "
-                "distill=analytic"
-            )
-        if distill.tells_inputs:
-            raise ConfigError(
-                f"distill.input_rank={distill.input_rank}: statistics of raw inputs are not in the "
-                "budget of privacy=dp; set synthesis.teach.inputs=own_mix"
-            )
-        if similarity.query_support is not None:
-            raise ConfigError(
-                f"similarity.query_support={similarity.query_support}: lookups would tell of exact "
-                "statistics; privacy=dp needs null"
-            )
+        check_covered(self, distill, similarity)
 
     def told_samples(self, samples: int) -> int:
         """Return what `distill.d=auto` follows: not the node's own number of samples."""
@@ -141,13 +128,10 @@ class DifferentialPrivacy(PrivacyRule):
         key: bytes,
     ) -> tuple[Payload, Release | None]:
         """Return the arrays of noisy joint statistics: of one class, over targets and features."""
-        count, norm = targets.shape[1], self.norm * math.sqrt(d)
-        most = LARGEST_TARGET * math.sqrt(count)
-        both = np.concatenate([clipped(targets, most), clipped(features[:, :d], norm)], axis=1)
-        both /= math.sqrt(2.0)  # either half has length 1 at most
+        count = targets.shape[1]
+        both, units = self.joint(d, features, targets)
         noise, release = self._release([inputs, targets], (kind, count, d), key)
         moments = noisy_moments([both], release.multiplier, JOINT, noise)
-        units = math.sqrt(2.0) * np.concatenate([np.full(count, most), np.full(d, norm)])
         joint = scaled(likely_joint(moments, rule.min_support, count), units)
         return code_joint(joint, count, rule.factors), release
 
@@ -155,20 +139,32 @@ class DifferentialPrivacy(PrivacyRule):
         self, records: Sequence[Floats | Floats32 | Ints], size: tuple[str, int, int], key: bytes
     ) -> tuple[Noise, Release]:
         """Return the noise of a release, and what is to be accounted for."""
-        if len(key) != KEY_BYTES:
-            raise StateError(
-                "privacy=dp: this node has no secret, and its noise could be taken off"
-            )
+        self.check_key(key)
         multiplier = self.multiplier
         # All that the released numbers follow from: the same noise on others would take it off.
         made_by = (MECHANISM, MOMENTS, CLASSES, JOINT, LARGEST_TARGET, ROOM, GRID)
-        hashed = hashlib.sha256(repr((made_by, multiplier, self.norm, size)).encode())
-        for array in records:
-            hashed.update(repr((array.shape, str(array.dtype))).encode())
-            hashed.update(np.ascontiguousarray(array).tobytes())
+        context = digest_of((made_by, multiplier, self.norm, size), *records)
         # Its name must not tell of the records to who reads it: the key is in it.
-        digest = hashlib.sha256(key + hashed.digest()).hexdigest()
-        return Noise(key, hashed.digest()), Release(digest, multiplier)
+        digest = hashlib.sha256(key + context).hexdigest()
+        return Noise(key, context), Release(digest, multiplier)
+
+    def check_key(self, key: bytes) -> None:
+        """Raise StateError where a node has no secret that its noise follows from."""
+        if len(key) != KEY_BYTES:
+            raise StateError(
+                f"privacy={self.name}: this node has no secret, and its noise could be taken off"
+            )
+
+    def joint(self, d: int, features: Floats32, targets: Floats32) -> tuple[Floats, Floats]:
+        """Return (n, K + d) records of length 1 at most, and the (K + d,) units that they are in.
+
+        features: (n, D >= d).  targets: (n, K).  Either half is clipped to a length of its own.
+        """
+        count, norm = targets.shape[1], self.norm * math.sqrt(d)
+        most = LARGEST_TARGET * math.sqrt(count)
+        both = np.concatenate([clipped(targets, most), clipped(features[:, :d], norm)], axis=1)
+        units = np.concatenate([np.full(count, most), np.full(d, norm)])
+        return both / math.sqrt(2.0), units * math.sqrt(2.0)
 
     def said(self) -> list[str]:
         """Return what is guaranteed of all that leaves, in words."""

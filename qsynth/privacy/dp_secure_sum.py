@@ -16,19 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from qsynth.distill.analytic import Analytic, DistillRule
-from qsynth.errors import ConfigError, StateError
+from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.privacy.contribution import Cohort, Contribution, Sum, digest_of, square, triangle
-from qsynth.privacy.dp import (
-    CLASSES,
-    JOINT,
-    LARGEST_TARGET,
-    MECHANISM,
-    MOMENTS,
-    NORM,
-    DifferentialPrivacy,
-    scaled,
-)
+from qsynth.privacy.dp import CLASSES, JOINT, MECHANISM, MOMENTS, NORM, DifferentialPrivacy, scaled
 from qsynth.privacy.mechanism import (
     ClassMoments,
     Moments,
@@ -39,18 +30,8 @@ from qsynth.privacy.mechanism import (
     noisy_classes,
     noisy_moments,
 )
-from qsynth.privacy.noise import KEY_BYTES, Noise
-from qsynth.privacy.pooled import (
-    COHORT,
-    LEAST,
-    MEMBERS,
-    SITUATION,
-    SMALLEST,
-    PooledRule,
-    check_adds,
-    check_sizes,
-    half,
-)
+from qsynth.privacy.noise import Noise
+from qsynth.privacy.pooled import MEMBERS, PooledRule, check_sizes, class_numbers, moment_numbers
 from qsynth.schema import option, setting
 from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
@@ -65,22 +46,18 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
     """Add up with noise: nobody sees the statistics of one node, and the sum is private."""
 
     name: str = setting("dp_secure_sum", "the option's name", choices=("dp_secure_sum",))
-    cohort: int = setting(16, COHORT, low=LEAST, high=64)
-    smallest: int | None = setting(None, SMALLEST, low=LEAST, high=64)
     colluding: int = setting(
         1, "members who may tell others their own numbers: their noise does not count", low=0
     )
-    situation: str = setting("", SITUATION)
     norm: float = setting(2.0, NORM, low=1e-3, high=1e3)
 
     def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
         """Raise ConfigError where another rule tells what this one must not."""
-        self.check_cohort()
+        super().check_rules(distill, similarity)
         if self.least - self.colluding < 1:
             raise ConfigError(
                 f"privacy.colluding={self.colluding}: must be < privacy.smallest={self.least}"
             )
-        check_adds(self, distill, similarity)
 
     def told_samples(self, samples: int) -> int:
         """Return what `distill.d=auto` follows: all members must have the same."""
@@ -88,7 +65,7 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
 
     def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
         """Return how many numbers a node adds: moments, then those of classes."""
-        return check_sizes(class_sizes(d, classes), d)
+        return check_sizes((moment_numbers(d), class_numbers(d, classes)), d)
 
     def not_promised(self) -> list[str]:
         """Return what is not guaranteed of what leaves, a sentence each."""
@@ -123,7 +100,7 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
         key: bytes,
     ) -> Contribution:
         """Return the numbers of noisy class statistics: moments, then class means."""
-        _check_key(key)
+        self.check_key(key)
         norm = self.norm * math.sqrt(d)
         short = [clipped(view[:, :d], norm) for view in views]
         records = digest_of(inputs, labels)
@@ -145,15 +122,10 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
         key: bytes,
     ) -> Contribution:
         """Return the numbers of noisy joint statistics."""
-        _check_key(key)
-        count, norm = targets.shape[1], self.norm * math.sqrt(d)
-        most = LARGEST_TARGET * math.sqrt(count)
-        both = np.concatenate([clipped(targets, most), clipped(features[:, :d], norm)], axis=1)
-        units = math.sqrt(2.0) * np.concatenate([np.full(count, most), np.full(d, norm)])
-        records = digest_of(inputs, targets)
-        steps = NoisyTargets(
-            both / math.sqrt(2.0), units, count, self.share, key, records, rule.min_support
-        )
+        self.check_key(key)
+        count, records = targets.shape[1], digest_of(inputs, targets)
+        both, units = self.joint(d, features, targets)
+        steps = NoisyTargets(both, units, count, self.share, key, records, rule.min_support)
         cohort = self._cohort(f"{kind}/{count}/{d}", steps.sizes, d)
         counts = np.array([float(len(targets))])
         return Contribution(cohort, steps, rule, records, self.multiplier, counts, count)
@@ -167,18 +139,6 @@ class DpSecureSum(PooledRule, DifferentialPrivacy):
             f"{self.colluding} of them at most tell{'s' * (self.colluding == 1)} others its "
             f"numbers and no more than a third lie; units and labels of the task are outside of it"
         ]
-
-
-def class_sizes(d: int, classes: int) -> tuple[int, int]:
-    """Return the numbers of both steps."""
-    return 1 + d + half(d), classes * (1 + d) + half(d)
-
-
-def _check_key(key: bytes) -> None:
-    if len(key) != KEY_BYTES:
-        raise StateError(
-            "privacy=dp_secure_sum: this node has no secret, and its noise could be taken off"
-        )
 
 
 def _moments(numbers: Floats, d: int, multiplier: float, weights: tuple[float, ...]) -> Moments:
@@ -222,7 +182,7 @@ class NoisyClasses:
         self.views, self.labels, self.classes = views, labels, classes
         self.d, self.norm, self.share = views[0].shape[1], norm, share
         self.key, self.records, self.min_support = key, records, min_support
-        self.sizes = class_sizes(self.d, classes)
+        self.sizes = (moment_numbers(self.d), class_numbers(self.d, classes))
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the step after these sums."""
@@ -274,7 +234,7 @@ class NoisyTargets:
         self.both, self.units, self.targets, self.share = both, units, targets, share
         self.key, self.records, self.min_support = key, records, min_support
         k = len(units)
-        self.sizes = (1 + k + half(k),)
+        self.sizes = (moment_numbers(k),)
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the only step."""

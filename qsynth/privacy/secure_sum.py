@@ -1,6 +1,6 @@
 """The option `secure_sum`: exact statistics, of which only the sum over a cohort is ever seen.
 
-What is promised: of less than `smallest` members nobody learns anything, whoever gathers included,
+What is promised: of less than `smallest` members nobody learns anything, whoever collects included,
 if no more than a third of the members lie (`qsynth/cohort`).  What is not: the sum is exact, and
 says of a member what its size leaves; who knows the numbers of all others knows the last one's.
 """
@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsynth.distill.analytic import Analytic, DistillRule
+from qsynth.distill.analytic import Analytic
 from qsynth.distill.subset import most_told
 from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.privacy.contribution import Contribution, Sum, digest_of, square, triangle
 from qsynth.privacy.mechanism import clipped
-from qsynth.privacy.pooled import MEMBERS, PooledRule, check_adds, check_sizes, half
+from qsynth.privacy.pooled import MEMBERS, PooledRule, check_sizes, class_numbers, moment_numbers
 from qsynth.schema import option, setting
-from qsynth.similarity import Metric
 from qsynth.types import Floats, Floats32, Ints
 
 WIDE = 4.0  # roots of the number of features: longer records are clipped, which are few
@@ -39,18 +38,13 @@ class SecureSum(PooledRule):
         2048, "training samples of a member at most: more of them leave less precision", low=64
     )
 
-    def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
-        """Raise ConfigError where another rule tells what this one must not."""
-        self.check_cohort()
-        check_adds(self, distill, similarity)
-
     def told_samples(self, samples: int) -> int:
         """Return what `distill.d=auto` follows: all members must have the same."""
         return 128
 
     def class_sizes(self, d: int, classes: int) -> tuple[int, ...]:
         """Return how many numbers a node adds: counts, sums, and a second moment."""
-        return check_sizes((classes * (1 + d) + half(d),), d)
+        return check_sizes((class_numbers(d, classes),), d)
 
     def not_promised(self) -> list[str]:
         """Return what is not promised of what leaves, a sentence each."""
@@ -141,7 +135,7 @@ class ExactClasses:
 
     def __init__(self, views: Sequence[Floats], labels: Ints, classes: int, d: int) -> None:
         self.classes, self.d = classes, d
-        self.sizes = (classes + classes * d + half(d),)
+        self.sizes = (class_numbers(d, classes),)
         counts = np.bincount(labels, minlength=classes).astype(np.float64)
         sums, second = np.zeros((classes, d)), np.zeros((d, d))
         for view in views:
@@ -171,7 +165,7 @@ class ExactTargets:
 
     def __init__(self, both: Floats, units: Floats) -> None:
         k = both.shape[1]
-        self.sizes, self.units = (1 + k + half(k),), units
+        self.sizes, self.units = (moment_numbers(k),), units
         self._own = np.concatenate([[len(both)], both.sum(axis=0), triangle(both.T @ both)])
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:

@@ -13,7 +13,7 @@ import argparse
 from dataclasses import dataclass
 
 import numpy as np
-from heads import World, world
+from heads import World, accuracy, world
 
 from qsynth.distill import Evidence
 from qsynth.distill.receipts import Receipts, leaf
@@ -30,23 +30,14 @@ class Row:
     mesh: float
 
 
-def accuracy(place: World, node: int, evidence: Evidence | None, authors: int) -> float:
+def own_accuracy(place: World, node: int, evidence: Evidence | None, authors: int) -> float:
     """Return the own accuracy of a node's head, with the sum of others."""
-    pipeline, share = place.pipelines[node], place.plan.nodes[node].share
-    told = {}
+    pipeline, told = place.pipelines[node], {}
     if evidence is not None and evidence.features.counts.any():
         leaves = tuple(leaf(bytes([i]) * 32, SESSION) for i in range(authors))
         told = {b"cohort": Evidence(evidence.features, receipts=Receipts(leaves, (), 0.0))}
     made = pipeline.rules.synthesis.synthesize(pipeline.own_data, told, {})
-    turns = share.quarter_turns
-    if turns not in place.features:
-        place.features[turns] = pipeline.encoder.encode(share.inputs(place.inputs))
-    answers = made.head.scores(place.features[turns]) + made.log_prior
-    labels, classes = share.labels(place.labels), place.plan.data.task.classes
-    held = place.plan.data.train_y[np.concatenate([share.train, share.validation])]
-    shares = np.bincount(share.labels(held), minlength=classes) / len(held)
-    weights = (shares / np.maximum(np.bincount(labels, minlength=classes), 1))[labels]
-    return float(((answers.argmax(axis=1) == labels) * weights).sum() / weights.sum())
+    return accuracy(place, node, made)
 
 
 def cohorts(place: World) -> list[list[int]]:
@@ -73,8 +64,8 @@ def rows(place: World, vanish: int) -> list[Row]:
         sums = added(list(given.values()))
         for node in cohort[vanish:]:
             evidence = given[node].others(sums, SESSION)
-            mesh = accuracy(place, node, evidence, len(given) - 1)
-            made.append(Row(accuracy(place, node, None, 0), mesh))
+            mesh = own_accuracy(place, node, evidence, len(given) - 1)
+            made.append(Row(own_accuracy(place, node, None, 0), mesh))
     return made
 
 

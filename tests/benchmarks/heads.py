@@ -25,13 +25,15 @@ from qsynth.pipeline.participant import LEAST_SAME
 from qsynth.pipeline.publication import Publication
 from qsynth.placement.config import Simulate
 from qsynth.recipe.compose import compose
+from qsynth.synthesis import Synthesis
 from qsynth.synthesis.analytic_head import AnalyticHead
 from qsynth.synthesis.hierarchical import Hierarchical
 from qsynth.training.fit import single_threaded
 from qsynth.training.plan import RunPlan
 from qsynth.types import Floats, Floats32, Ints
 
-FREE = 2500  # images that heads are measured on
+FREE = 2500  # images that heads are measured on, at most
+LEAST_FREE = 500
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def world(overrides: Sequence[str], seed: int, data: DataSet | None) -> World:
     parts = [part for n in plan.nodes for part in (n.share.train, n.share.validation)]
     parts += [n.share.audit for n in plan.nodes]
     free = np.setdiff1d(np.arange(len(plan.data.train_y)), np.concatenate(parts))
-    if len(free) < FREE // 2:
-        raise SystemExit(f"{len(free)} training samples are free, needs {FREE // 2}")
+    if len(free) < LEAST_FREE:
+        raise SystemExit(f"{len(free)} training samples are free, needs {LEAST_FREE}")
     free = np.random.default_rng([seed, 21]).permutation(free)[:FREE]
     pipelines = [make_pipeline(plan, node) for node in plan.nodes]
     publications = [pipeline.distil() for pipeline in pipelines]
@@ -72,7 +74,7 @@ def world(overrides: Sequence[str], seed: int, data: DataSet | None) -> World:
 
 def own_accuracy(place: World, node: int, authors: Sequence[int], rules: dict[str, Any]) -> float:
     """Return the own accuracy of a node's head with these authors' packets."""
-    pipeline, share = place.pipelines[node], place.plan.nodes[node].share
+    pipeline = place.pipelines[node]
     packets = {
         bytes([a]): read_evidence(place.publications[a].payload).features for a in map(int, authors)
     }
@@ -80,6 +82,12 @@ def own_accuracy(place: World, node: int, authors: Sequence[int], rules: dict[st
     alike = {} if pipeline.rules.privacy.guarded else alike  # as `ClassPipeline.synthesize` does
     config = rules.pop("rule", pipeline.rules.synthesis)
     made = replace(config, **rules).head_of(pipeline.own, pipeline.head_d, packets, alike)
+    return accuracy(place, node, made)
+
+
+def accuracy(place: World, node: int, made: Synthesis) -> float:
+    """Return the own accuracy of a node's head."""
+    pipeline, share = place.pipelines[node], place.plan.nodes[node].share
     turns = share.quarter_turns
     if turns not in place.features:
         place.features[turns] = pipeline.encoder.encode(share.inputs(place.inputs))

@@ -60,3 +60,13 @@ def test_what_is_wrong_is_one_line(capsys, tmp_path) -> None:
     assert "did you mean report?" in capsys.readouterr().err
     assert main([*WORDS, "--home", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_where_no_attack_can_be_run_the_page_says_why(tmp_path, capsys, monkeypatch) -> None:
+    out = tmp_path / "page.html"
+    monkeypatch.setattr("qsynth.experiment.audit.LEAST", 10_000)
+    assert main([*WORDS, "--out", str(out), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["audit"] is None
+    assert "samples are left for the attacker" in made["not_attacked"]
+    assert "none was run" in out.read_text(encoding="utf-8")

@@ -97,13 +97,13 @@ def run(
         for place, kind, body in requests:
             got = None
             if alive(place, kind, collector.step):
-                asked = messages_copied(tell(place, kind, body))
+                asked = decoded(tell(place, kind, body))
                 got = change(place, kind, answer(cohort[place], kind, asked))
             made += collector.answered(place, kind, got)
         requests = made
     return collector
 
 
-def messages_copied(body: Any) -> Any:
+def decoded(body: msgspec.Struct) -> Any:
     """Return a body as it comes out of its bytes."""
     return msgspec.msgpack.decode(msgspec.msgpack.encode(body), type=type(body))

@@ -216,13 +216,13 @@ def lies(opening, size: int):
         altered(opening, seeds=[opening.seeds[1], opening.seeds[0], *opening.seeds[2:]]),
     )
     yield "fewer", altered(opening, members=opening.members[:-1])
-    gatherer, first, *others = opening.checks
-    yield "check", altered(opening, checks=[gatherer, (first[0] ^ 1, first[1]), *others])
-    yield "unsigned", altered(opening, checks=[gatherer, (0, b""), *others])
+    collector, first, *others = opening.checks
+    yield "check", altered(opening, checks=[collector, (first[0] ^ 1, first[1]), *others])
+    yield "unsigned", altered(opening, checks=[collector, (0, b""), *others])
     yield "commitment", altered(opening, commitments=[bytes(32), *opening.commitments[1:]])
     yield "lost", altered(opening, lost=[(2, bytes(16))])
     moved, by = total.copy(), np.uint64(1000)
-    moved += by  # who gathers claims that it has given more
+    moved += by  # who collects claims that it has given more
     own = masks.unpack(opening.own, size, masks.NUMBER_BYTES) + by
     given = masks.pack(own % np.uint64(masks.MODULUS), masks.NUMBER_BYTES)
     yield "own", altered(opening, total=masks.pack(moved, masks.TOTAL_BYTES), own=given)
@@ -241,7 +241,7 @@ def test_a_sum_that_is_altered_is_taken_by_nobody(which) -> None:
     cohort[1].take(opening)  # the right one still is
 
 
-def test_who_gathers_fails_on_members_that_lie_and_tells_nobody() -> None:
+def test_who_collects_fails_on_members_that_lie_and_tells_nobody() -> None:
     """A member's own false check, seed or share ends the session: it can spoil, not alter."""
 
     def spoiled(place: int, kind: str, made):

@@ -21,7 +21,6 @@ from qsynth.privacy import Budget
 from qsynth.privacy.secure_sum import SecureSum
 from qsynth.protocol import messages as wire
 from qsynth.protocol.journal import COHORT
-from qsynth.records.service import Records
 from qsynth.similarity import cosine, fingerprint_size
 from qsynth.similarity.class_sketch import ClassSketch
 from tests.protocol.test_node import GROUP_MEANS, Peer
@@ -91,11 +90,11 @@ def test_each_holds_the_exact_sum_of_the_others_of_its_situation() -> None:
         assert len(evidence.evidence.receipts.leaves) == 3
         assert adder.node.authors().keys() >= adder.cohorts.evidence().keys()
         assert adder.node.me not in adder.node.authors()
-    gathered = [a for a in adders if a.cohorts.told.gathered]
-    assert len(gathered) == 2
+    collected = [a for a in adders if a.cohorts.told.collected]
+    assert len(collected) == 2
     turns(network, adders, 1)
-    for adder in adders:  # who has gathered publishes for those who have no part in it
-        assert (adder.node.own_packet is not None) == (adder in gathered)
+    for adder in adders:  # who has collected publishes for those who have no part in it
+        assert (adder.node.own_packet is not None) == (adder in collected)
 
 
 def test_nothing_but_masked_numbers_leaves() -> None:
@@ -125,8 +124,8 @@ def test_who_comes_late_or_makes_no_cohort_learns_from_what_is_published() -> No
     turns(network, adders, 14)
     late = [a for a in adders if a.cohorts.told is None]
     assert len(late) == 1
-    gathered = next(a for a in adders if a.cohorts.told and a.cohorts.told.gathered)
-    assert gathered.node.own_packet is not None
+    collected = next(a for a in adders if a.cohorts.told and a.cohorts.told.collected)
+    assert collected.node.own_packet is not None
     assert late[0].cohorts.evidence() == {}
 
 
@@ -148,7 +147,7 @@ def test_nodes_of_other_terms_never_meet() -> None:
     assert all(adder.cohorts.told is None for adder in adders)
 
 
-def test_when_nobody_gathers_any_more_members_are_free_and_find_another() -> None:
+def test_when_nobody_collects_any_more_members_are_free_and_find_another() -> None:
     network, adders = fleet(6, groups=1, rule=SecureSum(cohort=16, smallest=5))
     for adder in adders:
         adder.period()
@@ -254,8 +253,8 @@ def test_whom_one_forgets_takes_the_sum_along() -> None:
     one.cohorts.forget(other.node.me)
     assert one.cohorts.evidence() == {}
     turns(network, adders, 4)
-    gathered = next(a for a in adders if a.cohorts.told.gathered)
-    assert gathered.node.me not in one.node.authors()  # nor the same sum as a packet
+    collected = next(a for a in adders if a.cohorts.told.collected)
+    assert collected.node.me not in one.node.authors()  # nor the same sum as a packet
     (entry,) = [e for e in one.cohorts.entries() if e.kind == COHORT]
     again = Adder(network, 0, groups=1)
     again.cohorts.restore(entry)
@@ -295,18 +294,17 @@ def test_bytes_that_are_no_request_are_refused(kind, rng) -> None:
     assert one.cohorts._member is None
 
 
-def test_the_terms_of_a_sum_are_its_own_packets_of_the_same_kind() -> None:
-    """A published sum is a packet that any node reads, of all members' samples."""
+def test_a_published_sum_is_a_packet_that_any_node_reads() -> None:
+    """It is of the samples of all members."""
     network, adders = fleet(4, groups=1)
     turns(network, adders, 9)
-    gathered = next(a for a in adders if a.cohorts.told.gathered)
-    packet, _ = gathered.node.own_packet
+    collected = next(a for a in adders if a.cohorts.told.collected)
+    packet, _ = collected.node.own_packet
     x, y = (np.concatenate(p) for p in zip(*(samples(0, a.number) for a in adders), strict=True))
     said = read_evidence(packet.payload).features
     np.testing.assert_array_equal(said.counts, np.bincount(y))
     twin = read_evidence(distil(Analytic(), 16, x, None, y, 3)).features
     np.testing.assert_allclose(said.sums, twin.sums, atol=0.02 * np.abs(twin.sums).max())
-    assert Records in {type(s) for s in gathered.node.services}
 
 
 def test_who_begins_and_does_not_end_holds_a_node_up_once() -> None:

@@ -132,7 +132,7 @@ def test_what_would_tell_more_is_refused() -> None:
 def test_the_command_line_says_so_too(capsys) -> None:
     words = ["run", "+recipe=digits_mesh", "privacy=dp"]
     assert main([*words]) == 2
-    assert "statistics of raw inputs are not in the budget" in capsys.readouterr().err
+    assert "privacy=dp does not cover statistics of raw inputs" in capsys.readouterr().err
     assert main([*words, "privacy.epsilon=0"]) == 2
     assert "privacy.epsilon=0: must be >= 0.01" in capsys.readouterr().err
     assert main(["plan", *words[1:], "synthesis.teach.inputs=own_mix"]) == 0

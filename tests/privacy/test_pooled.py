@@ -15,11 +15,13 @@ from qsynth.distill.analytic import Analytic
 from qsynth.distill.mosaic import Mosaic
 from qsynth.errors import ConfigError, StateError
 from qsynth.experiment.told import added
+from qsynth.host.join import JoinMesh
 from qsynth.packet import class_statistics, joint_statistics
 from qsynth.privacy import Budget, Contribution, Sum
 from qsynth.privacy.measured import leaning, measured_epsilon
 from qsynth.privacy.secure_sum import SecureSum
 from qsynth.similarity.class_sketch import ClassSketch
+from qsynth.types import Task
 
 pytest.importorskip("dp_accounting", reason="needs the extra privacy")
 from qsynth.privacy.dp import CLASSES, MOMENTS
@@ -227,7 +229,7 @@ def test_what_would_tell_more_is_refused() -> None:
     for rule in (SecureSum(), DpSecureSum()):
         name, sketch = rule.name, ClassSketch()
         for distill, similarity, words in (
-            (Mosaic(), sketch, f"no sum for; use distill=analytic|privacy={name}"),
+            (Mosaic(), sketch, f"privacy={name} does not cover; use distill=analytic"),
             (Analytic(input_rank=4), sketch, "distill.input_rank=4"),
             (Analytic(coding="means"), sketch, "distill.coding=means"),
             (RULE, replace(sketch, query_support=1), "similarity.query_support=1"),
@@ -286,3 +288,28 @@ def test_nodes_of_a_run_add_up_and_their_summary_says_so(
     assert made["packets"]["published"] <= 2  # the sum alone, by who has gathered it
     for ledger in tmp_path.glob("runs/*/nodes/*/privacy.jsonl"):
         assert len(ledger.read_text().splitlines()) == 1
+
+
+def test_a_tag_that_is_not_known_a_small_message_and_sums_of_packets_are_refused(capsys) -> None:
+    words = ["plan", "+recipe=digits_mesh", "privacy=secure_sum", "synthesis.teach.inputs=own_mix"]
+    for more, told in (
+        (["peers=sums"], "peers.name=sums: adds packets of single nodes"),
+        (["mesh.max_message_bytes=40000"], "mesh.max_message_bytes=40000: must be >= 65536"),
+        (["distill.d=110"], "distill.d=110: a sum of"),
+    ):
+        assert main([*words, *more]) == 2
+        assert told in capsys.readouterr().err
+    words[0] = "run"
+    for more in (["partition=iid", "privacy.situation='{group}'"], ["privacy.situation='{ward}'"]):
+        assert main([*words, *more, "placement=simulate"]) == 2
+        assert "names what is not known here" in capsys.readouterr().err
+    x, y = world(1)
+    task = Task("t", 1, ("a", "b", "c"), "vector", (D,), "", 0.0, 1.0)
+    rule = SecureSum(situation="{group}")
+    with pytest.raises(ConfigError, match="names what is not known here"):
+        JoinMesh(task, train=(x, y), validation=(x[:9], y[:9]), privacy=rule, home="home")
+
+
+def test_what_its_owner_is_shown_of_many_samples_is_their_number() -> None:
+    made = given(SecureSum(most_samples=200_000), 1, *world(1, 200_000))
+    assert made.shown()["counts"].sum() == 200_000

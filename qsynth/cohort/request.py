@@ -1,4 +1,4 @@
-"""A request that the one that gathers a cohort has sent, and where its answer goes."""
+"""A request that the one that collects a cohort has sent, and where its answer goes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from qsynth.protocol import messages as wire
 from qsynth.protocol.effects import Effects
 
 
-class Gatherer(Protocol):
+class Collecting(Protocol):
     """What takes the answers."""
 
     def answered(
-        self, now: float, asked: Asked, body: msgspec.Struct | None, effects: Effects
+        self, now: float, asked: MemberRequest, body: msgspec.Struct | None, effects: Effects
     ) -> None:
         """Take a member's answer, or that it gives none."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request to a member, which the one that gathers has sent."""
+class MemberRequest:
+    """A request to a member, which the one that collects has sent."""
 
-    cohorts: Gatherer
+    cohorts: Collecting
     session: bytes
     place: int
     kind: str
