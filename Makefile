@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 
 .PHONY: run test test-slow conf lint commands bench docs evidence requirements sbom audit clean
 
-# Only a change of what is to be installed sets up again.  Python compiles what it imports, then.
+# Only a change of what is to be installed sets up again.  Python compiles what it imports, once:
+# with this variable, which some images set, it would do so at every start, for twelve seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e .

@@ -55,7 +55,7 @@ NORM = (
     "of a record's features, over the root of their number: longer ones are clipped. Public: never "
     "chosen on the node's own records"
 )
-SLACK = 1e-3  # of epsilon that is never spent: room for rounding
+SLACK = 1e-6  # of epsilon that is never spent: room for rounding
 MECHANISM = 2  # raise it when anything of what is released is made otherwise
 
 
