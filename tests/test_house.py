@@ -21,7 +21,7 @@ LAYER = {
             "errors files lazy process_memory registry schema types",
             "identity kernels packet",
             "dht encoder similarity",
-            "data distill mesh model partition peers synthesis",
+            "data distill growth mesh model partition peers synthesis",
             "privacy trust",
             "pipeline",
             "protocol",

@@ -19,6 +19,7 @@ from qsynth.distill.options import OPTIONS as DISTILL
 from qsynth.encoder.config import FEATURES
 from qsynth.encoder.options import OPTIONS as ENCODER
 from qsynth.errors import ConfigError
+from qsynth.growth.options import OPTIONS as GROWTH
 from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.model.options import OPTIONS as MODEL
 from qsynth.partition.options import OPTIONS as PARTITION
@@ -28,7 +29,7 @@ from qsynth.pipeline.checks import check_node, rule_of_distillation
 from qsynth.placement.config import OPTIONS as PLACEMENT
 from qsynth.privacy.options import OPTIONS as PRIVACY
 from qsynth.registry import with_packages
-from qsynth.schema import build, choose, unknown
+from qsynth.schema import build, choose, name_of, unknown
 from qsynth.similarity.options import OPTIONS as SIMILARITY
 from qsynth.synthesis.options import OPTIONS as SYNTHESIS
 from qsynth.training.config import OPTIONS as TRAINER
@@ -38,6 +39,7 @@ OURS: dict[str, Mapping[str, type]] = {
     "task": TASK,
     "data": DATA,
     "partition": PARTITION,
+    "growth": GROWTH,
     "encoder": ENCODER,
     "model": MODEL,
     "trainer": TRAINER,
@@ -146,6 +148,7 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             f"partition.drift_period={drift}: must be < {periods}, the periods of the run"
         )
+    _check_growth(config)
     if informed(config.peers) is not None and not config.placement.simulated:
         raise ConfigError(
             f"peers.name={config.peers.name}: an experiment that knows more than a node can; "
@@ -154,6 +157,21 @@ def _check_together(config: RunConfig) -> None:
     config.model.check_at("model")
     for name, group in config.fleet.items():
         group.model.check_at(f"fleet.{name}.model")
+
+
+def _check_growth(config: RunConfig) -> None:
+    """Raise ConfigError where something else does not go with records that come later."""
+    growth = name_of(config.growth)
+    if growth == "none":
+        return
+    drift = config.partition.drift()
+    if drift is not None:
+        raise ConfigError(f"growth={growth}: does not go with partition.drift_period={drift}")
+    if config.privacy.pooled:
+        raise ConfigError(
+            f"growth={growth}: privacy={name_of(config.privacy)} adds a node's records to one sum; "
+            "use privacy=dp, whose privacy.updates counts batches"
+        )
 
 
 def _check_features(config: RunConfig) -> None:

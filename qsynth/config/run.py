@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsynth.errors import ConfigError
-from qsynth.schema import option, setting, unknown
+from qsynth.schema import name_of, option, setting, unknown
 from qsynth.training.config import MOST_SEED
 
 BASELINES = ("local", "alone", "linear")
@@ -84,6 +84,8 @@ def check_arm(config: RunConfig, name: str) -> None:
             f"arms={name}: synthesis={config.synthesis.name} has no gate to leave out"
         )
     drifts = partition.drift() is not None
+    if kind == "weights" and name_of(config.growth) != "none":
+        raise ConfigError(f"arms={name}: does not follow growth; set growth=none")
     if drifts and (kind == "weights" or name.startswith(("oracle", "central"))):
         raise ConfigError(f"arms={name}: does not follow drift; set partition.drift_period=null")
 
@@ -130,6 +132,7 @@ class RunConfig:
     task: Any = setting(None, "what is learned")
     data: Any = setting(None, "where samples come from")
     partition: Any = setting(None, "how samples are dealt")
+    growth: Any = setting(None, "whether samples come in batches")
     encoder: Any = setting(None, "the shared functional space")
     model: Any = setting(None, "of node groups that name none")
     trainer: Any = setting(None, "Lightning's Trainer")

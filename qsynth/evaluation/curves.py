@@ -56,8 +56,7 @@ def point(
     plan: RunPlan, node: NodePlan, evaluator: Evaluator, period: int, predictor: Predictor
 ) -> Point:
     """Return a period's measures of a predictor, on the node's data as they were then."""
-    before = plan.drift_period is not None and period < plan.drift_period
-    score = evaluator.score(node if before else node.final, predictor.network, predictor)
+    score = evaluator.score(plan.at(node, period), predictor.network, predictor)
     values = [getattr(score, measure) for measure in MEASURES]
     return [float(period), *(None if v is None else round(float(v), 4) for v in values)]
 

@@ -127,7 +127,7 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
         plan = build(changed, Path(folder), data)
         evaluator = Evaluator(plan, features)
         timeline = _Timeline(plan, evaluator)
-        times = simulate(plan, timeline if plan.drift_period is not None else None)
+        times = simulate(plan, timeline if any(map(plan.changes, plan.nodes)) else None)
         results = read_results(plan)
         if len(results) < len(plan.nodes):
             raise RunError(f"arm {name}: {len(plan.nodes) - len(results)} nodes have failed")
@@ -155,7 +155,7 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
 
 
 class _Timeline:
-    """Own accuracy of the nodes that drift, period by period, as their data are then."""
+    """Own accuracy of the nodes whose data change, period by period, as their data are then."""
 
     def __init__(self, plan: RunPlan, evaluator: Evaluator) -> None:
         self.plan, self.evaluator = plan, evaluator
@@ -163,13 +163,13 @@ class _Timeline:
 
     def __call__(self, node: NodePlan, period: int, predictor: Predictor) -> None:
         """Score a predictor at the end of a period."""
-        if node.share.later is None or not node.share.honest:
+        if not self.plan.changes(node) or not node.share.honest:
             return
-        now = node if period < (self.plan.drift_period or 0) else node.final
+        now = self.plan.at(node, period)
         score = self.evaluator.score(now, predictor.network, predictor)
         self.scores.setdefault(period, []).append(score.own)
 
     def means(self) -> list[list[float]] | None:
-        """Return [period, mean own accuracy], or None where nothing drifts."""
+        """Return [period, mean own accuracy], or None where nothing changes."""
         made = [[float(p), float(np.mean(own))] for p, own in sorted(self.scores.items())]
         return made or None

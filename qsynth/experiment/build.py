@@ -21,6 +21,7 @@ from qsynth.distill.reference_logits import ReferenceLogits
 from qsynth.encoder import Encoder, make_encoder
 from qsynth.encoder.config import FEATURES
 from qsynth.errors import ConfigError, DataError, nearest_spelling
+from qsynth.growth.base import Growth
 from qsynth.mesh.address import is_loopback
 from qsynth.mesh.memory import Memory
 from qsynth.mesh.transport import MeshOptions
@@ -117,6 +118,7 @@ def build(
         placement=config.placement,
         nodes=nodes,
         drift_period=config.partition.drift(),
+        growth=config.growth,
         reference=reference,
         notes=(*data.notes, *notes, *frozen, *config.privacy.said(), *_audit_notes(config, nodes)),
         publish=config.publish,
@@ -250,10 +252,20 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
         attack = config.attack if index in attackers else None
         share = share if attack is None else replace(share, honest=False)
+        share = _in_batches(config.growth, share, seed)
         silent = not (share.honest or config.partition.liars_publish)
         begins = config.partition.newcomer_period if index in late else None
         nodes.append(NodePlan(name, index, model, share, seed, silent, begins, attack, group))
     return tuple(nodes)
+
+
+def _in_batches(growth: Growth, share: Share, seed: int) -> Share:
+    """Return a share whose training samples come in batches: which in which is drawn."""
+    ends = growth.ends(len(share.train))
+    if not ends:
+        return share
+    order = np.random.default_rng([seed, 22]).permutation(share.train)
+    return replace(share, train=order, ends=ends)
 
 
 def _site_names(data: DataSet, nodes: int) -> list[str] | None:

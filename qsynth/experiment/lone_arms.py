@@ -257,6 +257,8 @@ def arm_digest(plan: RunPlan, arm: str) -> bytes:
             node.share.site,
             *source_digests([node.model]),
             str(plan.drift_period),
+            list(node.share.ends),
+            changes(plan.growth),
             node.share.later is not None and config_digest(node.share.later.train.tolist()).hex(),
             node.share.quarter_turns,
             node.share.label_map.tolist(),

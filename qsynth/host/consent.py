@@ -41,11 +41,11 @@ class Consent:
 def described(publication: Publication) -> dict[str, Any]:
     """Return what a publication tells, as plain values."""
     counts, given = publication.payload.get("counts"), publication.contribution
-    release = publication.release and publication.release.multiplier
+    multiplier = publication.releases[0].multiplier if publication.releases else None
     return {
         "digest": payload_digest(publication.payload),
         "samples": publication.support,
-        "privacy": (given.multiplier or None) if given is not None else release,
+        "privacy": (given.multiplier or None) if given is not None else multiplier,
         "members": None if given is None else given.cohort.smallest,
         "numbers": None if given is None else list(given.sizes),
         "samples_by_class": None if counts is None else [int(n) for n in counts.ravel()],

@@ -49,8 +49,8 @@ def _key(plan: RunPlan, node: NodePlan) -> bytes:
 
 
 def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
-    """Return a node's learning, which drifts when the plan says so."""
-    pipeline = make_pipeline(plan, node)
+    """Return a node's learning, whose samples change when the plan says so."""
+    pipeline = make_pipeline(plan, plan.at(node, 0))
     if node.attack is not None and isinstance(pipeline, ClassPipeline):
         port = AttackingPort(port, _forger(plan, node))
     # `node up` has a home of its own, and that is its plan's folder.
@@ -58,9 +58,8 @@ def make_participant(plan: RunPlan, node: NodePlan, port: Port) -> Participant:
     # Who has nobody to tell releases nothing.
     kept = plan.rules.privacy.guarded and plan.folder.name and not isinstance(port, Lonely)
     budget = Budget(plan.rules.privacy, _home(plan, node) if kept else None)
-    return Participant(
-        pipeline, port, partial(_drifted, plan, node), node.silent, consent.permits, budget
-    )
+    stages = Stages(plan, node)
+    return Participant(pipeline, port, stages, node.silent, consent.permits, budget)
 
 
 def _home(plan: RunPlan, node: NodePlan) -> Path:
@@ -68,13 +67,22 @@ def _home(plan: RunPlan, node: NodePlan) -> Path:
     return plan.home or plan.node_folder(node)
 
 
-def _drifted(plan: RunPlan, node: NodePlan, period: int) -> ClassPipeline | TargetPipeline | None:
-    """Return the pipeline of what a node has after it has drifted, from the period of its drift on.
+class Stages:
+    """Give a node's pipeline anew in each period in which its samples have changed.
 
     A node that goes on from a checkpoint may begin with a later one.
     """
-    later, since = node.later, plan.drift_period
-    return make_pipeline(plan, later) if later and since is not None and period >= since else None
+
+    def __init__(self, plan: RunPlan, node: NodePlan) -> None:
+        self.plan, self.node, self.stage = plan, node, 0
+
+    def __call__(self, period: int) -> ClassPipeline | TargetPipeline | None:
+        """Return the pipeline of other samples; None where they are those of the call before."""
+        now = self.plan.stage(self.node, period)
+        if now == self.stage:
+            return None
+        self.stage = now
+        return make_pipeline(self.plan, self.plan.at(self.node, period))
 
 
 def _forger(plan: RunPlan, node: NodePlan) -> Forger:

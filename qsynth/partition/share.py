@@ -19,7 +19,8 @@ class Share:
     called in this group.  site: the value of the data's `node` array.  honest: whether the node
     names its labels as the others do.  unlabelled: indices of samples whose labels nobody uses,
     or of the data's further inputs.
-    later: what the node has from `drift_period` on; None: the same.
+    later: what the node has from `drift_period` on; None: the same.  ends: how many of the training
+    samples are there after each batch, where they come in several: `train` is then in that order.
     """
 
     train: Ints
@@ -32,6 +33,7 @@ class Share:
     honest: bool = True
     unlabelled: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     later: Share | None = None
+    ends: tuple[int, ...] = ()
 
     def inputs(self, inputs: Floats32) -> Floats32:
         """Return (n, ...) inputs as this node sees them."""

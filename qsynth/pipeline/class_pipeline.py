@@ -17,6 +17,7 @@ from qsynth.distill import Evidence, Source, payload_statistics
 from qsynth.encoder import Encoder
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.packet import class_statistics, redrawn
+from qsynth.pipeline.batches import told_rows
 from qsynth.pipeline.offset import Offset, rows_by_input
 from qsynth.pipeline.predictor import Predictor, fit_product
 from qsynth.pipeline.publication import Publication, Rules, Samples
@@ -101,18 +102,22 @@ class ClassPipeline:
         )
         # Which copies help is chosen by own records: under a guarantee none is sent.
         views = [self.own.features, *(() if privacy.guarded else self.own.copies)]
+        ends = self.samples.ends
+        if not privacy.noisy and len(ends) > 1:
+            told = told_rows(labels, ends, rule.min_support)
+            views, inputs, labels = [view[told] for view in views], inputs[told], labels[told]
         given = privacy.class_contribution(rule, self.d, views, inputs, labels, classes, self.key)
         if given is not None:
             size = fingerprint_size(self.rules.similarity, classes)
             return Publication.of_cohort(given, size)
-        payload, release = privacy.class_payload(
-            rule, self.d, views, inputs, labels, classes, self.key
+        payload, releases = privacy.class_payload(
+            rule, self.d, views, inputs, labels, classes, self.key, ends
         )
         payload |= self.rules.distill.further(
             Source(
                 self.task,
-                self.samples.train_x,
-                self.own.labels,
+                inputs,
+                labels,
                 None if network is None else partial(_answer, network),
                 self.samples.reference_x,
                 payload,
@@ -122,7 +127,7 @@ class ClassPipeline:
         statistics = payload_statistics(payload)
         own = fingerprint(self.rules.similarity, statistics.counts, statistics.sums)
         support = int(statistics.counts.sum())
-        return Publication(payload, own, support, self._query(own), release=release)
+        return Publication(payload, own, support, self._query(own), releases=releases)
 
     def _query(self, own: Fingerprint) -> Fingerprint:
         least = self.rules.similarity.query_support

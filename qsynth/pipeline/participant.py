@@ -79,7 +79,7 @@ class Usefulness:
 class Participant:
     """Do what the end of a period asks for: distil, exchange, synthesize, teach.
 
-    later: gives the pipeline of other samples from the period on in which the node's data change.
+    later: gives the pipeline of other samples in a period in which the node's data have changed.
     silent: publish nothing.  permits: whether a publication may leave; one that may not still says
     whom to look for.  budget: what releases are counted against; one that it does not take says
     nothing at all, and the packet before it stays.
@@ -104,15 +104,15 @@ class Participant:
         self.fell_back = False  # the newest predictor is that of own evidence alone
         self.lost = False  # the newest network's answers are no finite numbers
         self._publication: Publication | None = None
-        self._unshared = self._drifted = self._spent = False
+        self._unshared = self._spent = False
         self._told: dict[str, Any] = {}
         self._same = 0.0
 
     def exchange(self, period: int, network: nn.Module) -> Lesson | None:
         """Return the teaching for the next period."""
-        drifted = None if self._drifted else self.later(period)
-        if drifted is not None:
-            self.pipeline, self._publication, self._drifted = drifted, None, True
+        changed = self.later(period)
+        if changed is not None:
+            self.pipeline, self._publication = changed, None
         if self._publication is None:
             # What the data say is the same in every period.
             self._publication = self.pipeline.distil()
@@ -164,7 +164,7 @@ class Participant:
         """Return a publication whose release is in the budget, or None: its query tells, too."""
         if told is not None and told.contribution is not None:
             told.contribution.budget = self.budget  # paid for when it leaves
-        if told is None or self.budget.takes(told.release):
+        if told is None or self.budget.takes(told.releases):
             return told
         if not self._spent:
             self._spent = True

@@ -22,7 +22,8 @@ class Samples:
     """Hold a node's own training and validation samples, without augmentation.
 
     x: (n, *task.shape) float32.  y: (n,) class indices.  unlabelled_x: further inputs of one's
-    own, for teaching alone.  reference_x: the public set that everybody has.
+    own, for teaching alone.  reference_x: the public set that everybody has.  ends: number of
+    training samples after each batch, where they came in several.
     """
 
     train_x: Floats32
@@ -31,6 +32,7 @@ class Samples:
     validation_y: Ints
     unlabelled_x: Floats32 | None = None
     reference_x: Floats32 | None = None
+    ends: tuple[int, ...] = ()
 
     def at_most(self, training: int, validation: int, seed: int) -> Samples:
         """Return the same, or a drawn part of them where there are more: in their own order."""
@@ -46,7 +48,14 @@ class Samples:
             train_y=self.train_y[train],
             validation_x=self.validation_x[kept],
             validation_y=self.validation_y[kept],
+            ends=self._ends_of(train),
         )
+
+    def _ends_of(self, rows: slice | Ints) -> tuple[int, ...]:
+        """Return the ends of batches of which these rows are left."""
+        if isinstance(rows, slice):
+            return self.ends
+        return tuple(np.searchsorted(rows, self.ends).tolist())
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Publication:
     """Hold what a node publishes: payload, fingerprint, own samples behind it.
 
     query: the fingerprint that it looks for; of more classes than it publishes, if so configured.
-    shared: whether it may leave; else it only says whom to look for.  release: what it costs; None
+    shared: whether it may leave; else it only says whom to look for.  releases: what it costs; none
     where nothing is counted.  contribution: what is added to a cohort's sum, where nothing of the
     node's own leaves: payload is then what its owner is shown.
     """
@@ -64,7 +73,7 @@ class Publication:
     support: int
     query: Fingerprint
     shared: bool = True
-    release: Release | None = None
+    releases: tuple[Release, ...] = ()
     contribution: Contribution | None = None
 
     @classmethod

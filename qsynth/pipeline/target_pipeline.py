@@ -20,6 +20,7 @@ from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.packet import redrawn
+from qsynth.pipeline.batches import told_rows
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication, Rules, Samples
@@ -74,20 +75,23 @@ class TargetPipeline:
     def distil(self, network: nn.Module | None = None) -> Publication:
         """Return the node's own publication; the network has no part in it."""
         own, inputs, privacy = self.own, self.samples.train_x, self.rules.privacy
-        kind = self.task.kind
+        kind, features, targets, ends = self.task.kind, own.features, own.targets, self.samples.ends
+        if not privacy.noisy and len(ends) > 1:
+            told = told_rows(np.zeros(len(inputs), np.int64), ends, self.rule.min_support)
+            features, inputs, targets = features[told], inputs[told], targets[told]
         given = privacy.target_contribution(
-            self.rule, self.d, own.features, inputs, own.targets, kind, self.key
+            self.rule, self.d, features, inputs, targets, kind, self.key
         )
         if given is not None:
             size = fingerprint_size(self.rules.similarity, self.task.sketched)
             return Publication.of_cohort(given, size)
-        payload, release = privacy.target_payload(
-            self.rule, self.d, own.features, inputs, own.targets, kind, self.key
+        payload, releases = privacy.target_payload(
+            self.rule, self.d, features, inputs, targets, kind, self.key, ends
         )
         evidence = read_evidence(payload)
         print_ = fingerprint(self.rules.similarity, *evidence.sketched())
         support = int(evidence.features.counts.sum())
-        return Publication(payload, print_, support, print_, release=release)
+        return Publication(payload, print_, support, print_, releases=releases)
 
     def self_similarity(self) -> float:
         """Return how alike another node of the same data would look, in [-1, 1].

@@ -43,6 +43,7 @@ class PrivacyRule:
     """What a packet tells of one record: all, by exact statistics.  An option subclasses it."""
 
     guarded: ClassVar[bool] = False  # whether releases are counted, by a secret of the node
+    noisy: ClassVar[bool] = False  # whether two packets may differ by one record
     pooled: ClassVar[bool] = False  # whether sums over several nodes leave, and nothing else
 
     def check_rules(self, distill: DistillRule, similarity: Metric) -> None:
@@ -61,14 +62,16 @@ class PrivacyRule:
         labels: Ints,
         classes: int,
         key: bytes,
-    ) -> tuple[Payload, Release | None]:
-        """Return a packet's arrays of class statistics, and the release that they are.
+        ends: Sequence[int] = (),
+    ) -> tuple[Payload, tuple[Release, ...]]:
+        """Return a packet's arrays of class statistics, and what is released with them.
 
         views: (n, D >= d) features of the samples, and of copies of them whose labels are the same.
         inputs: what these are features of.  labels: (n,).  key: 32 bytes that no other node has,
-        for one encoder (`key_of`, `bound`).
+        for one encoder (`key_of`, `bound`).  ends: number of samples after each batch, where they
+        came in several.
         """
-        return distil(rule, d, views[0], inputs, labels, classes, views[1:]), None
+        return distil(rule, d, views[0], inputs, labels, classes, views[1:]), ()
 
     def target_payload(
         self,
@@ -79,9 +82,10 @@ class PrivacyRule:
         targets: Floats32,
         kind: str,
         key: bytes,
-    ) -> tuple[Payload, Release | None]:
-        """Return a packet's arrays of (n, D >= d) features and (n, K) targets, and the release."""
-        return distil_targets(rule, d, features, targets, kind), None
+        ends: Sequence[int] = (),
+    ) -> tuple[Payload, tuple[Release, ...]]:
+        """Return a packet's arrays of (n, D >= d) features and (n, K) targets, and releases."""
+        return distil_targets(rule, d, features, targets, kind), ()
 
     def class_contribution(
         self,
@@ -153,10 +157,10 @@ class PrivacyRule:
             "That two packets of data that differ by one record do not give it away.",
         ]
 
-    def allows(self, spent: Sequence[float], multiplier: float) -> bool:
-        """Return whether a release fits into what is left.
+    def allows(self, spent: Sequence[float]) -> bool:
+        """Return whether so much may be spent.
 
-        spent: the noise multipliers of earlier releases.
+        spent: the noise multipliers of all releases that one record is in.
         """
         return True
 

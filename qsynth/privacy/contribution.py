@@ -128,7 +128,7 @@ class Contribution:
         Raises StateError where that cannot be written.
         """
         digest = hashlib.sha256(self.records + session).hexdigest()
-        return self.budget is not None and self.budget.takes(Release(digest, self.multiplier))
+        return self.budget is not None and self.budget.takes([Release(digest, self.multiplier)])
 
     def numbers(self, sums: Sequence[Sum], session: bytes) -> Floats:
         """Return the numbers of the step after these sums."""

@@ -19,7 +19,7 @@ from qsynth.distill.analytic import Analytic, DistillRule
 from qsynth.errors import ConfigError
 from qsynth.packet import Statistics
 from qsynth.privacy.contribution import Cohort, Contribution, Sum, digest_of, square, triangle
-from qsynth.privacy.dp import CLASSES, JOINT, MECHANISM, MOMENTS, NORM, DifferentialPrivacy, scaled
+from qsynth.privacy.gaussian import CLASSES, JOINT, MECHANISM, MOMENTS, NORM, GaussianRule, scaled
 from qsynth.privacy.mechanism import (
     ClassMoments,
     Moments,
@@ -42,7 +42,7 @@ FRACTION_BITS = 8  # far below the noise, and room for half a million records of
 
 @option("privacy")
 @dataclass(frozen=True)
-class DpSecureSum(PooledRule, DifferentialPrivacy):
+class DpSecureSum(PooledRule, GaussianRule):
     """Add up with noise: nobody sees the statistics of one node, and the sum is private."""
 
     name: str = setting("dp_secure_sum", "the option's name", choices=("dp_secure_sum",))

@@ -58,9 +58,9 @@ class SecureSum(PooledRule):
         """Return a third of the others: as many as may lie."""
         return (members - 1) // 3
 
-    def allows(self, spent: Sequence[float], multiplier: float) -> bool:
+    def allows(self, spent: Sequence[float]) -> bool:
         """Return whether records may go into a sum: into one, of which no other is subtracted."""
-        return not spent
+        return len(spent) <= 1
 
     def class_contribution(
         self,

@@ -27,6 +27,8 @@ from qsynth.types import NodeId
 def one_by_one(plan: RunPlan, node: NodePlan) -> str | None:
     """Return why a node cannot train in one computation with others; None where it can."""
     key: str | None = node.model.one_by_one(plan.data.task.layout)
+    if len(node.share.ends) > 1:
+        return "growth"
     return key or plan.rules.synthesis.one_by_one() or why_a_trainer(plan, node)
 
 

@@ -103,27 +103,23 @@ def fit(
     """Return a node's network after one long fit that calls `exchange` at every period's end."""
     seed_node(node.seed)
     network = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
-    samples = plan.samples(node)
-    tensors = torch.tensor(samples.train_x), torch.tensor(samples.train_y)
-    size = min(plan.batch_size, len(samples.train_y))
+    tensors = training_tensors(plan, plan.at(node, 0))
+    size = min(plan.batch_size, len(tensors[1]))
     loader = ResumableLoader(TensorDataset(*tensors), size, node.seed)
-    later = node.later
-    drifted = False
+    stage = 0
 
-    def drifting(period: int, network: nn.Module) -> Lesson | None:
-        nonlocal drifted
-        due = plan.drift_period is not None and period >= plan.drift_period
-        if later is not None and due and not drifted:
-            # In place: the one long fit goes on with the new samples.
-            after, drifted = plan.samples(later), True
-            tensors[0][:] = torch.from_numpy(after.train_x[: len(tensors[0])])
-            tensors[1][:] = torch.from_numpy(after.train_y[: len(tensors[1])])
+    def changing(period: int, network: nn.Module) -> Lesson | None:
+        nonlocal stage
+        now = plan.stage(node, period)
+        if now != stage:  # the one long fit goes on with other samples
+            stage = now
+            loader.replace(*training_tensors(plan, plan.at(node, period)))
         return exchange(period, network)
 
     logger = make_logger(plan.trainer.logger, plan.node_folder(node))
 
     def logged(period: int, network: nn.Module) -> Lesson | None:
-        teaching = drifting(period, network)
+        teaching = changing(period, network)
         if isinstance(logger, Logger):
             logger.log_metrics({"period": float(period)}, period * plan.trainer.period_steps)
         return teaching
@@ -139,6 +135,12 @@ def fit(
     trainer = make_trainer(plan, logger, learner, *keepers)
     trainer.fit(network, loader, ckpt_path=saved)
     return network.eval()
+
+
+def training_tensors(plan: RunPlan, node: NodePlan) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (n, ...) inputs and targets that a node trains on."""
+    samples = plan.samples(node)
+    return torch.tensor(samples.train_x), torch.tensor(samples.train_y)
 
 
 def check_checkpoint(plan: RunPlan, node: NodePlan, saved: Path | None) -> None:

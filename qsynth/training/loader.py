@@ -16,7 +16,9 @@ class _Order(Sampler[int]):
     def __init__(self, samples: int, generator: torch.Generator) -> None:
         self.samples, self.generator = samples, generator
         self.began: Tensor | None = None  # the generator, before the order of this epoch was drawn
-        self.saved: tuple[Tensor, int] | None = None  # the same of a saved epoch, and what to skip
+        # The same of a saved epoch, what to skip of it, and how many samples it was of.
+        self.saved: tuple[Tensor, int, int] | None = None
+        self.drawn = samples  # of which this epoch is
 
     def __len__(self) -> int:
         return self.samples
@@ -26,13 +28,13 @@ class _Order(Sampler[int]):
 
     def draw(self) -> Tensor:
         """Return the rows of an epoch that are left, in their order."""
-        skipped = 0
+        skipped, self.drawn = 0, self.samples
         if self.saved is not None:
-            state, skipped = self.saved
+            state, skipped, self.drawn = self.saved
             self.generator.set_state(state)
             self.saved = None
         self.began = self.generator.get_state()
-        return torch.randperm(self.samples, generator=self.generator)[skipped:]
+        return torch.randperm(self.drawn, generator=self.generator)[skipped:]
 
 
 class ResumableLoader(DataLoader[tuple[Tensor, ...]]):
@@ -47,6 +49,13 @@ class ResumableLoader(DataLoader[tuple[Tensor, ...]]):
         self.given = 0  # batches of this epoch
         super().__init__(data, batch_size, sampler=self.order, drop_last=True, generator=generator)
 
+    def replace(self, *tensors: Tensor) -> None:
+        """Give other samples from now on; those that are more than before, from the next epoch on.
+
+        They must be as many as before at least.
+        """
+        self.tensors, self.order.samples = tensors, len(tensors[0])
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # A batch at once: taking it sample by sample costs as much as a step of a small network.
         torch.empty((), dtype=torch.int64).random_(generator=self.order.generator)  # as torch does
@@ -58,9 +67,14 @@ class ResumableLoader(DataLoader[tuple[Tensor, ...]]):
         assert self.batch_size is not None
         return self.batch_size
 
+    @property
+    def _whole(self) -> int:
+        """Return the batches of this epoch."""
+        return self.order.drawn // self._size
+
     def _counted(self) -> Iterator[Any]:
         rows = iter(torch.split(self.order.draw(), self._size))
-        while self.given < len(self):
+        while self.given < self._whole:
             batch = next(rows)
             self.given += 1
             yield [tensor[batch] for tensor in self.tensors]
@@ -68,14 +82,18 @@ class ResumableLoader(DataLoader[tuple[Tensor, ...]]):
     def state_dict(self) -> dict[str, Any]:
         """Return where in which order the fit is."""
         if self.order.saved is not None:  # not gone on with yet
-            return {"generator": self.order.saved[0], "given": self.given}
-        if self.order.began is None or self.given >= len(self):
-            return {"generator": self.order.generator.get_state(), "given": 0}
-        return {"generator": self.order.began, "given": self.given}
+            state, _, drawn = self.order.saved
+            return {"generator": state, "given": self.given, "samples": drawn}
+        if self.order.began is None or self.given >= self._whole:
+            state, given = self.order.generator.get_state(), 0
+        else:
+            state, given = self.order.began, self.given
+        return {"generator": state, "given": given, "samples": self.order.drawn}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state, at the next iteration."""
         if state_dict["given"]:
-            self.order.saved = state_dict["generator"], state_dict["given"] * self._size
+            drawn = state_dict.get("samples", self.order.samples)
+            self.order.saved = state_dict["generator"], state_dict["given"] * self._size, drawn
         else:
             self.order.generator.set_state(state_dict["generator"])

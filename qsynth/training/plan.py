@@ -8,6 +8,8 @@ from typing import Any
 
 from qsynth.data import DataSet
 from qsynth.encoder import Encoder
+from qsynth.growth.base import Growth
+from qsynth.growth.none import NoGrowth
 from qsynth.partition import Share
 from qsynth.pipeline.publication import Rules, Samples
 from qsynth.training.config import Trainer
@@ -79,6 +81,7 @@ class RunPlan:
     placement: Any
     nodes: tuple[NodePlan, ...]
     drift_period: int | None = None
+    growth: Growth = NoGrowth()
     reference: Floats32 | None = None
     notes: tuple[str, ...] = ()
     home: Path | None = None
@@ -93,8 +96,28 @@ class RunPlan:
         """Return where a node writes."""
         return self.folder / "nodes" / node.name
 
+    def changes(self, node: NodePlan) -> bool:
+        """Return whether a node's training samples change while it runs."""
+        return node.share.later is not None or len(node.share.ends) > 1
+
+    def stage(self, node: NodePlan, period: int) -> int:
+        """Return a number that is another one in a period with other training samples; 0 first."""
+        if self.drift_period is not None and node.share.later is not None:
+            return int(period >= self.drift_period)
+        return max(self.growth.batches(period, len(node.share.ends)) - 1, 0)
+
+    def at(self, node: NodePlan, period: int) -> NodePlan:
+        """Return a node as it is in a period: with the samples that it has by then."""
+        share, stage = node.share, self.stage(node, period)
+        if share.later is not None:
+            return node.final if stage else node
+        if len(share.ends) < 2:
+            return node
+        ends = share.ends[: stage + 1]
+        return replace(node, share=replace(share, train=share.train[: ends[-1]], ends=ends))
+
     def samples(self, node: NodePlan) -> Samples:
-        """Return a node's own samples, as it sees them."""
+        """Return a node's own samples, as it sees them; of one that changes, see `at`."""
         share, data = node.share, self.data
         further = data.train_x if data.further_x is None else data.further_x
         return Samples(
@@ -104,4 +127,5 @@ class RunPlan:
             share.labels(data.train_y[share.validation]),
             share.inputs(further[share.unlabelled]) if len(share.unlabelled) else None,
             self.reference,
+            share.ends,
         )

@@ -97,6 +97,7 @@ def digests(plan: RunPlan, node: NodePlan) -> tuple[str, str]:
         "seed": node.seed,
         "shares": [_parts(node), _parts(node.final)],
         "drift_period": plan.drift_period,
+        "growth": changes(plan.growth),
         "encoder": plan.encoder.digest.hex(),
         # Whose packets it has learned from: the mesh that a certificate is of.
         "peers": [changes(plan.peers), changes(plan.trust)],
@@ -108,4 +109,4 @@ def digests(plan: RunPlan, node: NodePlan) -> tuple[str, str]:
 def _parts(node: NodePlan) -> list[str]:
     share = node.share
     parts = (share.train, share.validation, share.audit, share.unlabelled)
-    return [config_digest(part.tolist()).hex() for part in parts]
+    return [config_digest(part.tolist()).hex() for part in (*parts, np.array(share.ends))]

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def mesh() -> tuple[Mesh, np.ndarray]:
-    made = fingerprints.quantised(fingerprints.clustered(1400, 1200, seed=3))
-    return Mesh(made[:1200], CONFIG, 3), made[1200:]
+    made = fingerprints.quantised(fingerprints.clustered(800, 700, seed=3))
+    return Mesh(made[:600], CONFIG, 3), made[600:]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_tables_are_bounded_and_nobody_is_in_all_of_them(mesh) -> None:
 
 def test_the_truth_is_that_of_the_obvious_way(mesh) -> None:
     net, queries = mesh
-    alive = np.arange(0, 1200, 3)
+    alive = np.arange(0, 600, 3)
     got = nearest_of(net.prints, alive, queries[:5], np.full(5, 0))
     wide = net.prints.astype(float) / np.linalg.norm(net.prints.astype(float), axis=1)[:, None]
     for query, best in zip(queries[:5], got, strict=True):

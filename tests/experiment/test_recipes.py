@@ -48,7 +48,7 @@ def small(name: str) -> list[str]:
     """Return overrides that leave what a recipe shows, and little of its work."""
     trusted = [f"scipy_sentences.{part}" for part in TRUSTED]
     config = compose([f"+recipe={name}"], trusted).config
-    steps = 8 if name == "drift" else 2 if name in SITES else 4
+    steps = 8 if name == "drift" else 2
     words = [f"+recipe={name}", *SMALL, f"trainer.max_steps={steps}", "trainer.period_steps=1"]
     if config.encoder.name == "seeded_conv":
         words += IMAGES
