@@ -126,7 +126,7 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
     with tempfile.TemporaryDirectory(prefix="qsynth-arm-") as folder:
         plan = build(changed, Path(folder), data)
         evaluator = Evaluator(plan, features)
-        timeline = _Timeline(plan, evaluator)
+        timeline = Timeline(plan, evaluator)
         times = simulate(plan, timeline if any(map(plan.changes, plan.nodes)) else None)
         results = read_results(plan)
         if len(results) < len(plan.nodes):
@@ -154,7 +154,7 @@ def run_mesh(config: RunConfig, name: str, data: DataSet, features: Features) ->
     }
 
 
-class _Timeline:
+class Timeline:
     """Own accuracy of the nodes whose data change, period by period, as their data are then."""
 
     def __init__(self, plan: RunPlan, evaluator: Evaluator) -> None:
