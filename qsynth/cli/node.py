@@ -18,6 +18,7 @@ from qsynth.placement.config import Processes
 from qsynth.types import config_digest
 
 if TYPE_CHECKING:
+    from qsynth.experiment.growing import GrowingFile
     from qsynth.host.server import Settings
     from qsynth.training.plan import NodePlan, RunPlan
 
@@ -137,6 +138,7 @@ def _given(words: list[str]) -> _Given:
     composed = compose(options.overrides, options.trusted).with_data()
     config = replace(composed.config, placement=Processes())  # whatever a run would do
     config.mesh.check_live()
+    config.growth.check_live()
     check_live_peers(config.peers)
     from qsynth.host.server import Settings
     from qsynth.pipeline.publication import Rules
@@ -157,7 +159,10 @@ def _planned(given: _Given) -> tuple[RunPlan, NodePlan]:
     """Return the plan, and the node that is meant.  Raises ConfigError where it has none."""
     from qsynth.experiment.build import build
 
-    plan = replace(build(given.config, given.home, whole=False), home=given.home)
+    return _meant(given, replace(build(given.config, given.home, whole=False), home=given.home))
+
+
+def _meant(given: _Given, plan: RunPlan) -> tuple[RunPlan, NodePlan]:
     if given.share >= len(plan.nodes):
         raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
     return plan, plan.nodes[given.share]
@@ -166,6 +171,11 @@ def _planned(given: _Given) -> tuple[RunPlan, NodePlan]:
 def _certificate(words: list[str]) -> int:
     """Tell and write what the node in --home has gained, on its audit samples."""
     given = _given(words)
+    if given.config.growth.live:
+        raise ConfigError(
+            "growth=file: no certificate: it would be of samples that the node has chosen after it "
+            "had trained; certify before rows are added, with growth=none"
+        )
     from qsynth.experiment.certificate import certify, told
     from qsynth.host.server import Card
     from qsynth.recipe.pins import sha256
@@ -195,17 +205,29 @@ def _up(words: list[str]) -> int:
     try:
         from qsynth.host.daemon import card_of, check_card, run_one
 
-        plan, node = _planned(given)
-        fresh = card_of(plan, node, given.made_from)
+        growing = _growing(given)
+        plan, node = _meant(given, growing.plan()) if growing else _planned(given)
+        fresh = card_of(plan, node, given.made_from, growing.origin if growing else None)
         check_card(fresh, card or fresh)
         serving = serving or Serving(fresh, given.settings, given.home, given.tell)
         fresh.save(given.home)
-        run_one(plan, node, serving)
+        grown = growing.grown if growing else lambda: None
+        growth = given.config.growth
+        run_one(plan, node, serving, grown, *((growth.every_s, growth.steps) if growing else ()))
     finally:
         if serving is not None:
             serving.close()
     given.tell("ended: asked to; what it knows is kept")
     return 0
+
+
+def _growing(given: _Given) -> GrowingFile | None:
+    """Return what looks at a file that grows; None where no rows come."""
+    if not given.config.growth.live:
+        return None
+    from qsynth.experiment.growing import GrowingFile
+
+    return GrowingFile(given.config, given.home)
 
 
 def _withdraw(words: list[str]) -> int:

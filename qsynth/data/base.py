@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from qsynth.data.dataset import DataSet
-from qsynth.data.task import Declared
+from qsynth.data.task import Declared, FromData
+from qsynth.errors import ConfigError
 from qsynth.schema import name_of, option, setting
 
 
@@ -82,6 +84,17 @@ class DataOptions:
     def mapped(self) -> dict[str, str]:
         """Return the declared task's label for each of the data's own that has another name."""
         return {}
+
+    def usable_rows(self, task: FromData | Declared) -> int:
+        """Return how many rows there are by now.  Raises ConfigError where none can be added."""
+        raise ConfigError(
+            f"growth=file: data={name_of(self)} gets no rows while a node is on duty; use "
+            "data=table"
+        )
+
+    def ended(self, ends: Sequence[int]) -> Self:
+        """Return the data of which no more rows are looked at than there were after each batch."""
+        raise NotImplementedError
 
     def further(self) -> str | None:
         """Return where further inputs without labels come from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsynth.types import Floats32, Ints, Task
+from qsynth.types import Flags, Floats32, Ints, Task
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class DataSet:
     origin: the digest, where inputs are made of another data set's as they are needed.
     notes: what was read, left out, and why.  test_rows: (n,) what row of its file each test
     sample is, or its file.  site_names: in the order of sites' numbers, where they have names.
+    train_batch: (n,) in which batch each came, where they came in several.
     """
 
     task: Task
@@ -39,6 +41,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
     test_rows: Any = None
     site_names: tuple[str, ...] = ()
+    train_batch: Ints | None = None
 
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""
@@ -47,7 +50,7 @@ class DataSet:
     @cached_property
     def _digest(self) -> bytes:
         whole = hashlib.sha256(self.task.canonical())
-        arrays = (
+        arrays: tuple[Any, ...] = (
             self.train_x,
             self.train_y,
             self.test_x,
@@ -64,22 +67,36 @@ class DataSet:
 
 
 def split_test(
-    labels: Ints, nodes: Ints | None, share: float
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    labels: Ints, nodes: Ints | None, share: float, ends: Sequence[int] = ()
+) -> tuple[Flags, Flags]:
     """Return masks of training and test samples: the same share of every class and node.
 
     A pure function of the labels: the seed is fixed, so that no run sees another run's test.
+    ends: number of samples after each batch; each is split by itself, whatever comes later.
     """
-    rng = np.random.default_rng(0)
-    test = np.zeros(len(labels), bool)
     groups = labels
     if nodes is not None:
         place = np.unique(nodes, return_inverse=True)[1]  # sites may be any numbers
         groups = place * (int(labels.max(initial=0)) + 1) + labels
+    parts, first = [], 0
+    for batch, end in enumerate(ends or (len(labels),)):
+        parts.append(_tested(groups[first:end], share, batch))
+        first = end
+    test = np.concatenate(parts)
+    return ~test, test
+
+
+def _tested(groups: Ints, share: float, batch: int) -> Flags:
+    """Return which samples of a batch are for the test: the same share of every group."""
+    rng = np.random.default_rng([0, batch] if batch else 0)
+    test = np.zeros(len(groups), bool)
     for group in np.unique(groups):
         members = rng.permutation(np.flatnonzero(groups == group))
-        test[members[: round(share * len(members))]] = True
-    return ~test, test
+        wanted = share * len(members)
+        # Of a small batch a class has a sample or two: over many batches the share is right.
+        count = int(wanted + rng.random()) if batch else round(wanted)
+        test[members[:count]] = True
+    return test
 
 
 def averaged(images: npt.NDArray[np.uint8], side: int) -> Floats32:

@@ -29,8 +29,8 @@ from qsynth.data.dataset import DataSet, split_test
 from qsynth.data.rows import SHOWN, Rows, absent_classes, names_in, shown_names
 from qsynth.data.samples import check_classes, targets
 from qsynth.data.table_file import FILE, TableFile, stem_of
-from qsynth.data.task import Declared, as_texts
-from qsynth.errors import DataError, nearest_spelling
+from qsynth.data.task import Declared, FromData, as_texts
+from qsynth.errors import ConfigError, DataError, nearest_spelling
 from qsynth.schema import option, setting, unknown
 from qsynth.types import CATEGORY, CLASSES, LABELS, NUMBER, VALUES, Flags, Floats, Ints, Task
 
@@ -76,6 +76,12 @@ class Table(DataOptions):
         False, "where a column lacks values, one more feature says where; task=declared says so"
     )
     test_share: float = setting(0.25, "kept for the test", low=0.05, high=0.9)
+    ends: tuple[int, ...] = setting(
+        [],
+        "usable rows after each batch that came, each split into training and test by itself; "
+        "later ones are not looked at; empty: all rows, in one batch",
+        low=1,
+    )
     batch_size: int = setting(16, "own training samples a step", low=1)
 
     early: ClassVar[bool] = True
@@ -86,6 +92,31 @@ class Table(DataOptions):
         for name, kind in self.kinds.items():
             if kind not in KINDS:
                 raise unknown(f"data.kinds.{name}", kind, "no such kind", kind, KINDS)
+        if list(self.ends) != sorted(set(self.ends)):
+            raise ConfigError(
+                f"data.ends={list(self.ends)}: each must be larger than the one before"
+            )
+
+    def usable_rows(self, task: FromData | Declared) -> int:
+        """Return how many rows there are by now.
+
+        Raises DataError where they cannot be read, or the last one is still being written, and
+        ConfigError where a file cannot grow.
+        """
+        if not isinstance(task, Declared):
+            raise ConfigError(
+                "growth=file: needs task=declared, which says what rows are that come later: "
+                "qsynth task init FILE"
+            )
+        file = self.file((), {})
+        if file.of_folder:
+            raise ConfigError(f"growth=file: data.path={self.path} must be one file, not a folder")
+        file.check_whole()
+        return len(self.read(task).kept)
+
+    def ended(self, ends: Sequence[int]) -> Table:
+        """Return the data of which no more rows are looked at than there were after each batch."""
+        return replace(self, ends=tuple(ends))
 
     def load(self) -> DataSet:
         """Return the rows of a table whose label is known; columns say what they hold."""
@@ -196,10 +227,12 @@ class Table(DataOptions):
 
     def _load(self, names: tuple[str, ...], declared: Declared | None) -> DataSet:
         rows = self.read(declared)
+        if self.ends:
+            self._cut(rows, declared)
         labels, task_labels = self._labels(rows, names)
         site = rows.sites()
         strata = labels if self.kind == CLASSES else np.zeros(len(labels), np.int64)
-        train, test = split_test(strata, site, self.test_share)
+        train, test = split_test(strata, site, self.test_share, self.ends)
         columns = self.columns(rows, declared, part=train)
         said = self._read_note(rows, columns, site)
         sites = names_in(rows.table[rows.site]) if rows.site else ()
@@ -229,8 +262,28 @@ class Table(DataOptions):
                 notes=(said, *rows.notes, *told),
                 test_rows=rows.kept[test],
                 site_names=sites,
+                train_batch=self._batches(train),
             )
         )
+
+    def _cut(self, rows: Rows, declared: Declared | None) -> None:
+        """Leave the rows that had come by the last batch.  Raises DataError."""
+        if declared is None and len(self.ends) > 1:
+            raise DataError("data.ends: batches need task=declared: qsynth task init FILE")
+        last = self.ends[-1]
+        if last > len(rows.kept):
+            raise DataError(
+                f"data.ends={list(self.ends)}: data.path={self.path} has {len(rows.kept)} usable "
+                "rows; rows may be added to a file that grows, and none taken away"
+            )
+        rows.table, rows.kept = rows.table.slice(0, last), rows.kept[:last]
+
+    def _batches(self, train: Flags) -> Ints | None:
+        """Return in which batch each training row came; None where there is one."""
+        if len(self.ends) < 2:
+            return None
+        made: Ints = np.searchsorted(self.ends, np.flatnonzero(train), side="right")
+        return made
 
     def own_name(self) -> str:
         """Return the table's own name: the task's, and the run's, where nothing else is said."""

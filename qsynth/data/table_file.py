@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,6 +87,18 @@ class TableFile:
                 "folder of pictures data=images"
             )
         return [path]
+
+    def check_whole(self) -> None:
+        """Raise DataError where the last line of a CSV has no end: more of it may be to come."""
+        for path in self.files():
+            if path.suffix.lower() not in CSV_ENDINGS or not path.stat().st_size:
+                continue
+            with path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) not in (b"\n", b"\r"):
+                    raise DataError(
+                        f"{self.said}: its last line has no end: it may be in the writing"
+                    )
 
     def read(self, leave_out: Sequence[str] = ()) -> tuple[Any, list[str]]:
         """Return the table, of pyarrow, and what of it was left out.

@@ -85,6 +85,8 @@ def build(
     here: their features are then made at once.
     """
     _check_trainer(config)
+    if whole:
+        config.growth.check_run()
     if data is None:
         data = load_data(config.data, config.task)
     data = _as_trained(config, data)
@@ -219,7 +221,14 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         _check_partition(config.partition, task.kind)
         strata, classes = np.zeros(len(data.train_y), np.int64), 1
     shares = assign_samples(
-        config.partition, strata, classes, len(named), config.seed, data.train_node, data.task.shape
+        config.partition,
+        strata,
+        classes,
+        len(named),
+        config.seed,
+        data.train_node,
+        data.task.shape,
+        data.train_batch,
     )
     if data.further_x is not None:
         shares = assign_unlabelled(shares, len(data.further_x), data.further_node, config.seed)

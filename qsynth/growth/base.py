@@ -23,6 +23,8 @@ class Growth:
         """Return how many of so many batches are there in a period."""
         return batches
 
-    def said(self) -> list[str]:
-        """Return what the user of a run should know of it, a line each."""
-        return []
+    def check_run(self) -> None:
+        """Raise ConfigError where it is not for nodes that run together."""
+
+    def check_live(self) -> None:
+        """Raise ConfigError where it is not for a node on duty."""

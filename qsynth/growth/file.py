@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qsynth.errors import ConfigError
 from qsynth.growth.base import Growth
 from qsynth.schema import option, setting
 
@@ -20,3 +21,7 @@ class FileGrowth(Growth):
     steps: int = setting(100, "optimizer steps that the network trains on after each batch", low=1)
 
     live: ClassVar[bool] = True
+
+    def check_run(self) -> None:
+        """Raise ConfigError: nodes that run together are dealt all there is."""
+        raise ConfigError("growth=file: is for `qsynth node up`; a run takes growth=scheduled")

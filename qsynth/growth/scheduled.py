@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qsynth.errors import ConfigError
 from qsynth.growth.base import Growth
 from qsynth.schema import option, setting
 
@@ -17,6 +18,10 @@ class Scheduled(Growth):
     first: int = setting(60, "training samples of a node at the start", low=4)
     rows: int = setting(10, "training samples in each later batch", low=1)
     periods: int = setting(1, "between two batches", low=1)
+
+    def check_live(self) -> None:
+        """Raise ConfigError: a node on duty has no schedule."""
+        raise ConfigError("growth=scheduled: is for a run; `qsynth node up` takes growth=file")
 
     def ends(self, samples: int) -> tuple[int, ...]:
         """Return how many of a node's training samples are there after each batch."""

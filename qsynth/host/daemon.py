@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
-from qsynth.errors import ConfigError, StateError, printable
+from qsynth.errors import ConfigError, DataError, StateError, printable
 from qsynth.host.artifacts import write_predictor, write_result
-from qsynth.host.forget import BEFORE, SCRATCH, note_used, used_authors
-from qsynth.host.plan_node import make_participant
+from qsynth.host.forget import (
+    BEFORE,
+    CHECKPOINT,
+    SCRATCH,
+    later_checkpoint,
+    note_used,
+    used_authors,
+)
+from qsynth.host.plan_node import make_participant, make_pipeline
 from qsynth.host.server import Card, Serving
 from qsynth.pipeline.teach import Lesson
 from qsynth.process_memory import private_mib
 from qsynth.protocol.node import Node
+from qsynth.synthesis import Synthesis
 from qsynth.training.checkpoint import Checkpoints, StoppedError
 from qsynth.training.fit import check_checkpoint, fit, quietly, single_threaded
 from qsynth.training.plan import NodePlan, RunPlan
@@ -27,9 +37,12 @@ REFUSED_S = 15.0  # in which a node may still find somebody who takes it in
 SERVING_PERIOD_S = 2.0  # of a node that has trained
 
 
-def card_of(plan: RunPlan, node: NodePlan, made_from: bytes) -> Card:
-    """Return what the mesh side of a node needs to know of its data."""
-    digest = plan.data.digest()
+def card_of(plan: RunPlan, node: NodePlan, made_from: bytes, origin: bytes | None = None) -> Card:
+    """Return what the mesh side of a node needs to know of its data.
+
+    origin: what stands for data that grow; None: for all of them.
+    """
+    digest = plan.data.digest() if origin is None else origin
     return Card(made_from, node.name, node.seed, plan.data.task, plan.encoder.digest, digest)
 
 
@@ -52,11 +65,26 @@ def check_agreed(node: Node) -> None:
     )
 
 
-def run_one(plan: RunPlan, node: NodePlan, serving: Serving) -> None:
-    """Train and go on learning until a signal ends it; go on where it was killed."""
+def no_growth() -> None:
+    """Return no plan: no rows come."""
+
+
+def run_one(
+    plan: RunPlan,
+    node: NodePlan,
+    serving: Serving,
+    grown: Callable[[], RunPlan | None] = no_growth,
+    every_s: float = 0.0,
+    steps: int = 0,
+) -> None:
+    """Train and go on learning until a signal ends it; go on where it was killed.
+
+    grown: gives the plan once rows have come, and is asked every so often.  steps: that the network
+    trains on then.
+    """
     single_threaded()
     try:
-        _learn(plan, node, serving)
+        Duty(plan, node, serving, steps).learn(grown, every_s)
     except (StoppedError, SIGTERMException):
         pass  # all is saved
 
@@ -71,61 +99,126 @@ def _keep_before(home: Path, checkpoints: Checkpoints, period: int) -> None:
         checkpoints.save_before(home / BEFORE)
 
 
-def _learn(plan: RunPlan, node: NodePlan, serving: Serving) -> None:
-    """Train; then go on learning from others, a period every so often, until asked to end."""
-    host, tell = serving.host, serving.tell
-    note_trained(plan, node)
-    began_cpu = time.process_time()
-    participant = make_participant(plan, node, host)
-    every_s = plan.trainer.checkpoint_s
-    checkpoints = Checkpoints(plan.folder / "checkpoint.ckpt", every_s, serving.stop)
-    if checkpoints.path.exists():
-        check_checkpoint(plan, node, checkpoints.path)
-        tell(f"training goes on from {checkpoints.path}")
+class Duty:
+    """A node on duty: it trains, and goes on learning from others and from rows that come.
 
-    def exchange(period: int, network: nn.Module) -> Lesson | None:
-        clean = not participant.used
-        teaching = participant.exchange(period, network)
-        if clean and participant.used:
-            _keep_before(plan.folder, checkpoints, period)
-        note_used(plan.folder, participant.used)
-        return teaching
+    steps: that its network trains on after each batch of rows.
+    """
 
-    began = time.monotonic()
-    network = quietly(partial(fit, plan, node, exchange, checkpoints))
-    period = plan.trainer.periods
-    shown, trained = None, False
-    while not serving.stop.is_set():
-        host.check()
-        if trained or participant.synthesis is None:
-            participant.exchange(period, network)  # also where the fit had ended before
-            note_used(plan.folder, participant.used)
-        if participant.synthesis is not shown:
-            shown = participant.synthesis
-            weight = write_predictor(plan, node, participant, network)
-            with host.paused():
-                write_result(
-                    plan,
-                    node,
-                    host.node,
-                    participant,
-                    host.recorder,
-                    status="serving",
-                    error=host.error,
-                    head_weight=weight,
-                    finished_s=time.time(),
-                    lingered=None,
-                    shed=host.transport.shed,
-                    cpu_s=time.process_time() - began_cpu,
-                    memory_mib=private_mib(),
+    def __init__(self, plan: RunPlan, node: NodePlan, serving: Serving, steps: int) -> None:
+        self.plan, self.node, self.serving, self.steps = plan, node, serving, steps
+        self.host, self.tell = serving.host, serving.tell
+        self.began_s, self.began_cpu = time.monotonic(), time.process_time()
+        self.participant = make_participant(plan, node, self.host)
+        self.shown: Synthesis | None = None
+        self.looked_s = self.began_s
+        self.waiting = ""  # why rows cannot be taken, as it was told
+
+    def learn(self, grown: Callable[[], RunPlan | None], every_s: float) -> None:
+        """Train; then go on learning, a period every so often, until asked to end."""
+        note_trained(self.plan, self.node)
+        network, trained = self._trained(), False
+        while not self.serving.stop.is_set():
+            self.host.check()
+            if trained or self.participant.synthesis is None:
+                # Also where the fit had ended before.
+                self.participant.exchange(self.plan.trainer.periods, network)
+                note_used(self.plan.folder, self.participant.used)
+            self._write(network)
+            if not trained:
+                self.host.note([{"event": "finished"}])
+                self.tell(
+                    f"trained; its predictor is {self._folder / 'predictor.pt'}; it goes on "
+                    "learning from others"
                 )
-        if not trained:
-            host.note([{"event": "finished"}])
-            tell(
-                f"trained; its predictor is {plan.node_folder(node) / 'predictor.pt'}; it goes on "
-                "learning from others"
+            trained = True
+            if time.monotonic() - self.began_s > REFUSED_S:
+                check_agreed(self.host.node)
+            if every_s and time.monotonic() - self.looked_s >= every_s:
+                self.looked_s = time.monotonic()
+                network = self._grow(grown) or network
+            self.serving.stop.wait(SERVING_PERIOD_S)
+
+    @property
+    def _folder(self) -> Path:
+        return self.plan.node_folder(self.node)
+
+    def _grow(self, grown: Callable[[], RunPlan | None]) -> LightningModule | None:
+        """Take rows that have come, and train on with them; None where there are none."""
+        try:
+            plan = grown()
+        except (DataError, StateError) as error:
+            # Whoever writes the file may mend it: the node goes on with what it has.
+            if str(error) != self.waiting:
+                self.waiting = str(error)
+                self.tell(f"takes no rows: {error}")
+            return None
+        if plan is None:
+            return None
+        self.waiting = ""
+        node = plan.nodes[self.node.index]
+        ends = node.share.ends
+        self.plan, self.node = plan, node
+        self.host.note([{"event": "grown", "batches": len(ends), "samples": ends[-1]}])
+        self.tell(f"took {ends[-1] - ends[-2]} more training rows, {ends[-1]} in all; learns on")
+        note_trained(plan, node)
+        self.participant.change(make_pipeline(plan, node))
+        return self._trained()
+
+    def _trained(self) -> LightningModule:
+        """Return the network, trained on all rows so far; go on where it was killed."""
+        batches = max(len(self.node.share.ends), 1)
+        checkpoints = self._checkpoints(batches)
+        if checkpoints.path.exists():
+            check_checkpoint(self.plan, self.node, checkpoints.path)
+            if batches == 1:
+                self.tell(f"training goes on from {checkpoints.path}")
+        plan, begin = self.plan, None
+        if batches > 1:
+            plan = replace(plan, trainer=replace(plan.trainer, max_steps=self.steps))
+            before = [self._checkpoints(count).path for count in range(1, batches)]
+            begin = next((path for path in reversed(before) if path.exists()), None)
+
+        def exchange(period: int, network: nn.Module) -> Lesson | None:
+            participant = self.participant
+            clean = not participant.used
+            teaching = participant.exchange(period, network)
+            if clean and participant.used:
+                _keep_before(self.plan.folder, checkpoints, period)
+            note_used(self.plan.folder, participant.used)
+            return teaching
+
+        network = quietly(partial(fit, plan, self.node, exchange, checkpoints, begin))
+        for count in range(2, batches):
+            self._checkpoints(count).path.unlink(missing_ok=True)
+        return network
+
+    def _checkpoints(self, batches: int) -> Checkpoints:
+        """Return the checkpoints of the fit after so many batches."""
+        name = CHECKPOINT if batches == 1 else later_checkpoint(batches)
+        every_s = self.plan.trainer.checkpoint_s
+        return Checkpoints(self.plan.folder / name, every_s, self.serving.stop)
+
+    def _write(self, network: LightningModule) -> None:
+        """Write predictor and result, where there is a new synthesis."""
+        if self.participant.synthesis is self.shown:
+            return
+        self.shown = self.participant.synthesis
+        weight = write_predictor(self.plan, self.node, self.participant, network)
+        host = self.host
+        with host.paused():
+            write_result(
+                self.plan,
+                self.node,
+                host.node,
+                self.participant,
+                host.recorder,
+                status="serving",
+                error=host.error,
+                head_weight=weight,
+                finished_s=time.time(),
+                lingered=None,
+                shed=host.transport.shed,
+                cpu_s=time.process_time() - self.began_cpu,
+                memory_mib=private_mib(),
             )
-        trained = True
-        if time.monotonic() - began > REFUSED_S:
-            check_agreed(host.node)
-        serving.stop.wait(SERVING_PERIOD_S)

@@ -42,6 +42,8 @@ def forget(home: Path, author: str) -> dict[str, Any]:
     )
     influenced = False
     if used:
+        for path in home.glob(later_checkpoint("*")):
+            path.unlink()  # it was trained on after this one, and may have been taught
         influenced = not _take_back(home)
         for path in home.glob("nodes/*/predictor.pt"):
             path.unlink()  # it answers with the forgotten; the next life writes another
@@ -51,6 +53,11 @@ def forget(home: Path, author: str) -> dict[str, Any]:
         "had_counted": used,
         "network_still_influenced": influenced,
     }
+
+
+def later_checkpoint(batches: int | str) -> str:
+    """Return the name of the checkpoint of what was trained after so many batches of records."""
+    return f"checkpoint-{batches}.ckpt"
 
 
 def _is_of(entry: Entry, node: NodeId) -> bool:

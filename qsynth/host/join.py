@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,12 @@ from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError
 from qsynth.host.assemble import assemble
 from qsynth.host.consent import AUTO, Consent
+from qsynth.host.history import in_batches
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import Ledger
 from qsynth.host.mesh_host import MeshHost
 from qsynth.host.recorder import Recorder
-from qsynth.host.script import BEST, Script, checked_script
-from qsynth.identity import Identity
-from qsynth.identity.file import identity_of
+from qsynth.host.script import BEST, Script, checked_script, identity_for, pair_of
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
@@ -84,6 +83,9 @@ class JoinMesh(Callback):
     Each of encoder, distill, similarity, synthesis, privacy, peers, trust, dht and mesh is an
     option of that group, e.g. `qsynth.Analytic(rank=8)`; None: as a run has it.
 
+    `update(x, y)` adds samples as they come, in the midst of a fit or between two; a packet tells
+    of them once `distill.min_support` of a class have come, or as privacy allows.
+
     After the fit `predictor` answers with the network and what was learned from peers.  At each
     exchange `mesh/authors`, `mesh/held` and `mesh/gain` go to the Trainer's logger: authors that
     count, packets held, and nats a sample that peers bring to the likelihood of own samples.
@@ -121,9 +123,9 @@ class JoinMesh(Callback):
 
     def _begin(self, script: Script, lonely: bool) -> None:
         self.script, self.lonely = script, lonely
-        self.task, self.samples, self.rules = script.task, script.samples, script.rules
+        self.task, self.rules = script.task, script.rules
         self.mesh, self.join = script.mesh, script.mesh.join
-        self.identity = _identity(script)
+        self.identity = identity_for(script)
         self.recorder = Recorder(self.identity.id.hex()[:8], None)
         self.predictor: Predictor | None = None
         self.host: MeshHost | None = None
@@ -134,6 +136,7 @@ class JoinMesh(Callback):
         self._best: BestWeights | None = None
         self._learner = TrainerLearner(script.period_steps, self._exchange, script.seed)
         self._gain: float | None = None
+        self._new = False  # samples have come since the pipeline was made
 
     @property
     def address(self) -> str:
@@ -148,6 +151,20 @@ class JoinMesh(Callback):
         made = type(self).__new__(type(self))
         made._begin(self.script, lonely=True)
         return made
+
+    def update(self, x: Any, y: Any) -> None:
+        """Add own training samples: they count from the next exchange on.
+
+        x: (n, *task.shape).  y: (n,) or (n, K), as those of the start.  All that come between two
+        exchanges are one batch.  The module trains on what its own loader gives.  Call it in the
+        thread of the fit, in a callback of one's own, or between two fits.  Raises DataError.
+        """
+        more = pair_of(self.task, (x, y), "update")
+        if len(more[1]):
+            # What has come since the newest exchange is in one batch with it.
+            anew = self._participant is not None and not self._new
+            grown = self.script.samples.grown(*more, anew=anew)
+            self.script, self._new = replace(self.script, samples=grown), True
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Begin anew where this object has seen a fit before."""
@@ -179,11 +196,13 @@ class JoinMesh(Callback):
         self.recorder = Recorder(self.identity.id.hex()[:8], script.record)
         permits = Consent(script.publish, script.home or Path()).permits
         if self.lonely:
-            self._participant = Participant(pipeline, Lonely())
+            self._participant = Participant(pipeline, Lonely(), self._later)
             return
         self.host = self._host(pipeline)
         budget = Budget(self.rules.privacy, script.home)
-        self._participant = Participant(pipeline, self.host, permits=permits, budget=budget)
+        self._participant = Participant(
+            pipeline, self.host, self._later, permits=permits, budget=budget
+        )
         self.host.start()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -289,20 +308,29 @@ class JoinMesh(Callback):
             "mesh/gain": float(synthesis.likelihood - self._gain),
         }
 
+    def _later(self, _period: int) -> ClassPipeline | TargetPipeline | None:
+        """Return the pipeline of all samples, where some have come."""
+        return self._study() if self._new else None
+
     def _exchange(self, period: int, network: nn.Module) -> Any:
         assert self._participant is not None
         return self._participant.exchange(period, network)
 
     def _study(self) -> ClassPipeline | TargetPipeline:
+        self._new, self._gain = False, None
         script = self.script
+        if script.home is not None and not self.lonely:
+            script = replace(script, samples=in_batches(script.samples, script.home))
+            self.script = script
         encoder = make_encoder(script.encoder, self.task)
         key = b""
         if script.home is not None and self.rules.privacy.guarded:
             key = key_of(script.home)
-        pipeline = make_pipeline(self.task, encoder, self.rules, self.samples, script.seed, key)
-        public = self.samples.reference_x
+        own = script.samples
+        pipeline = make_pipeline(self.task, encoder, self.rules, own, script.seed, key)
+        public = own.reference_x
         count = None if public is None else len(public)
-        samples = len(self.samples.train_y)
+        samples = len(own.train_y)
         check_packet(self.task, self.rules, samples, encoder, count)
         return pipeline
 
@@ -353,22 +381,6 @@ class JoinMesh(Callback):
                 kept.close()
         self._state = self._ledger = None
         self.recorder.close()
-
-
-def _identity(script: Script) -> Identity:
-    """Return the node's key pair: of its home, of its file, or a new one."""
-    if script.home is not None:
-        return identity_of(script.home)
-    if script.identity is None:
-        return Identity.random()
-    try:
-        if script.identity.exists():
-            return Identity.load(script.identity)
-        made = Identity.random()
-        made.save(script.identity)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"identity={script.identity}: is no key file ({error})") from None
-    return made
 
 
 def _warn(said: str) -> None:

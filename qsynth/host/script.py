@@ -23,6 +23,8 @@ from qsynth.encoder.config import FITTING
 from qsynth.encoder.options import OPTIONS as ENCODER
 from qsynth.errors import ConfigError, DataError, choice_rule, nearest_spelling
 from qsynth.host.consent import ASK, AUTO, NEVER
+from qsynth.identity import Identity
+from qsynth.identity.file import identity_of
 from qsynth.mesh.options import OPTIONS as MESH
 from qsynth.mesh.tcp import Tcp
 from qsynth.peers.base import check_live_peers
@@ -213,12 +215,12 @@ def _places(home: Any, identity: Any, record: Any) -> dict[str, Path | None]:
 
 
 def _samples(task: Task, train: Any, validation: Any, unlabelled: Any, reference: Any) -> Samples:
-    x, y = _pair(task, train, "train")
+    x, y = pair_of(task, train, "train")
     if len(y) < MIN_TRAINING:
         raise DataError(f"train: {len(y)} training samples, a node needs {MIN_TRAINING}")
     further = None if unlabelled is None else _inputs(task, unlabelled, "unlabelled")
     public = None if reference is None else _inputs(task, reference, "reference")
-    return Samples(x, y, *_pair(task, validation, "validation", empty=True), further, public)
+    return Samples(x, y, *pair_of(task, validation, "validation", empty=True), further, public)
 
 
 def _inputs(task: Task, given: Any, source: str, empty: bool = False) -> Floats32:
@@ -228,7 +230,7 @@ def _inputs(task: Task, given: Any, source: str, empty: bool = False) -> Floats3
     return x
 
 
-def _pair(task: Task, pair: Any, source: str, empty: bool = False) -> tuple[Floats32, Any]:
+def pair_of(task: Task, pair: Any, source: str, empty: bool = False) -> tuple[Floats32, Any]:
     """Return own samples (x, y), as a node keeps them."""
     if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
         told = f"{len(pair)} of them" if isinstance(pair, (tuple, list)) else type(pair).__name__
@@ -247,3 +249,19 @@ def _pair(task: Task, pair: Any, source: str, empty: bool = False) -> tuple[Floa
     if len(y) != len(x):
         raise DataError(f"{source}: x has {len(x)}, y has {len(y)} samples; they must be as many")
     return x, y
+
+
+def identity_for(script: Script) -> Identity:
+    """Return the node's key pair: of its home, of its file, or a new one."""
+    if script.home is not None:
+        return identity_of(script.home)
+    if script.identity is None:
+        return Identity.random()
+    try:
+        if script.identity.exists():
+            return Identity.load(script.identity)
+        made = Identity.random()
+        made.save(script.identity)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"identity={script.identity}: is no key file ({error})") from None
+    return made

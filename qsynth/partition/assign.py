@@ -13,6 +13,7 @@ import numpy as np
 from qsynth.errors import ConfigError
 from qsynth.partition.base import Partition, Stock
 from qsynth.partition.share import Share
+from qsynth.schema import name_of
 from qsynth.types import Ints
 
 
@@ -24,18 +25,58 @@ def assign_samples(
     seed: int,
     site: Ints | None = None,
     shape: tuple[int, ...] = (),
+    batch: Ints | None = None,
 ) -> list[Share]:
     """Return each node's share of (n,) labels.
 
     seed: of the run, used where `partition.seed` is null.  site: (n,) the data's `node` array.
-    shape: of one input, which rotations need.  Raises ConfigError where it cannot be done.
+    shape: of one input, which rotations need.  batch: (n,) in which batch each came, where there
+    are several.  Raises ConfigError where it cannot be done.
     """
-    rng = np.random.default_rng([seed if partition.seed is None else partition.seed, 4])
+    seed = seed if partition.seed is None else partition.seed
+    rng = np.random.default_rng([seed, 4])
+    if batch is not None and site is not None:
+        return _in_batches(partition, labels, classes, nodes, seed, site, batch)
     shares = partition.deal(Stock(labels, classes, nodes, site, shape), rng)
     every = [*shares, *(s.later for s in shares if s.later is not None)]
     dealt = np.concatenate([part for s in every for part in (s.train, s.validation, s.audit)])
     shares = _with_liars(partition, shares, classes, rng)
     return _with_unlabelled(partition, shares, dealt, len(labels), rng)
+
+
+def _in_batches(
+    partition: Partition, labels: Ints, classes: int, nodes: int, seed: int, site: Ints, batch: Ints
+) -> list[Share]:
+    """Return each site's share of samples that came in batches, each split by itself.
+
+    So no sample changes its part when others come.  Audit samples are those of the first batch.
+    """
+    if not partition.of_sites or (partition.samples_per_node or partition.liar_share):
+        raise ConfigError(
+            f"partition.name={name_of(partition)}: rows that come in batches are dealt by "
+            "partition=natural alone, without samples_per_node and liar_share"
+        )
+    first = batch == 0
+    rng = np.random.default_rng([seed, 4])
+    shares = partition.deal(Stock(labels[first], classes, nodes, site[first]), rng)
+    rows = np.flatnonzero(first)
+    made = []
+    for share in shares:
+        parts = [[rows[share.train]], [rows[share.validation]]]
+        ends = [len(share.train)]
+        for number in range(1, int(batch.max()) + 1):
+            mine = np.flatnonzero((site == share.site) & (batch == number))
+            draw = np.random.default_rng([seed, 23, number])
+            trained, validated, kept = partition.split(mine, labels, draw)
+            parts[0].append(np.sort(np.concatenate([trained, kept])))
+            parts[1].append(validated)
+            ends.append(ends[-1] + len(parts[0][-1]))
+        train, validation = (np.concatenate(part) for part in parts)
+        audit = rows[share.audit]
+        made.append(
+            replace(share, train=train, validation=validation, audit=audit, ends=tuple(ends))
+        )
+    return made
 
 
 def _with_unlabelled(

@@ -112,7 +112,7 @@ class Participant:
         """Return the teaching for the next period."""
         changed = self.later(period)
         if changed is not None:
-            self.pipeline, self._publication = changed, None
+            self.change(changed)
         if self._publication is None:
             # What the data say is the same in every period.
             self._publication = self.pipeline.distil()
@@ -159,6 +159,11 @@ class Participant:
         teaching = self.pipeline.teaching(self.synthesis, self.packets, period)
         release_now_and_then()
         return teaching
+
+    def change(self, pipeline: ClassPipeline | TargetPipeline) -> None:
+        """Learn from now on from other samples, of which a pipeline is made."""
+        self.pipeline, self._publication, self.synthesis = pipeline, None, None
+        self._spent = False
 
     def _paid(self, told: Publication | None, period: int) -> Publication | None:
         """Return a publication whose release is in the budget, or None: its query tells, too."""

@@ -34,6 +34,14 @@ class Samples:
     reference_x: Floats32 | None = None
     ends: tuple[int, ...] = ()
 
+    def grown(self, x: Floats32, y: Ints, anew: bool) -> Samples:
+        """Return the samples with more training samples; anew: in a batch of their own."""
+        ends = self.ends or (len(self.train_y),)
+        train_y = np.concatenate([self.train_y, y])
+        ends = (*(ends if anew else ends[:-1]), len(train_y))
+        train_x = np.concatenate([self.train_x, x])
+        return replace(self, train_x=train_x, train_y=train_y, ends=ends if len(ends) > 1 else ())
+
     def at_most(self, training: int, validation: int, seed: int) -> Samples:
         """Return the same, or a drawn part of them where there are more: in their own order."""
         rng = np.random.default_rng([seed, 7])

@@ -105,6 +105,7 @@ def on_features(data: DataSet, backbone: Backbone) -> FeaturedData:
         data.notes,
         data.test_rows,
         data.site_names,
+        data.train_batch,
         backbone,
     )
 

@@ -27,6 +27,7 @@ from qsynth.errors import ConfigError
 from qsynth.model import make_network
 from qsynth.model.classifier import Classifier
 from qsynth.pipeline.teach import Lesson
+from qsynth.training.checkpoint import load_checkpoint
 from qsynth.training.learner import Exchange, TrainerLearner
 from qsynth.training.loader import ResumableLoader
 from qsynth.training.loggers import make_logger
@@ -98,11 +99,20 @@ class Keeper(Protocol):
 
 
 def fit(
-    plan: RunPlan, node: NodePlan, exchange: Exchange, keeper: Keeper | None = None
+    plan: RunPlan,
+    node: NodePlan,
+    exchange: Exchange,
+    keeper: Keeper | None = None,
+    begin: Path | None = None,
 ) -> pl.LightningModule:
-    """Return a node's network after one long fit that calls `exchange` at every period's end."""
+    """Return a node's network after one long fit that calls `exchange` at every period's end.
+
+    begin: a checkpoint whose weights it begins with; None: with new ones.
+    """
     seed_node(node.seed)
     network = make_network(node.model, plan.data.task, f"fleet.{node.name}.model")
+    if begin is not None:
+        network.load_state_dict(load_checkpoint(begin)["state_dict"])
     tensors = training_tensors(plan, plan.at(node, 0))
     size = min(plan.batch_size, len(tensors[1]))
     loader = ResumableLoader(TensorDataset(*tensors), size, node.seed)

@@ -20,8 +20,8 @@ from qsynth.data import load_data
 from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.arms import Timeline, mesh_config
 from qsynth.experiment.build import build
-from qsynth.recipe.compose import compose
 from qsynth.experiment.summary import read_results
+from qsynth.recipe.compose import compose
 from qsynth.simulation.simulate import simulate
 from qsynth.training.fit import single_threaded
 
@@ -101,7 +101,9 @@ def main() -> int:
             spent = max([spent, *(each["spent"] for each in told if each)])
         mean = np.mean(daily, axis=0)
         row = " ".join(f"{mean[day - 1]:6.1f}" for day in shown)
-        print(f"{arm:>32} {row} {fell(list(mean)):>6} {spent:>6.2f} {min(worst):>11.1f}", flush=True)
+        print(
+            f"{arm:>32} {row} {fell(list(mean)):>6} {spent:>6.2f} {min(worst):>11.1f}", flush=True
+        )
     return 0
 
 

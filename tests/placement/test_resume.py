@@ -138,6 +138,7 @@ BATCHED = ["placement.learner=batched"]
 KINDS = {
     "plain": [],
     "drift": DRIFTING,
+    "growth": ["partition=iid", "growth=scheduled", "growth.first=30", "growth.rows=9"],
     "sums": ["peers=sums"],
     "batched": BATCHED,
     "batched drift": [*BATCHED, *DRIFTING],

@@ -1,0 +1,105 @@
+"""The plan of a node whose file grows: anew whenever enough rows have come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from qsynth.config.run import RunConfig
+from qsynth.data import DataSet, load_data
+from qsynth.errors import DataError, StateError
+from qsynth.experiment.build import build
+from qsynth.host.history import History, digest_of
+from qsynth.training.plan import RunPlan
+
+
+class GrowingFile:
+    """Look at a file, and give the plan of all the rows that have come in batches.
+
+    config: with growth=file.  home: of the node, which remembers the batches.
+    """
+
+    def __init__(self, config: RunConfig, home: Path) -> None:
+        self.config, self.home = config, home
+        self.history = History.load(home)
+        self._seen: object = None
+
+    @property
+    def origin(self) -> bytes:
+        """Return what stands for the first batch: of which node it is."""
+        return bytes.fromhex(self.history.digests[0])[:16]
+
+    def plan(self) -> RunPlan:
+        """Return the plan of the batches so far; the first one is what is there now.
+
+        Raises StateError where rows of a batch are not those that they were.
+        """
+        ends = self.history.ends or (self.config.data.usable_rows(self.config.task),)
+        data = self._loaded(ends)
+        self._remember(data, ends)
+        return self._built(data, ends)
+
+    def grown(self) -> RunPlan | None:
+        """Return the plan with one batch more; None where too few rows have come.
+
+        Raises DataError and StateError where the file cannot be taken as it is now: a later look
+        may find it mended.
+        """
+        seen = self._state()
+        if seen == self._seen:
+            return None
+        there = self.config.data.usable_rows(self.config.task)
+        if there < self.history.ends[-1]:
+            raise StateError(self._said("has fewer rows than before"))
+        if there - self.history.ends[-1] < self.config.growth.least:
+            self._seen = seen
+            return None
+        ends = (*self.history.ends, there)
+        data = self._loaded(ends)
+        plan = self._built(data, ends)
+        self._remember(data, ends)
+        self._seen = seen
+        return plan
+
+    def _state(self) -> object:
+        """Return what is another object once the file has changed.  Raises DataError."""
+        try:
+            now = Path(self.config.data.path).expanduser().stat()
+        except OSError as error:
+            raise DataError(f"data.path={self.config.data.path}: {error.strerror}") from None
+        return (now.st_mtime_ns, now.st_size, now.st_ino)
+
+    def _loaded(self, ends: tuple[int, ...]) -> DataSet:
+        return load_data(self.config.data.ended(ends), self.config.task)
+
+    def _built(self, data: DataSet, ends: tuple[int, ...]) -> RunPlan:
+        config = replace(self.config, data=self.config.data.ended(ends))
+        return replace(build(config, self.home, data, whole=False), home=self.home)
+
+    def _remember(self, data: DataSet, ends: tuple[int, ...]) -> None:
+        """Write down a new batch.  Raises StateError where an older one has changed."""
+        digests = batch_digests(data, len(ends))
+        changed = self.history.changed(digests)
+        if changed is not None:
+            first, last = (0, *self.history.ends)[changed], self.history.ends[changed]
+            raise StateError(self._said(f"rows {first + 1} to {last} are not those of before"))
+        if len(digests) > len(self.history.digests):
+            self.history = History(ends, digests)
+            self.history.save(self.home)
+
+    def _said(self, what: str) -> str:
+        return (
+            f"data.path={self.config.data.path}: {what}; rows may be added at its end, and none "
+            "changed or taken away; give them back, or begin with another --home"
+        )
+
+
+def batch_digests(data: DataSet, batches: int) -> tuple[str, ...]:
+    """Return what stands for the training samples of each batch."""
+    came = np.zeros(len(data.train_y), np.int64) if data.train_batch is None else data.train_batch
+    return tuple(
+        digest_of(data.train_x[came == batch], data.train_y[came == batch])
+        for batch in range(batches)
+    )

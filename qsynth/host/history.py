@@ -1,0 +1,105 @@
+"""What a node remembers of the batches in which its records came, so that none changes its part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsynth.errors import StateError
+from qsynth.pipeline.publication import Samples
+
+FILE = "batches.json"
+
+
+@dataclass(frozen=True)
+class History:
+    """Hold the batches of a home's node.
+
+    ends: number of records after each batch.  digests: of the records of each batch.
+    """
+
+    ends: tuple[int, ...] = ()
+    digests: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, home: Path) -> History:
+        """Return what is remembered; nothing in a new home.  Raises StateError."""
+        path = home / FILE
+        try:
+            kept = json.loads(path.read_text(encoding="ascii"))
+            ends = tuple(int(end) for end in kept["ends"])
+            digests = tuple(str(digest) for digest in kept["digests"])
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateError(
+                f"{path}: tells in which batches records came, and cannot be read "
+                f"({type(error).__name__}: {error})"
+            ) from None
+        if list(ends) != sorted(set(ends)) or len(ends) != len(digests):
+            raise StateError(f"{path}: tells in which batches records came, and is damaged")
+        return cls(ends, digests)
+
+    def save(self, home: Path) -> None:
+        """Write it, whole or not at all.  Raises StateError."""
+        path, part = home / FILE, home / f"{FILE}.part"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="ascii") as file:
+                json.dump({"ends": self.ends, "digests": self.digests}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            raise StateError(f"{path}: cannot be written ({error})") from None
+
+    def changed(self, digests: Sequence[str]) -> int | None:
+        """Return the first batch whose records are others now; None where all are the same.
+
+        digests: of batches that are there now; further ones may follow.
+        """
+        for batch, digest in enumerate(self.digests):
+            if batch >= len(digests) or digests[batch] != digest:
+                return batch
+        return None
+
+
+def in_batches(samples: Samples, home: Path) -> Samples:
+    """Return samples in the batches that a home remembers, and have it remember the new one.
+
+    Samples that are others than in an earlier life begin anew.  Raises StateError.
+    """
+    known, ends = History.load(home), samples.ends or (len(samples.train_y),)
+    there = tuple(end for end in known.ends if end <= len(samples.train_y))
+    arrays = samples.train_x, samples.train_y
+    if there and known.changed(digests_of(there, *arrays)) is None:
+        ends = (*there, *(end for end in ends if end > there[-1]))
+    made = History(ends, digests_of(ends, *arrays))
+    if made != known:
+        made.save(home)
+    return replace(samples, ends=ends if len(ends) > 1 else ())
+
+
+def digest_of(*arrays: Any) -> str:
+    """Return what stands for the records of a batch."""
+    made = hashlib.sha256()
+    for array in arrays:
+        made.update(repr((array.shape, str(array.dtype))).encode())
+        made.update(np.ascontiguousarray(array).tobytes())
+    return made.hexdigest()
+
+
+def digests_of(ends: Sequence[int], *arrays: Any) -> tuple[str, ...]:
+    """Return the digest of each batch.  arrays: of all records; ends: as of a history."""
+    starts = (0, *ends[:-1])
+    return tuple(
+        digest_of(*(array[first:end] for array in arrays))
+        for first, end in zip(starts, ends, strict=True)
+    )
