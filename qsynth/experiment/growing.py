@@ -36,7 +36,8 @@ class GrowingFile:
 
         Raises StateError where rows of a batch are not those that they were.
         """
-        ends = self.history.ends or (self.config.data.usable_rows(self.config.task),)
+        there = self._there()
+        ends = self.history.ends or (there,)
         data = self._loaded(ends)
         self._remember(data, ends)
         return self._built(data, ends)
@@ -50,9 +51,7 @@ class GrowingFile:
         seen = self._state()
         if seen == self._seen:
             return None
-        there = self.config.data.usable_rows(self.config.task)
-        if there < self.history.ends[-1]:
-            raise StateError(self._said("has fewer rows than before"))
+        there = self._there()
         if there - self.history.ends[-1] < self.config.growth.least:
             self._seen = seen
             return None
@@ -62,6 +61,13 @@ class GrowingFile:
         self._remember(data, ends)
         self._seen = seen
         return plan
+
+    def _there(self) -> int:
+        """Return how many rows there are.  Raises StateError where they are fewer than before."""
+        count: int = self.config.data.usable_rows(self.config.task)
+        if self.history.ends and count < self.history.ends[-1]:
+            raise StateError(self._said("has fewer rows than before"))
+        return count
 
     def _state(self) -> object:
         """Return what is another object once the file has changed.  Raises DataError."""

@@ -18,6 +18,8 @@ from qsynth.host.forget import (
     BEFORE,
     CHECKPOINT,
     SCRATCH,
+    copy_sealed,
+    drop,
     later_checkpoint,
     note_used,
     used_authors,
@@ -89,11 +91,16 @@ def run_one(
         pass  # all is saved
 
 
-def _keep_before(home: Path, checkpoints: Checkpoints, period: int) -> None:
-    """Keep the training as it was before any author counted, to go back to (`node forget`)."""
+def _keep_before(home: Path, checkpoints: Checkpoints, period: int, begin: Path | None) -> None:
+    """Keep the training as it was before any author counted, to go back to (`node forget`).
+
+    begin: the checkpoint whose weights this fit began with.
+    """
     if (home / BEFORE).exists() or (home / SCRATCH).exists() or used_authors(home):
         return  # kept before, or too late: an earlier life has been taught
-    if period == 0:
+    if period == 0 and begin is not None:
+        copy_sealed(begin, home / BEFORE)
+    elif period == 0:
         (home / SCRATCH).touch()  # nothing had been trained
     else:
         checkpoints.save_before(home / BEFORE)
@@ -129,7 +136,7 @@ class Duty:
                 self.host.note([{"event": "finished"}])
                 self.tell(
                     f"trained; its predictor is {self._folder / 'predictor.pt'}; it goes on "
-                    "learning from others"
+                    f"learning from others{', and from rows that are added' * bool(every_s)}"
                 )
             trained = True
             if time.monotonic() - self.began_s > REFUSED_S:
@@ -173,24 +180,24 @@ class Duty:
             check_checkpoint(self.plan, self.node, checkpoints.path)
             if batches == 1:
                 self.tell(f"training goes on from {checkpoints.path}")
-        plan, begin = self.plan, None
-        if batches > 1:
+        before = [self._checkpoints(count).path for count in range(1, batches)]
+        begin = next((path for path in reversed(before) if path.exists()), None)
+        plan = self.plan
+        if begin is not None:
             plan = replace(plan, trainer=replace(plan.trainer, max_steps=self.steps))
-            before = [self._checkpoints(count).path for count in range(1, batches)]
-            begin = next((path for path in reversed(before) if path.exists()), None)
 
         def exchange(period: int, network: nn.Module) -> Lesson | None:
             participant = self.participant
             clean = not participant.used
             teaching = participant.exchange(period, network)
             if clean and participant.used:
-                _keep_before(self.plan.folder, checkpoints, period)
+                _keep_before(self.plan.folder, checkpoints, period, begin)
             note_used(self.plan.folder, participant.used)
             return teaching
 
         network = quietly(partial(fit, plan, self.node, exchange, checkpoints, begin))
         for count in range(2, batches):
-            self._checkpoints(count).path.unlink(missing_ok=True)
+            drop(self._checkpoints(count).path)
         return network
 
     def _checkpoints(self, batches: int) -> Checkpoints:

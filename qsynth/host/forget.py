@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsynth.errors import ConfigError, StateError
-from qsynth.identity.seal import seal, sealed
+from qsynth.identity.seal import SUFFIX, seal, sealed
 from qsynth.protocol.journal import FORGOTTEN, HELD, KEPT, Entry, State
 from qsynth.types import NodeId
 
@@ -43,7 +43,7 @@ def forget(home: Path, author: str) -> dict[str, Any]:
     influenced = False
     if used:
         for path in home.glob(later_checkpoint("*")):
-            path.unlink()  # it was trained on after this one, and may have been taught
+            drop(path)  # it was trained on after this one, and may have been taught
         influenced = not _take_back(home)
         for path in home.glob("nodes/*/predictor.pt"):
             path.unlink()  # it answers with the forgotten; the next life writes another
@@ -105,13 +105,24 @@ def note_used(home: Path, authors: Iterable[NodeId]) -> None:
 def _take_back(home: Path) -> bool:
     """Return whether the training could be taken back to before any author counted."""
     if (home / BEFORE).exists():
-        part = home / f"{CHECKPOINT}.part"
-        shutil.copyfile(home / BEFORE, part)
-        if sealed(home / BEFORE):
-            seal(home / CHECKPOINT, part)
-        part.replace(home / CHECKPOINT)
+        copy_sealed(home / BEFORE, home / CHECKPOINT)
         return True
     if (home / SCRATCH).exists():
         (home / CHECKPOINT).unlink(missing_ok=True)
         return True
     return False
+
+
+def copy_sealed(checkpoint: Path, to: Path) -> None:
+    """Copy a checkpoint with its seal; what was there before is replaced at once."""
+    part = to.with_name(to.name + ".part")
+    shutil.copyfile(checkpoint, part)
+    if sealed(checkpoint):
+        seal(to, part)
+    part.replace(to)
+
+
+def drop(checkpoint: Path) -> None:
+    """Delete a checkpoint and its seal, where they are there."""
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + SUFFIX)):
+        path.unlink(missing_ok=True)

@@ -159,7 +159,7 @@ class JoinMesh(Callback):
         exchanges are one batch.  The module trains on what its own loader gives.  Call it in the
         thread of the fit, in a callback of one's own, or between two fits.  Raises DataError.
         """
-        more = pair_of(self.task, (x, y), "update")
+        more = pair_of(self.task, (x, y), "update", empty=True)
         if len(more[1]):
             # What has come since the newest exchange is in one batch with it.
             anew = self._participant is not None and not self._new

@@ -21,6 +21,7 @@ from qsynth.partition import check_sites
 from qsynth.partition.iid import Iid
 from qsynth.peers.base import first_k
 from qsynth.pipeline.publication import MIN_TRAINING
+from qsynth.schema import name_of
 from qsynth.similarity import fingerprint_size
 from qsynth.synthesis.lesson import MixedLessonOptions
 
@@ -81,7 +82,7 @@ def forecast(
                 group["parameters"] = row["parameters"]
                 group["bytes"] = WEIGHT_BYTES * row["parameters"]
     packet = None if layout is None or samples is None else _packet(config, layout, samples)
-    traffic = _traffic(config, layout, nodes, packet)
+    traffic = _traffic(config, layout, nodes, packet, samples or 0)
     made = {
         "name": config.name,
         "nodes": nodes,
@@ -186,9 +187,16 @@ def _packet(config: RunConfig, layout: Layout, samples: int) -> dict[str, Any] |
 
 
 def _traffic(
-    config: RunConfig, layout: Layout | None, nodes: int, packet: dict[str, Any] | None
+    config: RunConfig,
+    layout: Layout | None,
+    nodes: int,
+    packet: dict[str, Any] | None,
+    samples: int,
 ) -> dict[str, Any] | None:
-    """Return messages and bytes that a node sends: over the run, and an hour of serving on."""
+    """Return messages and bytes that a node sends: over the run, and an hour of serving on.
+
+    samples: of a node, for training, which may come in batches.
+    """
     if layout is None or packet is None or nodes < 2:
         return None
     dht = config.dht
@@ -202,8 +210,9 @@ def _traffic(
     lookups = _lookups(periods, dht.quiet_periods) + 1
     fetch = 2 * ENVELOPE + contact + packet["bytes"]
     small = 2 * (ENVELOPE + contact)  # a notice and its answer
-    messages = 2 * (requests * lookups + k + 10)
-    total = requests * lookups * lookup + k * fetch + 10 * small
+    told = config.growth.batches(periods, max(len(config.growth.ends(samples)), 1))
+    messages = 2 * (requests * lookups + k * told + 10)
+    total = requests * lookups * lookup + k * told * fetch + 10 * small
     idle = 3600.0 / SERVING_PERIOD_S / (1 + dht.quiet_periods)
     return {
         "messages_per_node": round(messages),
@@ -241,6 +250,11 @@ def _leaves(config: RunConfig, packet: dict[str, Any] | None) -> dict[str, Any]:
     said.append("a fingerprint of these means, to whoever is asked on the way")
     if config.privacy.pooled:
         said = [f"in the sum: {each}" for each in said]
+    if name_of(config.growth) != "none" and not config.privacy.noisy:
+        said.append(
+            f"all of it again, once {rule.min_support} more samples of a class have come: two "
+            "packets never differ by fewer"
+        )
     said += config.privacy.said()
     audit = None
     if packet is not None and statistics is rule and not config.privacy.guarded:

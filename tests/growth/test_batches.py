@@ -13,7 +13,7 @@ from qsynth.pipeline.publication import Samples
 
 def obvious(labels, ends, least):
     """Batch after batch, label after label."""
-    told = {row for row in range(ends[0])}
+    told = set(range(ends[0]))
     for end in ends[1:]:
         for label in set(labels[:end]):
             waiting = {r for r in range(end) if labels[r] == label} - told

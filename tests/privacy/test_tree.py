@@ -87,7 +87,7 @@ def test_the_same_days_make_the_same_packet_and_all_of_them_fit_the_budget(tmp_p
         assert told["spent"] <= rule.epsilon
     assert told["spent"] == pytest.approx(rule.epsilon, rel=1e-3)
     # What a record is in at most, counted one by one.
-    batches = {b: 0 for b in range(DAYS)}
+    batches = dict.fromkeys(range(DAYS), 0)
     for each in {(r.level, r.place) for r in budget._spent.values()}:
         for b in range(each[1] << each[0], (each[1] + 1) << each[0]):
             batches[b] += 1
