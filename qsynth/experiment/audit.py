@@ -288,8 +288,8 @@ def difference(
     """Return how often the difference of two packets gives away a sample that came between them.
 
     The later packet holds one sample more.  Found: nearest of all candidates to the difference.
-    A node publishes again only when its data change as a whole; a user who feeds samples one by
-    one would give each away.
+    A node whose data grow never publishes so (`pipeline/batches`); one that is begun anew with a
+    sample more, in the same home, would give it away.
     """
     own, labels, classes = pipeline.own.features, pipeline.own.labels, plan.data.task.classes
     hits = []

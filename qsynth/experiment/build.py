@@ -216,22 +216,7 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         (f"{group}-{number}" if own is None else own[at], group, model)
         for at, (group, number, model) in enumerate(fleet)
     ]
-    task, strata, classes = data.task, data.train_y, data.task.classes
-    if not task.classified:
-        _check_partition(config.partition, task.kind)
-        strata, classes = np.zeros(len(data.train_y), np.int64), 1
-    shares = assign_samples(
-        config.partition,
-        strata,
-        classes,
-        len(named),
-        config.seed,
-        data.train_node,
-        data.task.shape,
-        data.train_batch,
-    )
-    if data.further_x is not None:
-        shares = assign_unlabelled(shares, len(data.further_x), data.further_node, config.seed)
+    task, shares = data.task, _shares(config, data, len(named))
     late = config.partition.newcomers(len(named))
     if late and not isinstance(config.placement, Simulate):
         raise ConfigError(
@@ -266,6 +251,27 @@ def _nodes(config: RunConfig, data: DataSet) -> tuple[NodePlan, ...]:
         begins = config.partition.newcomer_period if index in late else None
         nodes.append(NodePlan(name, index, model, share, seed, silent, begins, attack, group))
     return tuple(nodes)
+
+
+def _shares(config: RunConfig, data: DataSet, count: int) -> list[Share]:
+    """Return what each node has of the data."""
+    task, strata, classes = data.task, data.train_y, data.task.classes
+    if not task.classified:
+        _check_partition(config.partition, task.kind)
+        strata, classes = np.zeros(len(data.train_y), np.int64), 1
+    shares = assign_samples(
+        config.partition,
+        strata,
+        classes,
+        count,
+        config.seed,
+        data.train_node,
+        task.shape,
+        data.train_batch,
+    )
+    if data.further_x is None:
+        return shares
+    return assign_unlabelled(shares, len(data.further_x), data.further_node, config.seed)
 
 
 def _in_batches(growth: Growth, share: Share, seed: int) -> Share:
