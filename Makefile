@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow conf lint commands bench docs evidence requirements sbom audit clean
+.PHONY: run test test-slow conf lint commands bench bundle docs evidence requirements sbom audit clean
 
 # Only a change of what is to be installed sets up again.  Python compiles what it imports, once:
 # with this variable, which some images set, it would do so at every start, for twelve seconds.
@@ -52,6 +52,10 @@ commands: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/benchmarks/kernels.py
+
+# All that a host of this kind needs, for `pip install --no-index --find-links dist/bundle`.
+bundle: $(VENV)/.run
+	$(BIN)/pip wheel --quiet -c constraints.txt --wheel-dir dist/bundle '.[table,vision,privacy,metrics]'
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict

@@ -102,6 +102,7 @@ qsynth node VERB: be one node of a fleet, on this host
   qsynth node up --home DIR --share 0 mesh=tcp mesh.join=[tcp://host:7700]
   qsynth node id --home DIR            make the identity, and show it
   qsynth node keys init|issue|revoke   certificates of a fleet's own authority
+  qsynth node status --home DIR        what it knows of itself while it runs
   qsynth node withdraw --home DIR ...  take back what it has published; ... as for `up`
   qsynth node forget AUTHOR --home DIR never learn from it again, and undo what it brought
   qsynth node certificate --home DIR ...  what it has gained, on samples that served nothing else
@@ -224,6 +225,9 @@ qsynth node keys init|issue|revoke: certificates of a fleet's own authority, for
   qsynth node keys issue --authority DIR --id ID --host NAME[,NAME] [--days 365] --out DIR
   qsynth node keys revoke --authority DIR --id ID
 --home DIR in the place of --id names the identity that lies there.
+""",
+    "node status": """\
+qsynth node status [--home DIR] [--json]: what a node that runs on this machine knows of itself
 """,
     "node withdraw": """\
 qsynth node withdraw --home DIR ...: take back what the node has published; ... as for `up`

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qsynth.host.server import Settings
     from qsynth.training.plan import NodePlan, RunPlan
 
-VERBS = ("up", "id", "keys", "withdraw", "forget", "certificate")
+VERBS = ("up", "id", "keys", "status", "withdraw", "forget", "certificate")
 KEY_VERBS = ("init", "issue", "revoke")
 DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
 DEFAULT_HOME = "node"
@@ -42,6 +42,7 @@ def main(words: list[str]) -> int:
         "id": _id,
         "keys": _keys,
         "up": _up,
+        "status": _status,
         "withdraw": _withdraw,
         "forget": _forget,
         "certificate": _certificate,
@@ -60,6 +61,19 @@ def _id(words: list[str]) -> int:
     from qsynth.identity.file import identity_of
 
     print(identity_of(Path(options.own.get("--home", DEFAULT_HOME))).id.hex())
+    return 0
+
+
+def _status(words: list[str]) -> int:
+    """Tell what a node that runs on this machine knows of itself."""
+    options = parse(words, ("--home",))
+    if options.overrides:
+        raise ConfigError(f"node status {options.overrides[0]}: takes --home alone")
+    from qsynth.host.status import ask, in_words
+
+    status = ask(Path(options.own.get("--home", DEFAULT_HOME)))
+    for line in [json.dumps(status)] if options.json else in_words(status):
+        print(printable(line))
     return 0
 
 

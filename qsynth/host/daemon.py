@@ -118,7 +118,9 @@ class Duty:
         self.began_s, self.began_cpu = time.monotonic(), time.process_time()
         self.participant = make_participant(plan, node, self.host)
         self.shown: Synthesis | None = None
+        serving.learning.tell(state="training")
         self.looked_s = self.began_s
+        self.gain = 0.0
         self.waiting = ""  # why rows cannot be taken, as it was told
 
     def learn(self, grown: Callable[[], RunPlan | None], every_s: float) -> None:
@@ -129,7 +131,7 @@ class Duty:
             self.host.check()
             if trained or self.participant.synthesis is None:
                 # Also where the fit had ended before.
-                self.participant.exchange(self.plan.trainer.periods, network)
+                self._exchange(self.plan.trainer.periods, network)
                 note_used(self.plan.folder, self.participant.used)
             self._write(network)
             if not trained:
@@ -139,6 +141,7 @@ class Duty:
                     f"learning from others{', and from rows that are added' * bool(every_s)}"
                 )
             trained = True
+            self.serving.learning.tell(state="serving")
             if time.monotonic() - self.began_s > REFUSED_S:
                 check_agreed(self.host.node)
             if every_s and time.monotonic() - self.looked_s >= every_s:
@@ -168,6 +171,7 @@ class Duty:
         self.plan, self.node = plan, node
         self.host.note([{"event": "grown", "batches": len(ends), "samples": ends[-1]}])
         self.tell(f"took {ends[-1] - ends[-2]} more training rows, {ends[-1]} in all; learns on")
+        self.serving.learning.tell(state="training")
         note_trained(plan, node)
         self.participant.change(make_pipeline(plan, node))
         return self._trained()
@@ -187,18 +191,35 @@ class Duty:
             plan = replace(plan, trainer=replace(plan.trainer, max_steps=self.steps))
 
         def exchange(period: int, network: nn.Module) -> Lesson | None:
-            participant = self.participant
-            clean = not participant.used
-            teaching = participant.exchange(period, network)
-            if clean and participant.used:
+            clean = not self.participant.used
+            teaching = self._exchange(period, network)
+            if clean and self.participant.used:
                 _keep_before(self.plan.folder, checkpoints, period, begin)
-            note_used(self.plan.folder, participant.used)
+            note_used(self.plan.folder, self.participant.used)
             return teaching
 
         network = quietly(partial(fit, plan, self.node, exchange, checkpoints, begin))
         for count in range(2, batches):
             drop(self._checkpoints(count).path)
         return network
+
+    def _exchange(self, period: int, network: nn.Module) -> Lesson | None:
+        """Exchange with the mesh, and tell whoever watches how it is going."""
+        participant, before = self.participant, self.participant.synthesis
+        teaching = participant.exchange(period, network)
+        made = participant.synthesized()
+        if made is not before:
+            self.gain = made.likelihood - participant.pipeline.alone().likelihood
+        self.serving.learning.tell(
+            period=period,
+            validation=participant.validation,
+            gain=self.gain,
+            authors=len(made.authors),
+            samples=len(participant.pipeline.samples.train_y),
+            lost=participant.lost,
+            privacy=participant.budget.told(),
+        )
+        return teaching
 
     def _checkpoints(self, batches: int) -> Checkpoints:
         """Return the checkpoints of the fit after so many batches."""

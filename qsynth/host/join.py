@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from qsynth.host.history import in_batches
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import Ledger
 from qsynth.host.mesh_host import MeshHost
+from qsynth.host.metrics import MetricsServer, serve_metrics
 from qsynth.host.recorder import Recorder
 from qsynth.host.script import BEST, Script, checked_script, identity_for, pair_of
+from qsynth.host.status import Learning, status_of
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
@@ -136,6 +139,8 @@ class JoinMesh(Callback):
         self._best: BestWeights | None = None
         self._learner = TrainerLearner(script.period_steps, self._exchange, script.seed)
         self._gain: float | None = None
+        self._learning = Learning()
+        self._metrics: MetricsServer | None = None
         self._new = False  # samples have come since the pipeline was made
 
     @property
@@ -204,6 +209,8 @@ class JoinMesh(Callback):
             pipeline, self.host, self._later, permits=permits, budget=budget
         )
         self.host.start()
+        source = partial(status_of, self.host, self._learning, script.home, self.mesh.tls)
+        self._metrics = serve_metrics(self.mesh.metrics, source, lambda _: None)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Publish what the data say, and begin to look for peers."""
@@ -302,10 +309,12 @@ class JoinMesh(Callback):
         synthesis = self._participant.synthesized()
         if self._gain is None:
             self._gain = self._participant.pipeline.alone().likelihood
+        gain, authors = float(synthesis.likelihood - self._gain), len(synthesis.authors)
+        self._learning.tell(gain=gain, authors=authors, validation=self._participant.validation)
         return {
-            "mesh/authors": float(len(synthesis.authors)),
+            "mesh/authors": float(authors),
             "mesh/held": float(len(self._participant.packets)),
-            "mesh/gain": float(synthesis.likelihood - self._gain),
+            "mesh/gain": gain,
         }
 
     def _later(self, _period: int) -> ClassPipeline | TargetPipeline | None:
@@ -372,6 +381,9 @@ class JoinMesh(Callback):
         )
 
     def _close(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
         if self.host is not None:
             self.host.close()
         if self._state is not None and self.host is not None:

@@ -51,6 +51,7 @@ class MeshHost:
         self.state, self.ledger = state, ledger
         self.node, self.transport, self.recorder = node, transport, recorder
         self.error: str | None = None
+        self.began_s = time.time()
         self._bootstrap = bootstrap
         self._tried: set[str] = set()
         self._lock = threading.Lock()

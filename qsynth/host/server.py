@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,9 @@ from qsynth.host.assemble import assemble
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import Ledger
 from qsynth.host.mesh_host import MeshHost
+from qsynth.host.metrics import serve_metrics
 from qsynth.host.recorder import Recorder
+from qsynth.host.status import Learning, StatusSocket, status_of
 from qsynth.host.watcher import Tell, Watcher, label_check
 from qsynth.identity.file import identity_of
 from qsynth.mesh.tls import tls_of
@@ -141,11 +144,18 @@ class Serving:
         if machine.withdrawals.covers(machine.me) >= 0 and settings.publish == "auto":
             tell("its earlier packets were withdrawn; it publishes anew (publish=never: nothing)")
         self._watcher.start()
+        self.learning = Learning()
+        source = partial(status_of, self.host, self.learning, home, mesh.tls)
+        self._status = StatusSocket(home, source, tell)
+        self._metrics = serve_metrics(mesh.metrics, source, tell)
         self.stop = threading.Event()
         _stop_on_signals(self.stop)
 
     def close(self) -> None:
         """Stop serving; what the node knows is kept."""
+        self._status.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._watcher.stop()
         self.host.close()
         try:

@@ -72,8 +72,17 @@ def read_certificate(folder: Path) -> Certificate:
         *names.get_values_for_type(x509.DNSName),
         *map(str, names.get_values_for_type(x509.IPAddress)),
     ]
-    left = made.not_valid_after_utc - _now()
-    return Certificate(node, tuple(hosts), left.total_seconds() / 86400)
+    left = (made.not_valid_after_utc - _now()).total_seconds() / 86400
+    return Certificate(node, tuple(hosts), left)
+
+
+def days_left(folder: Path) -> float | None:
+    """Return how many days a certificate holds still; None where there is none that can be read."""
+    try:
+        made = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return (made.not_valid_after_utc - _now()).total_seconds() / 86400
 
 
 class Authority:

@@ -34,6 +34,13 @@ def check_address(key: str, address: str, free_port: bool = False, tls: bool = F
         raise ConfigError(f"{key}={address}: the port must be from {low} to {MAX_PORT}")
 
 
+def check_place(key: str, place: str) -> None:
+    """Raise ConfigError where something is no HOST:PORT that can be listened on."""
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ConfigError(f"{key}={place}: must be HOST:PORT, e.g. 127.0.0.1:9100")
+
+
 def check_ipc(path: str) -> None:
     """Raise MeshError where an ipc socket cannot have this path."""
     size = len(os.fsencode(path))

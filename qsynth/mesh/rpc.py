@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -88,18 +88,22 @@ class _Pending:
     payload: bytes
     tag: Any
     retries: int
+    began: float
 
 
 class Rpc:
     """Keep the requests of one node that are under way.
 
-    counts: what was refused or shed, by reason.  seed: of request numbers; None is the system's
-    randomness, a number makes a simulation repeatable.
+    counts: what was refused or shed, by reason.  answered, waited_s: requests that were answered,
+    and the seconds until then, by kind.  seed: of request numbers; None is the system's randomness,
+    a number makes a simulation repeatable.
     """
 
     def __init__(self, me: NodeId, config: MeshOptions, seed: int | None = None) -> None:
         self.me, self.config = me, config
         self.counts: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.waited_s: defaultdict[str, float] = defaultdict(float)
         self._pending: dict[int, _Pending] = {}
         self._names: OrderedDict[str, bytes] = OrderedDict()  # by connection
         self._deadlines: list[tuple[float, int]] = []
@@ -116,7 +120,7 @@ class Rpc:
         else:
             number = int(self._numbers.integers(1, 2**62))
         payload = self._wrap(REQUEST, number, kind, body)
-        self._pending[number] = _Pending(address, kind, payload, tag, self.config.rpc_retries)
+        self._pending[number] = _Pending(address, kind, payload, tag, self.config.rpc_retries, now)
         heapq.heappush(self._deadlines, (now + self.config.rpc_timeout_s, number))
         return [Send(address, payload, kind)]
 
@@ -133,11 +137,12 @@ class Rpc:
         return self._wrap(FORWARD if forward else DELIVERY, 0, "", body)
 
     def receive(
-        self, address: str, payload: bytes, proved: bytes | None = None
+        self, address: str, payload: bytes, proved: bytes | None = None, now: float | None = None
     ) -> Request | Answer | Carried | None:
         """Return what a message is; None, and a count, where it is none of ours.
 
-        proved: the id that its connection has proved, which must be its sender's.
+        proved: the id that its connection has proved, which must be its sender's.  now: of the
+        clock by which its request was sent.
         """
         if len(payload) > self.config.max_message_bytes:
             self.counts["oversize"] += 1
@@ -164,6 +169,9 @@ class Rpc:
             self.counts["late_answer"] += 1
             return None
         del self._pending[envelope.number]
+        if now is not None:
+            self.answered[pending.kind] += 1
+            self.waited_s[pending.kind] += now - pending.began
         refused = envelope.type == REFUSAL
         return Answer(envelope.kind, envelope.sender, envelope.body, pending.tag, refused)
 

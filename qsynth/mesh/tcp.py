@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qsynth.errors import ConfigError
 from qsynth.lazy import load
-from qsynth.mesh.address import AUTO, check_address, host_of, is_any, is_loopback, own_host, scheme
+from qsynth.mesh.address import (
+    AUTO,
+    check_address,
+    check_place,
+    host_of,
+    is_any,
+    is_loopback,
+    own_host,
+    scheme,
+)
 from qsynth.mesh.transport import LiveTransport, MeshOptions
 from qsynth.schema import option, setting
 
@@ -41,6 +51,9 @@ class Tcp(MeshOptions):
         "folder of key.pem, certificate.pem, authority.pem, revoked.pem, voucher.txt (`qsynth "
         "node keys`); empty: no TLS",
     )
+    metrics: str = setting(
+        "", "HOST:PORT of Prometheus metrics, /healthz and /readyz of a node on duty; empty: none"
+    )
     insecure: bool = setting(False, "listen beyond loopback without TLS: anyone may read and join")
 
     @property
@@ -58,7 +71,7 @@ class Tcp(MeshOptions):
 
     def alone_settings(self) -> dict[str, Any]:
         """Return the settings that are for a node on its own host alone."""
-        names = ("listen", "advertise", "join", "tls", "dial_only")
+        names = ("listen", "advertise", "join", "tls", "dial_only", "metrics")
         return {name: getattr(self, name) for name in names}
 
     def transport(self, listen: str, tls: Tls | None = None) -> LiveTransport:
@@ -87,6 +100,12 @@ class Tcp(MeshOptions):
         tls = bool(self.tls)
         for address in self.join:
             check_address("mesh.join", address, tls=tls)
+        if self.metrics:
+            check_place("mesh.metrics", self.metrics)
+            if find_spec("prometheus_client") is None:
+                raise ConfigError(
+                    "mesh.metrics: needs the extra metrics: pip install 'qsynth[metrics]'"
+                )
         if self.dial_only:
             self._check_dial_only()
             return

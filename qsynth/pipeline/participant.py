@@ -211,6 +211,12 @@ class Participant:
         self.lost = made.lost
         return made
 
+    @property
+    def validation(self) -> float | None:
+        """Return the network's newest figure on validation samples; None where there is none."""
+        score: float | None = self._told.get("validation_accuracy")
+        return score
+
     def _judge(self, alike: Mapping[NodeId, float]) -> None:
         """Keep the record of whose packets were tried, counted, and brought how much."""
         assert self.synthesis is not None

@@ -122,7 +122,7 @@ class Node:
             self.counts["rate"] += 1
             effects.forget.append(address)
             return self._done(effects)
-        payer, received = proved or address, self.rpc.receive(address, payload, proved)
+        payer, received = proved or address, self.rpc.receive(address, payload, proved, now)
         if isinstance(received, Carried):
             received = self.relays.carried(now, received, effects)
             payer = received.sender if received else payer  # not its relay
