@@ -98,7 +98,6 @@ class Serving:
         tls = tls_of(mesh)
         transport = mesh.transport(mesh.listening, tls)
         address = mesh.advertise or transport.address
-        name = identity.id.hex()[:16]
         machine = assemble(
             card.task,
             card.encoder,
@@ -130,13 +129,7 @@ class Serving:
             self.state,
             Ledger(home / LEDGER),
         )
-        tell(
-            f"node {name} dials out only, and looks for a peer that relays"
-            if mesh.dial_only
-            else f"node {name} listens at {address}"
-        )
-        if machine.sequence:
-            tell(f"goes on: packet {machine.sequence}, {len(machine.held)} packets of others")
+        self._tell_begun(mesh.dial_only)
         self.host.note([{"event": "started", "id": machine.me.hex()}])
         self.host.start()
         labels = label_check(self.host, settings.rules.similarity, card.task.labels)
@@ -150,6 +143,17 @@ class Serving:
         self._metrics = serve_metrics(mesh.metrics, source, tell)
         self.stop = threading.Event()
         _stop_on_signals(self.stop)
+
+    def _tell_begun(self, dial_only: bool) -> None:
+        node = self.host.node
+        name = node.me.hex()[:16]
+        self.tell(
+            f"node {name} dials out only, and looks for a peer that relays"
+            if dial_only
+            else f"node {name} listens at {node.address}"
+        )
+        if node.sequence:
+            self.tell(f"goes on: packet {node.sequence}, {len(node.held)} packets of others")
 
     def close(self) -> None:
         """Stop serving; what the node knows is kept."""
