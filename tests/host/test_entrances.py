@@ -323,7 +323,7 @@ def test_train_must_be_a_pair_of_arrays(pair, said) -> None:
 )
 def test_labels_that_mean_the_same_are_taken(labels) -> None:
     mesh = qsynth.JoinMesh(TASK, (X, labels), (X, labels))
-    assert np.array_equal(mesh.samples.train_y, Y)
+    assert np.array_equal(mesh.script.samples.train_y, Y)
     assert mesh.samples.train_y.dtype == np.int64
 
 
