@@ -324,7 +324,7 @@ def test_train_must_be_a_pair_of_arrays(pair, said) -> None:
 def test_labels_that_mean_the_same_are_taken(labels) -> None:
     mesh = qsynth.JoinMesh(TASK, (X, labels), (X, labels))
     assert np.array_equal(mesh.script.samples.train_y, Y)
-    assert mesh.samples.train_y.dtype == np.int64
+    assert mesh.script.samples.train_y.dtype == np.int64
 
 
 def test_tensors_are_taken_off_their_graph() -> None:
@@ -333,7 +333,7 @@ def test_tensors_are_taken_off_their_graph() -> None:
     x = torch.tensor(X, requires_grad=True)
     for made in (x, x.detach().bfloat16()):
         mesh = qsynth.JoinMesh(TASK, (made, torch.tensor(Y)), (X, Y))
-        assert np.allclose(mesh.samples.train_x, X, atol=0.01)
+        assert np.allclose(mesh.script.samples.train_x, X, atol=0.01)
 
 
 def test_the_public_names_are_these() -> None:
