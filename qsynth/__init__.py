@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from qsynth.host.join import JoinMesh
     from qsynth.host.mesh_host import MeshHost
+    from qsynth.inference.new_data import table_inputs
     from qsynth.mesh.tcp import Tcp
     from qsynth.peers.all import AllPeers
     from qsynth.peers.dissimilar import Dissimilar
@@ -102,6 +103,7 @@ _HOMES = {
     ),
     "mesh.tcp": ("Tcp",),
     "training.export": ("load_predictor",),
+    "inference.new_data": ("table_inputs",),
     "host.mesh_host": ("MeshHost",),
     "host.join": ("JoinMesh",),
     "peers.all": ("AllPeers",),
@@ -193,6 +195,7 @@ __all__ = [
     "UntrustedError",
     "__version__",
     "load_predictor",
+    "table_inputs",
     "record_key",
 ]
 

@@ -50,6 +50,7 @@ ELSEWHERE = {
     "qsynth packet show --home": "tests/host/test_control.py",
     "qsynth packet approve --home": "tests/host/test_control.py",
     "qsynth packet log --home": "tests/host/test_control.py",
+    "qsynth node status --home": "tests/host/test_status.py",
     "qsynth node certificate --home": "tests/host/test_daemon.py",
     "qsynth watch": "tests/cli/test_verbs.py",
     "qsynth run +recipe=digits_mesh placement=slurm": "tests/placement/test_slurm.py",

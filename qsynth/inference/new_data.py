@@ -65,6 +65,16 @@ def read_new(options: DataOptions, task: Task) -> NewData:
     )
 
 
+def table_inputs(path: str | Path, task: Task) -> Floats32:
+    """Return (n, d) inputs of a table's rows, as a predictor of its task takes them.
+
+    path: of a CSV, Parquet or Feather file that has the columns of `task`, which is a predictor's
+    `predictor.task`, in any order.  Raises DataError where they do not fit.
+    """
+    made = read_new(Table(path=str(path)), task)
+    return made.inputs(0, made.count)
+
+
 def test_data(plan: RunPlan, node: NodePlan, rows: Ints) -> NewData:
     """Return the test samples that a node of a run was measured on.
 
