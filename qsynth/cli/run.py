@@ -14,6 +14,7 @@ from qsynth.cli.options import Options, parse
 from qsynth.cli.show import Display, print_summary
 from qsynth.config.groups import validate
 from qsynth.errors import ConfigError
+from qsynth.placement import check_placement
 from qsynth.recipe.compose import compose
 from qsynth.report.estimate import check_early
 from qsynth.report.folder import MINE, read_own
@@ -36,14 +37,16 @@ def main(words: list[str]) -> int:
     if "--locked" in options.own:
         return _again(options)
     composed = compose(options.overrides, options.trusted).with_data()
-    data = check_early(composed.config, composed.data)
+    config = composed.config
+    data = check_early(config, composed.data)
+    check_placement(config.placement, config.mesh, config.nodes)
     # Only now: a mistake above is answered before torch is imported.
     from qsynth.experiment.execute import execute
 
     display = Display(options.quiet)
     with display, _hinted(display):
         plan, summary = execute(
-            composed.config,
+            config,
             composed.values,
             composed.overrides,
             display,

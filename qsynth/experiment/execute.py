@@ -102,7 +102,7 @@ def execute(
     plan = build(config, Path(), data)  # a mistake found here leaves no folder behind
     if locked is not None:
         check_plan(locked, plan)
-    check_placement(plan)
+    check_placement(plan.placement, plan.mesh, len(plan.nodes))
     folder = new_folder(config, values)
     plan = replace(plan, folder=folder)
     _write_inputs(plan, values, overrides, recipe)

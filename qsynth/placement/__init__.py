@@ -5,22 +5,22 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING
 
-from qsynth.placement.config import DRAWN, SOCKETS
+from qsynth.placement.config import DRAWN, SOCKETS, PlacementOptions
 
 if TYPE_CHECKING:
+    from qsynth.mesh.transport import MeshOptions
     from qsynth.placement.base import Placement
     from qsynth.training.plan import RunPlan
 
 __all__ = ["check_placement", "make_placement"]
 
 
-def check_placement(plan: RunPlan) -> None:
+def check_placement(placement: PlacementOptions, mesh: MeshOptions, nodes: int) -> None:
     """Raise ConfigError where what a placement needs is missing here; nothing is written."""
-    if plan.placement.simulated:
+    if placement.simulated:
         return
-    plan.placement.check_here()
-    folder = f"{tempfile.gettempdir()}/{SOCKETS}{'x' * DRAWN}"
-    plan.mesh.check_run(folder, len(plan.nodes))
+    placement.check_here()
+    mesh.check_run(f"{tempfile.gettempdir()}/{SOCKETS}{'x' * DRAWN}", nodes)
 
 
 def make_placement(plan: RunPlan) -> Placement:
