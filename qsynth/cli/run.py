@@ -46,12 +46,7 @@ def main(words: list[str]) -> int:
     display = Display(options.quiet)
     with display, _hinted(display):
         plan, summary = execute(
-            config,
-            composed.values,
-            composed.overrides,
-            display,
-            composed.recipe_path,
-            data=data,
+            config, composed.values, composed.overrides, display, composed.recipe_path, data=data
         )
     _show(options, summary, plan.folder)
     return 0

@@ -22,6 +22,7 @@ from qsynth.cli.main import main
 from qsynth.errors import ConfigError, MeshError
 from qsynth.host.metrics import COUNTERS, GAUGES, MetricsServer
 from qsynth.host.status import NAME, StatusSocket, ask, in_words
+from qsynth.recipe.compose import compose
 from tests.host.test_update import LOADER, joined, trained
 
 pytest.importorskip("prometheus_client", reason="needs the extra metrics")
@@ -227,6 +228,24 @@ def test_the_service_is_one_that_systemd_takes(tmp_path) -> None:
     )
     said = [line for line in done.stderr.splitlines() if "qsynth.service" in line]
     assert (done.returncode, said) == (0, [])
+
+
+def test_what_a_compose_file_starts_are_nodes_that_may_serve() -> None:
+    """Its commands are composed and checked as `node up` does; no container is started."""
+    services = yaml.safe_load((OPERATE / "compose.yml").read_text())["services"]
+    assert len(services) == 4
+    entry = (OPERATE / "Dockerfile").read_text().split("ENTRYPOINT ")[1]
+    assert json.loads(entry)[:3] == ["qsynth", "node", "up"]
+    for name, service in services.items():
+        words = [w for w in service["command"] if not w.startswith(("+recipe", "data.path"))]
+        config = compose(["+recipe=digits_mesh", *words]).config
+        config.mesh.check_live()
+        assert config.mesh.advertise == f"tls+tcp://{name}:7700"
+        others = {address.split("//")[1].split(":")[0] for address in config.mesh.join}
+        assert others <= set(services) - {name}
+        assert service["read_only"]
+        mounted = [volume.split(":")[1] for volume in service["volumes"]]
+        assert {"/etc/qsynth/task.yaml", "/etc/qsynth/tls", "/srv/site.csv"} < set(mounted)
 
 
 @pytest.mark.slow
