@@ -222,7 +222,7 @@ def _up(words: list[str]) -> int:
         growing = _growing(given)
         plan, node = _meant(given, growing.plan()) if growing else _planned(given)
         fresh = card_of(plan, node, given.made_from, growing.origin if growing else None)
-        check_card(fresh, card or fresh)
+        check_card(fresh, Card.load(given.home, None) or fresh)
         serving = serving or Serving(fresh, given.settings, given.home, given.tell)
         fresh.save(given.home)
         grown = growing.grown if growing else lambda: None
@@ -241,7 +241,7 @@ def _growing(given: _Given) -> GrowingFile | None:
         return None
     from qsynth.experiment.growing import GrowingFile
 
-    return GrowingFile(given.config, given.home)
+    return GrowingFile(given.config, given.home, given.share)
 
 
 def _withdraw(words: list[str]) -> int:

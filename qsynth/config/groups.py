@@ -167,6 +167,11 @@ def _check_growth(config: RunConfig) -> None:
     drift = config.partition.drift()
     if drift is not None:
         raise ConfigError(f"growth={growth}: does not go with partition.drift_period={drift}")
+    if config.distill.follows_network:
+        raise ConfigError(
+            f"growth={growth}: distill={name_of(config.distill)} tells of a network that trains on "
+            "new rows one by one; use distill=analytic"
+        )
     if config.privacy.pooled:
         raise ConfigError(
             f"growth={growth}: privacy={name_of(config.privacy)} adds a node's records to one sum; "

@@ -25,7 +25,7 @@ class DataSet:
     origin: the digest, where inputs are made of another data set's as they are needed.
     notes: what was read, left out, and why.  test_rows: (n,) what row of its file each test
     sample is, or its file.  site_names: in the order of sites' numbers, where they have names.
-    train_batch: (n,) in which batch each came, where they came in several.
+    train_batch, test_batch: (n,) in which batch each came, where they came in several.
     """
 
     task: Task
@@ -42,6 +42,7 @@ class DataSet:
     test_rows: Any = None
     site_names: tuple[str, ...] = ()
     train_batch: Ints | None = None
+    test_batch: Ints | None = None
 
     def digest(self) -> bytes:
         """Return 16 bytes that stand for the task and every sample."""

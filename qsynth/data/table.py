@@ -263,6 +263,7 @@ class Table(DataOptions):
                 test_rows=rows.kept[test],
                 site_names=sites,
                 train_batch=self._batches(train),
+                test_batch=self._batches(test),
             )
         )
 
@@ -278,11 +279,11 @@ class Table(DataOptions):
             )
         rows.table, rows.kept = rows.table.slice(0, last), rows.kept[:last]
 
-    def _batches(self, train: Flags) -> Ints | None:
-        """Return in which batch each training row came; None where there is one."""
+    def _batches(self, part: Flags) -> Ints | None:
+        """Return in which batch each row of a part came; None where there is one."""
         if len(self.ends) < 2:
             return None
-        made: Ints = np.searchsorted(self.ends, np.flatnonzero(train), side="right")
+        made: Ints = np.searchsorted(self.ends, np.flatnonzero(part), side="right")
         return made
 
     def own_name(self) -> str:

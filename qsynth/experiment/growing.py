@@ -9,20 +9,21 @@ import numpy as np
 
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
-from qsynth.errors import DataError, StateError
+from qsynth.errors import ConfigError, DataError, StateError
 from qsynth.experiment.build import build
-from qsynth.host.history import History, digest_of
-from qsynth.training.plan import RunPlan
+from qsynth.host.history import History, digest_of, least_of
+from qsynth.training.plan import NodePlan, RunPlan
 
 
 class GrowingFile:
     """Look at a file, and give the plan of all the rows that have come in batches.
 
-    config: with growth=file.  home: of the node, which remembers the batches.
+    config: with growth=file.  home: of the node, which remembers the batches.  share: which node of
+    the fleet it is.
     """
 
-    def __init__(self, config: RunConfig, home: Path) -> None:
-        self.config, self.home = config, home
+    def __init__(self, config: RunConfig, home: Path, share: int = 0) -> None:
+        self.config, self.home, self.share = config, home, share
         self.history = History.load(home)
         self._seen: object = None
 
@@ -38,9 +39,9 @@ class GrowingFile:
         """
         there = self._there()
         ends = self.history.ends or (there,)
-        data = self._loaded(ends)
-        self._remember(data, ends)
-        return self._built(data, ends)
+        plan = self._built(self._loaded(ends), ends)
+        self._remember(plan, ends)
+        return plan
 
     def grown(self) -> RunPlan | None:
         """Return the plan with one batch more; None where too few rows have come.
@@ -56,9 +57,8 @@ class GrowingFile:
             self._seen = seen
             return None
         ends = (*self.history.ends, there)
-        data = self._loaded(ends)
-        plan = self._built(data, ends)
-        self._remember(data, ends)
+        plan = self._built(self._loaded(ends), ends)
+        self._remember(plan, ends)
         self._seen = seen
         return plan
 
@@ -82,18 +82,26 @@ class GrowingFile:
 
     def _built(self, data: DataSet, ends: tuple[int, ...]) -> RunPlan:
         config = replace(self.config, data=self.config.data.ended(ends))
-        return replace(build(config, self.home, data, whole=False), home=self.home)
+        plan = replace(build(config, self.home, data, whole=False), home=self.home)
+        if self.share >= len(plan.nodes):
+            raise ConfigError(f"--share={self.share}: there are {len(plan.nodes)} shares, from 0")
+        return plan
 
-    def _remember(self, data: DataSet, ends: tuple[int, ...]) -> None:
+    def _remember(self, plan: RunPlan, ends: tuple[int, ...]) -> None:
         """Write down a new batch.  Raises StateError where an older one has changed."""
-        digests = batch_digests(data, len(ends))
+        digests = batch_digests(plan, plan.nodes[self.share], len(ends))
         changed = self.history.changed(digests)
         if changed is not None:
             first, last = (0, *self.history.ends)[changed], self.history.ends[changed]
-            raise StateError(self._said(f"rows {first + 1} to {last} are not those of before"))
-        if len(digests) > len(self.history.digests):
-            self.history = History(ends, digests)
-            self.history.save(self.home)
+            raise StateError(
+                self._said(
+                    f"rows {first + 1} to {last} are not those of before, or split otherwise "
+                    "(partition.*, data.test_share, seed)"
+                )
+            )
+        made = History(ends, digests, least_of(plan.rules))
+        made.follow(self.history, plan.rules, self.home)
+        self.history = made
 
     def _said(self, what: str) -> str:
         return (
@@ -102,10 +110,17 @@ class GrowingFile:
         )
 
 
-def batch_digests(data: DataSet, batches: int) -> tuple[str, ...]:
-    """Return what stands for the training samples of each batch."""
-    came = np.zeros(len(data.train_y), np.int64) if data.train_batch is None else data.train_batch
-    return tuple(
-        digest_of(data.train_x[came == batch], data.train_y[came == batch])
-        for batch in range(batches)
+def batch_digests(plan: RunPlan, node: NodePlan, batches: int) -> tuple[str, ...]:
+    """Return what stands for the samples of each batch, and for the part that each is in."""
+    data, share = plan.data, node.share
+    came, tested = (
+        np.zeros(len(y), np.int64) if batch is None else batch
+        for y, batch in ((data.train_y, data.train_batch), (data.test_y, data.test_batch))
     )
+    made = []
+    for batch in range(batches):
+        parts = [part[came[part] == batch] for part in (share.train, share.validation, share.audit)]
+        arrays = [a[part] for part in parts for a in (data.train_x, data.train_y)]
+        rows = tested == batch
+        made.append(digest_of(*arrays, data.test_x[rows], data.test_y[rows]))
+    return tuple(made)

@@ -34,6 +34,7 @@ from qsynth.training.checkpoint import Checkpoints, StoppedError
 from qsynth.training.fit import check_checkpoint, fit, quietly, single_threaded
 from qsynth.training.plan import NodePlan, RunPlan
 from qsynth.training.provenance import note_trained
+from qsynth.types import config_digest
 
 REFUSED_S = 15.0  # in which a node may still find somebody who takes it in
 SERVING_PERIOD_S = 2.0  # of a node that has trained
@@ -45,14 +46,24 @@ def card_of(plan: RunPlan, node: NodePlan, made_from: bytes, origin: bytes | Non
     origin: what stands for data that grow; None: for all of them.
     """
     digest = plan.data.digest() if origin is None else origin
-    return Card(made_from, node.name, node.seed, plan.data.task, plan.encoder.digest, digest)
+    # Of a node whose data grow its history knows which it trains on.
+    rows = b"" if origin is not None else config_digest(node.share.train.tolist())
+    task, encoder = plan.data.task, plan.encoder.digest
+    return Card(made_from, node.name, node.seed, task, encoder, digest, rows)
 
 
 def check_card(card: Card, kept: Card) -> None:
-    """Raise StateError where a node has begun to serve as another than its data say."""
-    if card != (kept if kept.data else replace(kept, data=card.data)):
+    """Raise StateError where a node would go on as another than it was: with other samples, too.
+
+    kept: of an earlier life, whatever its settings were.  Two exact packets of one node, made of
+    nearly the same samples, would tell of the difference.
+    """
+    known = replace(kept, made_from=card.made_from, seed=card.seed)
+    known = replace(known, data=known.data or card.data, trained=known.trained or card.trained)
+    if card != known:
         raise StateError(
-            "its data, task or encoder differ from those of its earlier life; use another --home"
+            "its data, task, encoder, or which samples it trains on differ from those of its "
+            "earlier life; use another --home"
         )
 
 
@@ -163,9 +174,9 @@ class Duty:
                 self.waiting = str(error)
                 self.tell(f"takes no rows: {error}")
             return None
+        self.waiting = ""
         if plan is None:
             return None
-        self.waiting = ""
         node = plan.nodes[self.node.index]
         ends = node.share.ends
         self.plan, self.node = plan, node

@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qsynth.errors import StateError
-from qsynth.pipeline.publication import Samples
+from qsynth.pipeline.publication import Rules, Samples
 
 FILE = "batches.json"
 
@@ -22,11 +22,13 @@ FILE = "batches.json"
 class History:
     """Hold the batches of a home's node.
 
-    ends: number of records after each batch.  digests: of the records of each batch.
+    ends: number of records after each batch.  digests: of the records of each batch.  least: of a
+    class, that its packets tell of.
     """
 
     ends: tuple[int, ...] = ()
     digests: tuple[str, ...] = ()
+    least: int = 0
 
     @classmethod
     def load(cls, home: Path) -> History:
@@ -36,6 +38,7 @@ class History:
             kept = json.loads(path.read_text(encoding="ascii"))
             ends = tuple(int(end) for end in kept["ends"])
             digests = tuple(str(digest) for digest in kept["digests"])
+            least = int(kept["least"])
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -45,7 +48,7 @@ class History:
             ) from None
         if list(ends) != sorted(set(ends)) or len(ends) != len(digests):
             raise StateError(f"{path}: tells in which batches records came, and is damaged")
-        return cls(ends, digests)
+        return cls(ends, digests, least)
 
     def save(self, home: Path) -> None:
         """Write it, whole or not at all.  Raises StateError."""
@@ -53,12 +56,26 @@ class History:
         try:
             home.mkdir(parents=True, exist_ok=True)
             with part.open("w", encoding="ascii") as file:
-                json.dump({"ends": self.ends, "digests": self.digests}, file)
+                json.dump(asdict(self), file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
         except OSError as error:
             raise StateError(f"{path}: cannot be written ({error})") from None
+
+    def follow(self, known: History, rules: Rules, home: Path) -> None:
+        """Remember this in the place of what was known.
+
+        Raises StateError where exact packets of several batches would tell of fewer samples.
+        """
+        if len(known.ends) > 1 and known.least != self.least and not rules.privacy.noisy:
+            raise StateError(
+                f"distill.min_support={self.least}: packets of {home} were made with "
+                f"{known.least}, and two would differ by fewer; give {known.least}, or begin in "
+                "another home"
+            )
+        if self != known:
+            self.save(home)
 
     def changed(self, digests: Sequence[str]) -> int | None:
         """Return the first batch whose records are others now; None where all are the same.
@@ -71,20 +88,33 @@ class History:
         return None
 
 
-def in_batches(samples: Samples, home: Path) -> Samples:
+def in_batches(samples: Samples, rules: Rules, home: Path, tells: bool = True) -> Samples:
     """Return samples in the batches that a home remembers, and have it remember the new one.
 
-    Samples that are others than in an earlier life begin anew.  Raises StateError.
+    Raises StateError where samples of an earlier life are others now: its packets would tell of the
+    difference.  Under a guarantee for single records they begin anew, and are paid for; so they do
+    where nothing leaves.  tells: whether packets may leave.
     """
     known, ends = History.load(home), samples.ends or (len(samples.train_y),)
     there = tuple(end for end in known.ends if end <= len(samples.train_y))
     arrays = samples.train_x, samples.train_y
-    if there and known.changed(digests_of(there, *arrays)) is None:
+    same = bool(there) and known.changed(digests_of(there, *arrays)) is None
+    if known.ends and not same and tells and not rules.privacy.noisy:
+        raise StateError(
+            f"home={home}: its first {known.ends[-1]} training samples are not those of before, "
+            "and two packets would tell of the difference; give those first and new ones after "
+            "them, or begin in another home"
+        )
+    if same:
         ends = (*there, *(end for end in ends if end > there[-1]))
-    made = History(ends, digests_of(ends, *arrays))
-    if made != known:
-        made.save(home)
+    made = History(ends, digests_of(ends, *arrays), least_of(rules))
+    made.follow(known, rules, home)
     return replace(samples, ends=ends if len(ends) > 1 else ())
+
+
+def least_of(rules: Rules) -> int:
+    """Return how many samples of a class a packet tells of at least."""
+    return rules.distill.statistics().min_support
 
 
 def digest_of(*arrays: Any) -> str:

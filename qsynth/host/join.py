@@ -23,7 +23,7 @@ from qsynth.dht.config import Rings
 from qsynth.encoder import make_encoder
 from qsynth.errors import ConfigError
 from qsynth.host.assemble import assemble
-from qsynth.host.consent import AUTO, Consent
+from qsynth.host.consent import AUTO, NEVER, Consent
 from qsynth.host.history import in_batches
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import Ledger
@@ -32,10 +32,10 @@ from qsynth.host.metrics import MetricsServer, serve_metrics
 from qsynth.host.recorder import Recorder
 from qsynth.host.script import BEST, Script, checked_script, identity_for, pair_of
 from qsynth.host.status import Learning, status_of
+from qsynth.host.strangers import unlike
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh.tls import tls_of
 from qsynth.model import check_network
-from qsynth.peers.base import floor_of
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.participant import Lonely, Participant
 from qsynth.pipeline.predictor import Predictor
@@ -45,7 +45,6 @@ from qsynth.protocol.journal import State
 from qsynth.protocol.node import Node
 from qsynth.protocol.restore import entries_of, restore
 from qsynth.similarity.class_sketch import ClassSketch
-from qsynth.sums.tree import SumTree
 from qsynth.training.best_weights import BestWeights, copied
 from qsynth.training.callback import Callback
 from qsynth.training.export import save_predictor
@@ -162,8 +161,12 @@ class JoinMesh(Callback):
 
         x: (n, *task.shape).  y: (n,) or (n, K), as those of the start.  All that come between two
         exchanges are one batch.  The module trains on what its own loader gives.  Call it in the
-        thread of the fit, in a callback of one's own, or between two fits.  Raises DataError.
+        thread of the fit, in a callback of one's own, or between two fits.  Raises DataError, and
+        ConfigError where the packet follows the network.
         """
+        if self.rules.distill.follows_network:
+            name = type(self.rules.distill).__name__
+            raise ConfigError(f"update: {name} tells of a network that trains on each new sample")
         more = pair_of(self.task, (x, y), "update", empty=True)
         if len(more[1]):
             # What has come since the newest exchange is in one batch with it.
@@ -264,7 +267,8 @@ class JoinMesh(Callback):
         if self.host is not None:
             self.host.finish(self.mesh.linger_s)
             self._participant.exchange(self._learner.period, network)
-            self._tell_strangers()
+            if strange := unlike(self.host, self._participant, self.script.peers):
+                _warn(strange)
         self.predictor = self._participant.predictor(network).eval()
         self.network_lost = self.predictor.lost
         if self.network_lost:
@@ -283,25 +287,6 @@ class JoinMesh(Callback):
         if self.predictor is None:
             raise ConfigError("JoinMesh.save: there is no predictor before the fit has ended")
         save_predictor(self.predictor, Path(path), asdict(self.script.encoder), {})
-
-    def _tell_strangers(self) -> None:
-        """Warn where others have published, and none was alike enough to learn from."""
-        assert self.host is not None
-        assert self._participant is not None
-        peers = self.script.peers
-        node, floor = self.host.node, floor_of(peers)
-        with self.host.paused():
-            told = [c for c in node.table.contacts.values() if c.version > 0]
-            held = bool(node.held) or node.service(SumTree) is not None
-        if held or not told or not floor:
-            return
-        alike = max(self._participant.alike(contact.vector()) for contact in told)
-        if alike < floor:
-            _warn(
-                f"{len(told)} nodes have published, none alike enough to learn from: the most "
-                f"alike {alike:.2f}, the floor {floor:g}; lower it: "
-                "peers=qsynth.Semantic(min_similarity=...)"
-            )
 
     def _measures(self) -> dict[str, float]:
         """Return what the newest exchange has brought."""
@@ -329,7 +314,12 @@ class JoinMesh(Callback):
         self._new, self._gain = False, None
         script = self.script
         if script.home is not None and not self.lonely:
-            script = replace(script, samples=in_batches(script.samples, script.home))
+            script = replace(
+                script,
+                samples=in_batches(
+                    script.samples, script.rules, script.home, script.publish != NEVER
+                ),
+            )
             self.script = script
         encoder = make_encoder(script.encoder, self.task)
         key = b""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from qsynth.errors import MeshError
 from qsynth.host.status import Status
 from qsynth.lazy import Deferred
 from qsynth.mesh.address import is_loopback
 
-REQUEST_S = 10.0
+REQUEST_S = 10.0  # of a scrape, from its first byte to its last
+MOST_REQUESTS = 16  # at once
 _core: Any = Deferred("prometheus_client.core")
 _exposition: Any = Deferred("prometheus_client.exposition")
 
@@ -132,12 +137,11 @@ class MetricsServer:
         registry = _core.CollectorRegistry()
         registry.register(Collected(source))
         try:
-            self._server = ThreadingHTTPServer(
+            self._server = _Server(
                 (host.strip("[]"), int(port)), partial(_Handler, registry, source)
             )
         except OSError as error:
             raise MeshError(f"mesh.metrics={address}: cannot be listened on ({error})") from None
-        self._server.daemon_threads = True
         bound = self._server.server_address
         self.address = f"{host}:{bound[1]}"
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
@@ -146,6 +150,44 @@ class MetricsServer:
         """Serve no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Answer a few at once, each within a time: whoever says nothing, or little, is hung up on."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, *args: Any) -> None:
+        self.free = threading.BoundedSemaphore(MOST_REQUESTS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin to answer, or hang up where too many are being answered."""
+        if self.free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and hang up in any case once the time is over."""
+        over = threading.Timer(REQUEST_S, self._hang_up, [request])
+        over.daemon = True
+        over.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            over.cancel()
+            self.free.release()
+
+    def _hang_up(self, request: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a connection that was cut off."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -162,14 +204,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        if self.path == "/metrics":
+        path = urlsplit(self.path).path
+        if path == "/metrics":
             self._answer(
                 200, _exposition.generate_latest(self.registry), _exposition.CONTENT_TYPE_LATEST
             )
-        elif self.path == "/healthz":
+        elif path == "/healthz":
             error = self.source()["error"]
             self._answer(503 if error else 200, f"{error or 'ok'}\n".encode())
-        elif self.path == "/readyz":
+        elif path == "/readyz":
             why = why_not_ready(self.source())
             self._answer(503 if why else 200, f"{why or 'ok'}\n".encode())
         else:

@@ -92,6 +92,11 @@ class Recorder:
         self.messages[send.kind] += 1
         self.bytes[send.kind] += len(send.payload)
 
+    def counted(self) -> dict[str, int]:
+        """Return how often each event was recorded."""
+        with self._lock:
+            return dict(self.events)
+
     def traffic(self) -> dict[str, dict[str, int]]:
         """Return messages and bytes by kind."""
         messages = dict(self.messages)  # the mesh thread may add a kind meanwhile

@@ -37,8 +37,8 @@ MOST_EVENTS = 16 * 2**20  # bytes of a node's record, before an older part is le
 class Card:
     """Hold what the mesh side needs to know of a node's data; kept, it saves loading them first.
 
-    made_from: digest of the settings that it follows from.  data: digest of all samples; empty in
-    cards of older versions.
+    made_from: digest of the settings that it follows from.  data: digest of all samples, and
+    trained: of those that it trains on; empty in cards of older versions.
     """
 
     made_from: bytes
@@ -47,6 +47,7 @@ class Card:
     task: Task
     encoder: bytes
     data: bytes = b""
+    trained: bytes = b""
 
     def save(self, home: Path) -> None:
         """Write the card.  Raises StateError."""

@@ -67,7 +67,7 @@ def status_of(host: MeshHost, learning: Learning, home: Path | None, tls: str) -
             "shed": host.transport.shed,
         }
     made |= {
-        "events": dict(host.recorder.events),
+        "events": host.recorder.counted(),
         "sent": host.recorder.traffic(),
         "learning": dict(learning.told),
         "home_bytes": None if home is None else bytes_below(home),
@@ -110,11 +110,8 @@ class StatusSocket:
             self.path.unlink()  # of a node that was killed: the home's lock says that it is dead
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            before = os.umask(0o177)
-            try:
-                self._socket.bind(str(self.path))
-            finally:
-                os.umask(before)
+            self._socket.bind(str(self.path))
+            self.path.chmod(0o600)
             self._socket.listen(8)
         except OSError as error:
             self._socket.close()
@@ -133,7 +130,13 @@ class StatusSocket:
                 return  # closed
             with asked, contextlib.suppress(OSError):
                 asked.settimeout(ANSWER_S)
-                asked.sendall(json.dumps(self.source()).encode())
+                asked.sendall(json.dumps(self._told()).encode())
+
+    def _told(self) -> Status:
+        try:
+            return self.source()
+        except Exception as error:  # a bug here must not silence the node for ever
+            return {"error": f"{type(error).__name__}: {error}"}
 
     def close(self) -> None:
         """Tell nobody any more."""
@@ -154,7 +157,12 @@ def ask(home: Path) -> Status:
                 parts += part
         status: Status = json.loads(parts)
     except (OSError, ValueError) as error:
-        raise MeshError(f"--home={home}: no node is running there ({error})") from None
+        raise MeshError(
+            f"--home={home}: no node answers there: none is running, or it is still loading its "
+            f"data ({error})"
+        ) from None
+    if "node" not in status:
+        raise MeshError(f"--home={home}: its node cannot tell ({status.get('error')})")
     return status
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qsynth.distill import DistillRule
+from qsynth.privacy import PrivacyRule
 from qsynth.types import Flags, Ints
 
 
@@ -30,3 +32,16 @@ def told_rows(labels: Ints, ends: Sequence[int], least: int) -> Flags:
         counts = np.bincount(labels[waiting], minlength=1)
         told[waiting] = counts[labels[waiting]] >= least
     return told
+
+
+def all_told(
+    privacy: PrivacyRule, distill: DistillRule, labels: Ints, ends: Sequence[int]
+) -> tuple[slice | Flags, int]:
+    """Return which samples leave a node in a packet, and how many these are.
+
+    Under a guarantee for single records all of them do.  labels, ends: as of `told_rows`.
+    """
+    if privacy.noisy or len(ends) < 2:
+        return slice(None), len(labels)
+    told = told_rows(labels, ends, distill.statistics().min_support)
+    return told, int(told.sum())

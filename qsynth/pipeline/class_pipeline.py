@@ -17,7 +17,7 @@ from qsynth.distill import Evidence, Source, payload_statistics
 from qsynth.encoder import Encoder
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.packet import class_statistics, redrawn
-from qsynth.pipeline.batches import told_rows
+from qsynth.pipeline.batches import all_told
 from qsynth.pipeline.offset import Offset, rows_by_input
 from qsynth.pipeline.predictor import Predictor, fit_product
 from qsynth.pipeline.publication import Publication, Rules, Samples
@@ -46,12 +46,15 @@ class ClassPipeline:
         rules.distill.check_task(task)
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed, self.key = seed, bound(key, encoder.digest)
+        # Exact packets, and whatever else leaves, tell of these samples alone.
+        told, samples_told = all_told(rules.privacy, rules.distill, samples.train_y, samples.ends)
+        self._told = told
         # What leaves may have fewer features than the head, which tells nobody of the samples.
         self.d, own_d = (
             rules.distill.dimensions(
                 count, encoder.dimensions, task.classes, math.prod(task.shape), encoder.least
             )
-            for count in (rules.privacy.told_samples(len(samples.train_y)), len(samples.train_y))
+            for count in (rules.privacy.told_samples(samples_told), len(samples.train_y))
         )
         # Few features route a packet of model knowledge: the head of own evidence has its own.
         whole = rules.distill.statistics() is rules.distill
@@ -89,10 +92,11 @@ class ClassPipeline:
         """Return whether a publication says something of the network, and so changes with it."""
         return self.rules.distill.follows_network
 
-    def distil(self, network: nn.Module | None = None) -> Publication:
+    def distil(self, network: nn.Module | None = None, batches: int | None = None) -> Publication:
         """Return the node's own publication: the author's own evidence and nothing else.
 
-        network: for rules that follow it; without it, what the packet says of the data.
+        network: for rules that follow it; without it, what the packet says of the data.  batches:
+        of the samples that it tells of, under a guarantee; None: all.
         """
         privacy, classes = self.rules.privacy, self.task.classes
         rule, inputs, labels = (
@@ -102,10 +106,11 @@ class ClassPipeline:
         )
         # Which copies help is chosen by own records: under a guarantee none is sent.
         views = [self.own.features, *(() if privacy.guarded else self.own.copies)]
-        ends = self.samples.ends
-        if not privacy.noisy and len(ends) > 1:
-            told = told_rows(labels, ends, rule.min_support)
-            views, inputs, labels = [view[told] for view in views], inputs[told], labels[told]
+        ends, told = self.samples.ends, self._told
+        if batches is not None:
+            ends = ends[:batches]
+            told = slice(0, ends[-1])
+        views, inputs, labels = [view[told] for view in views], inputs[told], labels[told]
         given = privacy.class_contribution(rule, self.d, views, inputs, labels, classes, self.key)
         if given is not None:
             size = fingerprint_size(self.rules.similarity, classes)
@@ -133,9 +138,10 @@ class ClassPipeline:
         least = self.rules.similarity.query_support
         if least is None:
             return own
-        labels, classes = self.own.labels, self.task.classes
+        labels, classes = self.own.labels[self._told], self.task.classes
         kept = np.bincount(labels, minlength=classes)[labels] >= least
-        said = class_statistics(self.own.mean_features(self.d)[kept], labels[kept], classes)
+        features = self.own.mean_features(self.d)[self._told]
+        said = class_statistics(features[kept], labels[kept], classes)
         return fingerprint(self.rules.similarity, said.counts, said.sums)
 
     def self_similarity(self) -> float:

@@ -174,6 +174,11 @@ class Participant:
         if not self._spent:
             self._spent = True
             self.port.note([{"event": "privacy_spent", "period": period}])
+        # What was paid for before is renewed, and costs nothing.
+        for batches in range(len(self.pipeline.samples.ends) - 1, 0, -1):
+            earlier = self.pipeline.distil(batches=batches)
+            if self.budget.paid(earlier.releases):
+                return earlier
         return None
 
     def _is_lost(self, network: nn.Module) -> bool:

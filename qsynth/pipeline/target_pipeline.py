@@ -20,7 +20,7 @@ from qsynth.encoder import Encoder
 from qsynth.errors import ConfigError
 from qsynth.model.outputs import is_lost, network_outputs
 from qsynth.packet import redrawn
-from qsynth.pipeline.batches import told_rows
+from qsynth.pipeline.batches import all_told
 from qsynth.pipeline.class_pipeline import ClassPipeline
 from qsynth.pipeline.predictor import Predictor
 from qsynth.pipeline.publication import Publication, Rules, Samples
@@ -59,7 +59,9 @@ class TargetPipeline:
         self.task, self.encoder, self.rules, self.samples = task, encoder, rules, samples
         self.seed, self.key = seed, bound(key, encoder.digest)
         self.rule = rules.distill.statistics()
-        told = rules.privacy.told_samples(len(samples.train_y))
+        counted = np.zeros(len(samples.train_y), np.int64)
+        self._told, count = all_told(rules.privacy, rules.distill, counted, samples.ends)
+        told = rules.privacy.told_samples(count)
         self.d, own_d = (
             target_dimensions(self.rule, count, encoder.dimensions, task.classes, encoder.least)
             for count in (told, len(samples.train_y))
@@ -72,13 +74,18 @@ class TargetPipeline:
         )
         self._solved: tuple[tuple[tuple[NodeId, int], ...], Synthesis] | None = None
 
-    def distil(self, network: nn.Module | None = None) -> Publication:
-        """Return the node's own publication; the network has no part in it."""
+    def distil(self, network: nn.Module | None = None, batches: int | None = None) -> Publication:
+        """Return the node's own publication; the network has no part in it.
+
+        batches: of the samples that it tells of, under a guarantee; None: all.
+        """
         own, inputs, privacy = self.own, self.samples.train_x, self.rules.privacy
         kind, features, targets, ends = self.task.kind, own.features, own.targets, self.samples.ends
-        if not privacy.noisy and len(ends) > 1:
-            told = told_rows(np.zeros(len(inputs), np.int64), ends, self.rule.min_support)
-            features, inputs, targets = features[told], inputs[told], targets[told]
+        told = self._told
+        if batches is not None:
+            ends = ends[:batches]
+            told = slice(0, ends[-1])
+        features, inputs, targets = features[told], inputs[told], targets[told]
         given = privacy.target_contribution(
             self.rule, self.d, features, inputs, targets, kind, self.key
         )

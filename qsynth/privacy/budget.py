@@ -52,6 +52,10 @@ class Budget:
         self._spent = spent
         return True
 
+    def paid(self, releases: Sequence[Release]) -> bool:
+        """Return whether all of these have been spent before."""
+        return all(each.digest in self._spent for each in releases)
+
     def told(self) -> dict[str, Any] | None:
         """Return guarantee, spent and left; None where nothing is guaranteed."""
         told = self.rule.told(self.spent)

@@ -169,6 +169,11 @@ class DifferentialPrivacy(GaussianRule):
             f"multiplier {self.multiplier:.3f}); units and labels of the task are outside of it"
         ]
 
+    def not_promised(self) -> list[str]:
+        """Return what is not guaranteed of what leaves, a sentence each."""
+        grown = "In which batch a record comes: with one more or less, others may come in the next."
+        return [*super().not_promised(), *([grown] if self.updates else [])]
+
 
 class Batches:
     """Records as they came, and the noise of each interval of them.

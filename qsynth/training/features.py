@@ -106,6 +106,7 @@ def on_features(data: DataSet, backbone: Backbone) -> FeaturedData:
         data.test_rows,
         data.site_names,
         data.train_batch,
+        data.test_batch,
         backbone,
     )
 

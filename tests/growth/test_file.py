@@ -125,6 +125,25 @@ def test_rows_that_have_changed_are_refused_and_may_be_given_back(site, ward) ->
         file.grown()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("partition.validation_share", 0.23, "split otherwise"),
+        ("partition.seed", 5, "split otherwise"),
+        ("data.test_share", 0.3, "split otherwise"),
+        ("distill.min_support", 6, "min_support=6: packets of .* were made with 5"),
+    ],
+)
+def test_another_split_of_the_same_rows_needs_another_home(key, value, told, site, ward) -> None:
+    file = growing(site)
+    file.plan()
+    put(site, ward, 150)
+    file.grown()
+    with pytest.raises(StateError, match=told):
+        growing(site, **{key: value}).plan()
+    growing(site).plan()
+
+
 def test_what_cannot_grow_is_refused(site, tmp_path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -344,3 +344,8 @@ def test_a_card_is_of_the_settings_it_was_made_from(tmp_path: Path) -> None:
     check_card(card, card)
     with pytest.raises(StateError, match="another --home"):
         check_card(card, replace(card, encoder=b"other"))
+    # Other settings of the same samples are the same node; other training samples are not.
+    check_card(replace(card, made_from=b"new", seed=5), card)
+    check_card(replace(card, trained=b"now known"), replace(card, trained=b""))
+    with pytest.raises(StateError, match="which samples it trains on"):
+        check_card(replace(card, trained=b"one"), replace(card, trained=b"other"))

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import qsynth
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import read_ledger
+from qsynth.host.strangers import unlike
 from qsynth.pipeline.participant import Lonely
 
 TASK = qsynth.Task(
@@ -321,7 +322,7 @@ def test_alone_is_the_same_pipeline_without_peers() -> None:
     assert alone.address == ""
     assert isinstance(alone._participant.port, Lonely)
     assert alone.predictor is not joined.predictor
-    assert alone.samples is joined.samples
+    assert alone.script.samples is joined.script.samples
 
 
 def test_one_object_sees_two_fits_and_records_both(tmp_path) -> None:
@@ -445,18 +446,11 @@ def test_a_fit_that_met_nobody_alike_enough_says_so(alike, told) -> None:
 
     published, silent = Fake(version=1, vector=lambda: None), Fake(version=0)
     table = Fake(contacts={b"a": published, b"b": silent})
-    joined = mesh()
-    joined.host = Fake(node=Fake(table=table, held={}, service=lambda _: None), paused=nullcontext)
-    joined._participant = Fake(alike=lambda _: alike)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        joined._tell_strangers()
-    said = [str(w.message) for w in caught]
-    assert said == (
-        [
-            "qsynth: 1 nodes have published, none alike enough to learn from: the most alike 0.42, "
-            "the floor 0.6; lower it: peers=qsynth.Semantic(min_similarity=...)"
-        ]
+    node = Fake(table=table, held={}, service=lambda _: None)
+    host, participant = Fake(node=node, paused=nullcontext), Fake(alike=lambda _: alike)
+    assert unlike(host, participant, qsynth.Semantic()) == (
+        "1 nodes have published, none alike enough to learn from: the most alike 0.42, the floor "
+        "0.6; lower it: peers=qsynth.Semantic(min_similarity=...)"
         if told
-        else []
+        else ""
     )

@@ -20,6 +20,7 @@ import yaml
 import qsynth
 from qsynth.cli.main import main
 from qsynth.errors import ConfigError, MeshError
+from qsynth.host import metrics
 from qsynth.host.metrics import COUNTERS, GAUGES, MetricsServer
 from qsynth.host.status import NAME, StatusSocket, ask, in_words
 from qsynth.recipe.compose import compose
@@ -127,6 +128,34 @@ def test_probes_tell_whether_a_node_lives_and_is_ready() -> None:
         server.close()
 
 
+def test_who_says_nothing_or_little_is_hung_up_on(monkeypatch) -> None:
+    monkeypatch.setattr(metrics, "REQUEST_S", 1.0)
+    server = MetricsServer("127.0.0.1:0", lambda: dict(STATUS))
+    host, _, port = server.address.rpartition(":")
+    slow = []
+    try:
+        for _ in range(3 * metrics.MOST_REQUESTS):
+            slow.append(socket.create_connection((host, int(port)), timeout=20))
+            slow[-1].sendall(b"GET /met")
+        for each in slow:  # all of them are ended by the server
+            assert each.recv(100) == b""
+        deadline = time.monotonic() + 60.0
+        while True:
+            try:
+                assert fetch(server.address, "/metrics?x=1")[0] == 200
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        with socket.create_connection((host, int(port)), timeout=20) as odd:
+            odd.sendall(b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n")
+            assert b" 414 " in odd.recv(100)
+    finally:
+        for each in slow:
+            each.close()
+        server.close()
+
+
 def test_every_number_of_a_status_is_a_metric_with_its_value() -> None:
     server = MetricsServer("127.0.0.1:0", lambda: dict(STATUS))
     try:
@@ -169,7 +198,7 @@ def test_a_status_is_told_to_who_may_open_the_home(tmp_path, capsys) -> None:
         served.close()
     assert not (tmp_path / NAME).exists()
     assert main(["node", "status", "--home", str(tmp_path)]) == 4
-    assert "no node is running there" in capsys.readouterr().err
+    assert "no node answers there" in capsys.readouterr().err
     deep = tmp_path / ("d" * 90)
     deep.mkdir()
     StatusSocket(deep, lambda: STATUS, told.append).close()

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import qsynth
-from qsynth.errors import DataError
+from qsynth.errors import ConfigError, DataError, StateError
 from qsynth.host.history import History
 from tests.host.test_join import ENCODER, PLAIN, TASK, Net, X, Y
 
@@ -86,12 +86,86 @@ def test_a_home_remembers_the_batches(tmp_path) -> None:
     later = joined(tmp_path, 70, home=home)
     trained(later)
     assert later.script.samples.ends == (45, 60, 70)
-    # Other samples are another node's, as far as batches go.
-    other = qsynth.JoinMesh(
-        TASK, (X[20:70], Y[20:70]), (X[75:], Y[75:]), encoder=ENCODER, home=home
-    )
-    trained(other)
-    assert History.load(home).ends == (50,)
+
+
+def of_home(tmp_path: Path, rows, **more) -> qsynth.JoinMesh:
+    given = (X[rows], Y[rows]), (X[75:], Y[75:])
+    mesh = qsynth.Tcp(linger_s=0.0)
+    return qsynth.JoinMesh(TASK, *given, encoder=ENCODER, home=tmp_path / "home", mesh=mesh, **more)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [*range(1, 46)],  # one left out
+        [45, *range(45)],  # a new one first
+        [*range(44), 50, 51],  # one replaced, one added
+    ],
+    ids=["less", "first", "replaced"],
+)
+def test_samples_that_differ_by_a_few_are_refused_in_a_home_that_has_told_of_them(
+    rows, tmp_path
+) -> None:
+    trained(of_home(tmp_path, [*range(45)]))
+    with pytest.raises(StateError, match="two packets would tell of the difference"):
+        trained(of_home(tmp_path, rows))
+    assert History.load(tmp_path / "home").ends == (45,)
+    # Who tells nobody may have any.
+    trained(of_home(tmp_path, rows, publish="never"))
+
+
+def test_under_a_guarantee_other_samples_are_paid_for(tmp_path) -> None:
+    pytest.importorskip("dp_accounting", reason="needs the extra privacy")
+    privacy = qsynth.DifferentialPrivacy(epsilon=50.0, releases=2)
+    for rows in (range(45), range(1, 46)):
+        mesh = of_home(tmp_path, [*rows], privacy=privacy)
+        trained(mesh)
+    assert mesh._participant.budget.told()["releases"] == 2
+
+
+def test_another_threshold_is_refused_where_batches_were_told_by_the_first(tmp_path) -> None:
+    trained(of_home(tmp_path, [*range(45)], distill=qsynth.Analytic(min_support=5)))
+    trained(of_home(tmp_path, [*range(45)], distill=qsynth.Analytic(min_support=6)))
+    trained(of_home(tmp_path, [*range(60)], distill=qsynth.Analytic(min_support=6)))
+    with pytest.raises(StateError, match=r"min_support=5: packets .* were made with 6"):
+        trained(of_home(tmp_path, [*range(60)], distill=qsynth.Analytic(min_support=5)))
+
+
+def test_what_waits_is_in_no_query_either(tmp_path) -> None:
+    sketch = qsynth.ClassSketch(query_support=2)
+    mesh = joined(tmp_path, similarity=sketch)
+    before = mesh._study().distil()
+    mesh._participant = mesh  # as in a fit
+    mesh.update(X[45:46], Y[45:46])
+    after = mesh._study().distil()
+    assert mesh.script.samples.ends == (45, 46)
+    assert np.array_equal(before.query, after.query)
+    assert all(np.array_equal(before.payload[key], after.payload[key]) for key in before.payload)
+
+
+def test_a_packet_that_follows_the_network_does_not_grow(tmp_path) -> None:
+    rules = {"distill": qsynth.ClassLogits(), "synthesis": qsynth.ClassKd()}
+    mesh = joined(tmp_path, **rules)
+    with pytest.raises(ConfigError, match="ClassLogits tells of a network"):
+        mesh.update(X[45:46], Y[45:46])
+
+
+def test_a_spent_budget_renews_what_was_paid_for(tmp_path) -> None:
+    pytest.importorskip("dp_accounting", reason="needs the extra privacy")
+    privacy = qsynth.DifferentialPrivacy(epsilon=50.0)
+    mesh = joined(tmp_path, home=tmp_path / "home", privacy=privacy)
+    trained(mesh, {8: slice(45, 60)})
+    participant = mesh._participant
+    assert participant.budget.told()["releases"] == 1
+    assert mesh.script.samples.ends == (45, 60)
+    grown = qsynth.DifferentialPrivacy(epsilon=50.0, updates=1)
+    other = joined(tmp_path, home=tmp_path / "other", privacy=grown)
+    trained(other, {3: slice(45, 55), 8: slice(55, 65), 13: slice(65, 72)})
+    pipeline = other._participant.pipeline
+    assert len(pipeline.samples.ends) == 4
+    paid = other._participant._paid(pipeline.distil(), 9)
+    assert paid is not None
+    assert paid.releases == pipeline.distil(batches=3).releases
 
 
 def test_a_guarantee_pays_for_each_batch(tmp_path) -> None:
