@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 
 .PHONY: run test test-slow conf lint commands bench bundle docs evidence requirements sbom audit clean
 
-# Only a change of what is to be installed sets up again.  Python compiles what it imports, once:
-# with this variable, which some images set, it would do so at every start, for twelve seconds.
+# Python compiles what it imports, once: with this variable, which some images set, it would do so
+# at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Only a change of what is to be installed sets up again.
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e .

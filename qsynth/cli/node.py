@@ -20,6 +20,7 @@ from qsynth.types import config_digest
 if TYPE_CHECKING:
     from qsynth.experiment.growing import GrowingFile
     from qsynth.host.server import Settings
+    from qsynth.recipe.compose import Composed
     from qsynth.training.plan import NodePlan, RunPlan
 
 VERBS = ("up", "id", "keys", "status", "withdraw", "forget", "certificate")
@@ -149,7 +150,7 @@ def _given(words: list[str]) -> _Given:
         raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
     from qsynth.recipe.compose import compose
 
-    composed = compose(options.overrides, options.trusted).with_data()
+    composed = _known(compose(options.overrides, options.trusted), home).with_data()
     config = replace(composed.config, placement=Processes())  # whatever a run would do
     config.mesh.check_live()
     config.growth.check_live()
@@ -169,17 +170,27 @@ def _given(words: list[str]) -> _Given:
     )
 
 
+def _known(composed: Composed, home: Path) -> Composed:
+    """Return the same with no more rows of a file that grows than the home knows of.
+
+    Those that came later may be wrong, or in the writing: they must not keep a node from its start.
+    """
+    config = composed.config
+    if not config.growth.live:
+        return composed
+    from qsynth.host.history import History
+
+    ends = History.load(home).ends
+    data = config.data.ended(ends) if ends else config.data
+    return replace(composed, config=replace(config, data=data))
+
+
 def _planned(given: _Given) -> tuple[RunPlan, NodePlan]:
     """Return the plan, and the node that is meant.  Raises ConfigError where it has none."""
     from qsynth.experiment.build import build
 
-    return _meant(given, replace(build(given.config, given.home, whole=False), home=given.home))
-
-
-def _meant(given: _Given, plan: RunPlan) -> tuple[RunPlan, NodePlan]:
-    if given.share >= len(plan.nodes):
-        raise ConfigError(f"--share={given.share}: the fleet has {len(plan.nodes)} shares, from 0")
-    return plan, plan.nodes[given.share]
+    plan = replace(build(given.config, given.home, whole=False), home=given.home)
+    return plan, plan.shared(given.share)
 
 
 def _certificate(words: list[str]) -> int:
@@ -220,14 +231,17 @@ def _up(words: list[str]) -> int:
         from qsynth.host.daemon import card_of, check_card, run_one
 
         growing = _growing(given)
-        plan, node = _meant(given, growing.plan()) if growing else _planned(given)
-        fresh = card_of(plan, node, given.made_from, growing.origin if growing else None)
+        if growing is None:
+            plan, node = _planned(given)
+            fresh = card_of(plan, node, given.made_from)
+        else:
+            plan = growing.plan()
+            node = plan.shared(given.share)
+            fresh = card_of(plan, node, given.made_from, growing.origin)
         check_card(fresh, Card.load(given.home, None) or fresh)
         serving = serving or Serving(fresh, given.settings, given.home, given.tell)
         fresh.save(given.home)
-        grown = growing.grown if growing else lambda: None
-        growth = given.config.growth
-        run_one(plan, node, serving, grown, *((growth.every_s, growth.steps) if growing else ()))
+        run_one(plan, node, serving, growing)
     finally:
         if serving is not None:
             serving.close()

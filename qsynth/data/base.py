@@ -87,14 +87,20 @@ class DataOptions:
 
     def usable_rows(self, task: FromData | Declared) -> int:
         """Return how many rows there are by now.  Raises ConfigError where none can be added."""
-        raise ConfigError(
+        raise self._fixed()
+
+    def ended(self, ends: Sequence[int]) -> Self:
+        """Return the data of which no more rows are looked at than there were after each batch.
+
+        Raises ConfigError where none can be added.
+        """
+        raise self._fixed()
+
+    def _fixed(self) -> ConfigError:
+        return ConfigError(
             f"growth=file: data={name_of(self)} gets no rows while a node is on duty; use "
             "data=table"
         )
-
-    def ended(self, ends: Sequence[int]) -> Self:
-        """Return the data of which no more rows are looked at than there were after each batch."""
-        raise NotImplementedError
 
     def further(self) -> str | None:
         """Return where further inputs without labels come from."""

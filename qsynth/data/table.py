@@ -166,6 +166,7 @@ class Table(DataOptions):
             tuple(self.names),
             tuple(dict.fromkeys(texts)),
             self.encoding,
+            bool(self.ends),
         )
 
     def read(self, task: Declared | None) -> Rows:

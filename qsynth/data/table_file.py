@@ -42,7 +42,8 @@ class TableFile:
 
     key: how the user names it in messages.  missing: texts that stand for nothing.
     names: of the columns, where a CSV has no line with them.  texts: columns that are read as text,
-    whatever they hold.  encoding: of a CSV.
+    whatever they hold.  encoding: of a CSV.  growing: whether what follows the last end of a line
+    is still in the writing, and not read.
     """
 
     path: str
@@ -51,6 +52,7 @@ class TableFile:
     names: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     encoding: str = "utf8"
+    growing: bool = False
 
     @property
     def of_folder(self) -> bool:
@@ -190,15 +192,22 @@ class TableFile:
 
     def _header(self, path: Path, delimiter: str) -> list[str]:
         with csv.open_csv(
-            path,
+            self._lines(path),
             read_options=csv.ReadOptions(encoding=self.encoding),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         ) as opened:
             return list(opened.schema.names)
 
+    def _lines(self, path: Path) -> Any:
+        """Return what pyarrow reads: the file, or its whole lines where more may be to come."""
+        if not self.growing or path.suffix.lower() not in CSV_ENDINGS:
+            return path
+        text = path.read_bytes()
+        return arrow.BufferReader(text[: text.rfind(b"\n") + 1])
+
     def _read_csv_as(self, path: Path, delimiter: str, types: dict[str, Any], decimal: str) -> Any:
         return csv.read_csv(
-            path,
+            self._lines(path),
             read_options=csv.ReadOptions(
                 column_names=list(self.names) or None, encoding=self.encoding
             ),

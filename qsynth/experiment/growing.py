@@ -9,9 +9,10 @@ import numpy as np
 
 from qsynth.config.run import RunConfig
 from qsynth.data import DataSet, load_data
-from qsynth.errors import ConfigError, DataError, StateError
+from qsynth.errors import DataError, StateError
 from qsynth.experiment.build import build
-from qsynth.host.history import History, digest_of, least_of
+from qsynth.host.history import History, least_of
+from qsynth.privacy.contribution import digest_of
 from qsynth.training.plan import NodePlan, RunPlan
 
 
@@ -25,6 +26,7 @@ class GrowingFile:
     def __init__(self, config: RunConfig, home: Path, share: int = 0) -> None:
         self.config, self.home, self.share = config, home, share
         self.history = History.load(home)
+        self.every_s, self.steps = config.growth.every_s, config.growth.steps
         self._seen: object = None
 
     @property
@@ -35,10 +37,11 @@ class GrowingFile:
     def plan(self) -> RunPlan:
         """Return the plan of the batches so far; the first one is what is there now.
 
-        Raises StateError where rows of a batch are not those that they were.
+        Raises StateError where rows of a batch are not those that they were, DataError where some
+        are gone.
         """
-        there = self._there()
-        ends = self.history.ends or (there,)
+        # Whatever has come since may still be in the writing: `grown` looks at it.
+        ends = self.history.ends or (self._there(),)
         plan = self._built(self._loaded(ends), ends)
         self._remember(plan, ends)
         return plan
@@ -82,14 +85,11 @@ class GrowingFile:
 
     def _built(self, data: DataSet, ends: tuple[int, ...]) -> RunPlan:
         config = replace(self.config, data=self.config.data.ended(ends))
-        plan = replace(build(config, self.home, data, whole=False), home=self.home)
-        if self.share >= len(plan.nodes):
-            raise ConfigError(f"--share={self.share}: there are {len(plan.nodes)} shares, from 0")
-        return plan
+        return replace(build(config, self.home, data, whole=False), home=self.home)
 
     def _remember(self, plan: RunPlan, ends: tuple[int, ...]) -> None:
         """Write down a new batch.  Raises StateError where an older one has changed."""
-        digests = batch_digests(plan, plan.nodes[self.share], len(ends))
+        digests = batch_digests(plan, plan.shared(self.share), len(ends))
         changed = self.history.changed(digests)
         if changed is not None:
             first, last = (0, *self.history.ends)[changed], self.history.ends[changed]
@@ -122,5 +122,5 @@ def batch_digests(plan: RunPlan, node: NodePlan, batches: int) -> tuple[str, ...
         parts = [part[came[part] == batch] for part in (share.train, share.validation, share.audit)]
         arrays = [a[part] for part in parts for a in (data.train_x, data.train_y)]
         rows = tested == batch
-        made.append(digest_of(*arrays, data.test_x[rows], data.test_y[rows]))
+        made.append(digest_of(*arrays, data.test_x[rows], data.test_y[rows]).hex())
     return tuple(made)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -78,26 +78,24 @@ def check_agreed(node: Node) -> None:
     )
 
 
-def no_growth() -> None:
-    """Return no plan: no rows come."""
+class Growing(Protocol):
+    """Data that grow.  every_s: seconds between two looks.  steps: of the network after each."""
+
+    every_s: float
+    steps: int
+
+    def grown(self) -> RunPlan | None:
+        """Return the plan with the rows that have come; None where too few have."""
 
 
-def run_one(
-    plan: RunPlan,
-    node: NodePlan,
-    serving: Serving,
-    grown: Callable[[], RunPlan | None] = no_growth,
-    every_s: float = 0.0,
-    steps: int = 0,
-) -> None:
+def run_one(plan: RunPlan, node: NodePlan, serving: Serving, growing: Growing | None) -> None:
     """Train and go on learning until a signal ends it; go on where it was killed.
 
-    grown: gives the plan once rows have come, and is asked every so often.  steps: that the network
-    trains on then.
+    growing: the node's data, where rows come; None: they do not.
     """
     single_threaded()
     try:
-        Duty(plan, node, serving, steps).learn(grown, every_s)
+        Duty(plan, node, serving, growing).learn()
     except (StoppedError, SIGTERMException):
         pass  # all is saved
 
@@ -118,13 +116,12 @@ def _keep_before(home: Path, checkpoints: Checkpoints, period: int, begin: Path 
 
 
 class Duty:
-    """A node on duty: it trains, and goes on learning from others and from rows that come.
+    """A node on duty: it trains, and goes on learning from others and from rows that come."""
 
-    steps: that its network trains on after each batch of rows.
-    """
-
-    def __init__(self, plan: RunPlan, node: NodePlan, serving: Serving, steps: int) -> None:
-        self.plan, self.node, self.serving, self.steps = plan, node, serving, steps
+    def __init__(
+        self, plan: RunPlan, node: NodePlan, serving: Serving, growing: Growing | None
+    ) -> None:
+        self.plan, self.node, self.serving, self.growing = plan, node, serving, growing
         self.host, self.tell = serving.host, serving.tell
         self.began_s, self.began_cpu = time.monotonic(), time.process_time()
         self.participant = make_participant(plan, node, self.host)
@@ -134,7 +131,7 @@ class Duty:
         self.gain = 0.0
         self.waiting = ""  # why rows cannot be taken, as it was told
 
-    def learn(self, grown: Callable[[], RunPlan | None], every_s: float) -> None:
+    def learn(self) -> None:
         """Train; then go on learning, a period every so often, until asked to end."""
         note_trained(self.plan, self.node)
         network, trained = self._trained(), False
@@ -149,25 +146,26 @@ class Duty:
                 self.host.note([{"event": "finished"}])
                 self.tell(
                     f"trained; its predictor is {self._folder / 'predictor.pt'}; it goes on "
-                    f"learning from others{', and from rows that are added' * bool(every_s)}"
+                    f"learning from others{', and from rows that are added' * bool(self.growing)}"
                 )
             trained = True
             self.serving.learning.tell(state="serving")
             if time.monotonic() - self.began_s > REFUSED_S:
                 check_agreed(self.host.node)
-            if every_s and time.monotonic() - self.looked_s >= every_s:
+            growing = self.growing
+            if growing is not None and time.monotonic() - self.looked_s >= growing.every_s:
                 self.looked_s = time.monotonic()
-                network = self._grow(grown) or network
+                network = self._grow(growing) or network
             self.serving.stop.wait(SERVING_PERIOD_S)
 
     @property
     def _folder(self) -> Path:
         return self.plan.node_folder(self.node)
 
-    def _grow(self, grown: Callable[[], RunPlan | None]) -> LightningModule | None:
+    def _grow(self, growing: Growing) -> LightningModule | None:
         """Take rows that have come, and train on with them; None where there are none."""
         try:
-            plan = grown()
+            plan = growing.grown()
         except (DataError, StateError) as error:
             # Whoever writes the file may mend it: the node goes on with what it has.
             if str(error) != self.waiting:
@@ -198,8 +196,8 @@ class Duty:
         before = [self._checkpoints(count).path for count in range(1, batches)]
         begin = next((path for path in reversed(before) if path.exists()), None)
         plan = self.plan
-        if begin is not None:
-            plan = replace(plan, trainer=replace(plan.trainer, max_steps=self.steps))
+        if begin is not None and self.growing is not None:
+            plan = replace(plan, trainer=replace(plan.trainer, max_steps=self.growing.steps))
 
         def exchange(period: int, network: nn.Module) -> Lesson | None:
             clean = not self.participant.used
@@ -221,15 +219,7 @@ class Duty:
         made = participant.synthesized()
         if made is not before:
             self.gain = made.likelihood - participant.pipeline.alone().likelihood
-        self.serving.learning.tell(
-            period=period,
-            validation=participant.validation,
-            gain=self.gain,
-            authors=len(made.authors),
-            samples=len(participant.pipeline.samples.train_y),
-            lost=participant.lost,
-            privacy=participant.budget.told(),
-        )
+        self.serving.learning.exchanged(period, participant, self.gain)
         return teaching
 
     def _checkpoints(self, batches: int) -> Checkpoints:

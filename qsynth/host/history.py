@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -10,10 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qsynth.errors import StateError
 from qsynth.pipeline.publication import Rules, Samples
+from qsynth.privacy.contribution import digest_of
 
 FILE = "batches.json"
 
@@ -117,19 +115,10 @@ def least_of(rules: Rules) -> int:
     return rules.distill.statistics().min_support
 
 
-def digest_of(*arrays: Any) -> str:
-    """Return what stands for the records of a batch."""
-    made = hashlib.sha256()
-    for array in arrays:
-        made.update(repr((array.shape, str(array.dtype))).encode())
-        made.update(np.ascontiguousarray(array).tobytes())
-    return made.hexdigest()
-
-
 def digests_of(ends: Sequence[int], *arrays: Any) -> tuple[str, ...]:
     """Return the digest of each batch.  arrays: of all records; ends: as of a history."""
     starts = (0, *ends[:-1])
     return tuple(
-        digest_of(*(array[first:end] for array in arrays))
+        digest_of(*(array[first:end] for array in arrays)).hex()
         for first, end in zip(starts, ends, strict=True)
     )

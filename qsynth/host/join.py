@@ -212,6 +212,7 @@ class JoinMesh(Callback):
             pipeline, self.host, self._later, permits=permits, budget=budget
         )
         self.host.start()
+        self._learning.tell(state="training")
         source = partial(status_of, self.host, self._learning, script.home, self.mesh.tls)
         self._metrics = serve_metrics(self.mesh.metrics, source, lambda _: None)
 
@@ -265,6 +266,7 @@ class JoinMesh(Callback):
         if best is not None:
             network.load_state_dict(best)
         if self.host is not None:
+            self._learning.tell(state="serving")
             self.host.finish(self.mesh.linger_s)
             self._participant.exchange(self._learner.period, network)
             if strange := unlike(self.host, self._participant, self.script.peers):
@@ -294,10 +296,10 @@ class JoinMesh(Callback):
         synthesis = self._participant.synthesized()
         if self._gain is None:
             self._gain = self._participant.pipeline.alone().likelihood
-        gain, authors = float(synthesis.likelihood - self._gain), len(synthesis.authors)
-        self._learning.tell(gain=gain, authors=authors, validation=self._participant.validation)
+        gain = float(synthesis.likelihood - self._gain)
+        self._learning.exchanged(self._learner.period, self._participant, gain)
         return {
-            "mesh/authors": float(authors),
+            "mesh/authors": float(len(synthesis.authors)),
             "mesh/held": float(len(self._participant.packets)),
             "mesh/gain": gain,
         }

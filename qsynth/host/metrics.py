@@ -47,7 +47,7 @@ GAUGES = (
     ("authors_used", "authors whose packets count in the predictor", "learning.authors"),
     ("training_samples", "own samples that the node learns from", "learning.samples"),
     ("network_lost", "1 where the network's answers are no finite numbers", "learning.lost"),
-    ("privacy_epsilon", "that all publications may cost", "learning.privacy.epsilon"),
+    ("privacy_epsilon", "epsilon that all publications may cost", "learning.privacy.epsilon"),
     ("privacy_spent", "epsilon that publications have cost", "learning.privacy.spent"),
     ("privacy_left", "epsilon that is left", "learning.privacy.left"),
     ("home_bytes", "of all files of the node", "home_bytes"),

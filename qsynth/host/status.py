@@ -10,12 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qsynth.cohort.service import Cohorts
 from qsynth.errors import MeshError, StateError
 from qsynth.host.mesh_host import MeshHost
 from qsynth.identity.authority import days_left
+
+if TYPE_CHECKING:
+    from qsynth.pipeline.participant import Participant  # with torch: a node serves before that
 
 NAME = "status.sock"  # of a node's home
 MOST_PATH = 107  # bytes: sizeof(sun_path) - 1
@@ -33,6 +36,21 @@ class Learning:
     def tell(self, **told: Any) -> None:
         """Replace some of the values."""
         self.told = {**self.told, **told}
+
+    def exchanged(self, period: int, participant: Participant, gain: float) -> None:
+        """Tell how the learning is after an exchange.
+
+        gain: nats a sample that packets bring to the likelihood of own samples.
+        """
+        self.tell(
+            period=period,
+            validation=participant.validation,
+            gain=gain,
+            authors=len(participant.synthesized().authors),
+            samples=len(participant.pipeline.samples.train_y),
+            lost=participant.lost,
+            privacy=participant.budget.told(),
+        )
 
 
 def status_of(host: MeshHost, learning: Learning, home: Path | None, tls: str) -> Status:

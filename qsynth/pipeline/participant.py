@@ -105,6 +105,7 @@ class Participant:
         self.lost = False  # the newest network's answers are no finite numbers
         self._publication: Publication | None = None
         self._unshared = self._spent = False
+        self._earlier: Publication | None = None  # what is renewed once the budget is spent
         self._told: dict[str, Any] = {}
         self._same = 0.0
 
@@ -172,9 +173,12 @@ class Participant:
         if told is None or self.budget.takes(told.releases):
             return told
         if not self._spent:
-            self._spent = True
+            self._spent, self._earlier = True, self._paid_before()
             self.port.note([{"event": "privacy_spent", "period": period}])
-        # What was paid for before is renewed, and costs nothing.
+        return self._earlier
+
+    def _paid_before(self) -> Publication | None:
+        """Return the newest publication of fewer batches that was paid for: renewed, it is free."""
         for batches in range(len(self.pipeline.samples.ends) - 1, 0, -1):
             earlier = self.pipeline.distil(batches=batches)
             if self.budget.paid(earlier.releases):

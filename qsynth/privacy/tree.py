@@ -88,12 +88,3 @@ def _surest(interval: Interval, released: Summed) -> tuple[tuple[Floats, ...], f
     weight = apart / (1.0 + apart)  # the inverse of a variance against that of the other
     both = zip(own, one, other, strict=True)
     return tuple(weight * w + (1.0 - weight) * (a + b) for w, a, b in both), weight
-
-
-def expected_noise(batches: int) -> float:
-    """Return the largest variance that all batches have at any time, over that of one release."""
-
-    def nothing(_: Interval) -> tuple[Floats, ...]:
-        return (np.zeros(1),)
-
-    return max(added_up(count, nothing)[1] for count in range(1, batches + 1))

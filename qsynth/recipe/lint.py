@@ -34,6 +34,7 @@ OWN_KEYS = frozenset(
         "mesh.listen",
         "mesh.advertise",
         "mesh.join",
+        "mesh.metrics",
         "mesh.tls",
         "mesh.insecure",
         "trust.allow",

@@ -8,6 +8,7 @@ from typing import Any
 
 from qsynth.data import DataSet
 from qsynth.encoder import Encoder
+from qsynth.errors import ConfigError
 from qsynth.growth.base import Growth
 from qsynth.growth.none import NoGrowth
 from qsynth.partition import Share
@@ -86,6 +87,12 @@ class RunPlan:
     notes: tuple[str, ...] = ()
     home: Path | None = None
     publish: str = "auto"
+
+    def shared(self, share: int) -> NodePlan:
+        """Return the node that has a share of the data.  Raises ConfigError where there is none."""
+        if share >= len(self.nodes):
+            raise ConfigError(f"--share={share}: the fleet has {len(self.nodes)} shares, from 0")
+        return self.nodes[share]
 
     @property
     def backbone(self) -> Backbone | None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
+from qsynth.cli.node import _known
 from qsynth.errors import ConfigError, DataError, StateError
 from qsynth.experiment.growing import GrowingFile
 from qsynth.host.history import FILE, History, digests_of
@@ -110,8 +111,8 @@ def test_rows_that_have_changed_are_refused_and_may_be_given_back(site, ward) ->
     site.write_text("".join([*lines[:50], *new[:5]]))
     with pytest.raises(StateError, match="fewer rows than before"):
         file.grown()
-    with pytest.raises(StateError, match="fewer rows than before"):
-        growing(site).plan()
+    with pytest.raises(DataError, match="none taken away"):
+        file.plan()
     site.write_text(text + "".join(new) + "61.0,1")
     with pytest.raises(DataError, match="its last line has no end"):
         file.grown()
@@ -142,6 +143,20 @@ def test_another_split_of_the_same_rows_needs_another_home(key, value, told, sit
     with pytest.raises(StateError, match=told):
         growing(site, **{key: value}).plan()
     growing(site).plan()
+
+
+@pytest.mark.parametrize("more", ["61.0,1", "61.0,130,recovered\n", "61.0,130,well\n"])
+def test_rows_that_are_wrong_or_in_the_writing_keep_no_node_from_its_start(
+    more, site, tmp_path
+) -> None:
+    file = growing(site)
+    first = parts(file.plan())
+    site.write_text(site.read_text() + more)
+    composed = compose(["+recipe=task.yaml", f"data.path={site}", "growth=file", "mesh=tcp"])
+    known = _known(composed, tmp_path / "home").with_data()
+    again = parts(GrowingFile(known.config, tmp_path / "home").plan())
+    for name, rows in first.items():
+        np.testing.assert_array_equal(again[name], rows)
 
 
 def test_what_cannot_grow_is_refused(site, tmp_path) -> None:

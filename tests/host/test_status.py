@@ -102,6 +102,9 @@ def test_a_node_in_a_script_serves_what_it_does_and_stops_with_its_fit(tmp_path)
     assert float(values["qsynth_up"]) == 1.0
     assert float(values["qsynth_peers"]) == 0.0
     assert float(values["qsynth_packet_bytes"]) > 100
+    assert float(values["qsynth_training_samples"]) == 45.0
+    assert float(values["qsynth_period"]) == 2.0
+    assert float(values["qsynth_network_lost"]) == 0.0
     assert float(values['qsynth_events_total{event="publish"}']) == 1.0
     assert 0.0 <= float(values["qsynth_validation_score"]) <= 1.0
     assert float(values["qsynth_home_bytes"]) > float(values["qsynth_journal_bytes"]) > 0.0

@@ -130,6 +130,7 @@ MALICIOUS = {
     "listens to all": "mesh:\n  name: tcp\n  listen: tcp://0.0.0.0:7700\n",
     "listens on a host": "mesh:\n  name: tcp\n  host: 0.0.0.0\n",
     "without TLS": "mesh:\n  name: tcp\n  insecure: true\n",
+    "metrics for anyone": "mesh:\n  name: tcp\n  metrics: 0.0.0.0:9100\n",
     "with other keys": "mesh:\n  name: tcp\n  tls: /tmp/evil\n",
     "lets one in": "trust:\n  allow: [ffff]\n",
     **{
