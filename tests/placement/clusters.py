@@ -96,8 +96,11 @@ def parent_of(pid: int) -> int:
     return int(stat.rpartition(") ")[2].split()[1])
 
 
-def supervisor(node: str) -> int:
-    """Return the process that has started the `qsynth part` whose first node this is."""
+def supervisor(folder: Path, node: str) -> int:
+    """Return the process that has started the `qsynth part` whose first node this is.
+
+    Of a run below this folder: other runs on this machine may have nodes of the same names.
+    """
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_text().split("\0")
@@ -106,6 +109,7 @@ def supervisor(node: str) -> int:
         except OSError:
             continue  # it has ended meanwhile
         at = words.index("part") if "part" in words else len(words)
-        if words[at + 2 : at + 3] == [node] and "part" not in above:
+        mine = words[at + 1 : at + 2] and folder in Path(words[at + 1]).parents
+        if mine and words[at + 2 : at + 3] == [node] and "part" not in above:
             return parent
-    raise LookupError(f"no process holds {node}")
+    raise LookupError(f"no process holds {node} of a run below {folder}")

@@ -97,9 +97,9 @@ def cluster():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def placed_by(raylet: int) -> list[str]:
+def placed_by(folder: Path, raylet: int) -> list[str]:
     """The first nodes of the tasks whose actors a raylet has."""
-    return [first for first in FIRSTS if parent_of(supervisor(first)) == raylet]
+    return [first for first in FIRSTS if parent_of(supervisor(folder, first)) == raylet]
 
 
 def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None:
@@ -110,7 +110,7 @@ def test_nodes_of_a_killed_raylet_come_back_elsewhere(cluster, tmp_path) -> None
         wait_for(lambda: len(told(tmp_path, "joined")) == 8)
         wait_for(lambda: all(p and p[-1]["period"] > 1 for p in told(tmp_path, "period").values()))
         raylet = other.pid()
-        firsts = placed_by(raylet)
+        firsts = placed_by(tmp_path, raylet)
         names = list(told(tmp_path, "started"))
         assert 0 < len(firsts) < 4
         os.kill(raylet, signal.SIGKILL)

@@ -69,7 +69,7 @@ def test_a_killed_task_is_requeued_and_its_nodes_go_on(slurm, tmp_path) -> None:
     try:
         wait_for(lambda: all_at(tmp_path / "slurm", 2))
         victim = tasks(tmp_path / "slurm")[2]
-        os.kill(supervisor(victim["nodes"][0]), signal.SIGKILL)
+        os.kill(supervisor(tmp_path / "slurm", victim["nodes"][0]), signal.SIGKILL)
         summary = summary_of(run)
     finally:
         run.kill()
