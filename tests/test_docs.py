@@ -25,7 +25,10 @@ COMPOSED = ("run", "plan", "compare", "config", "doctor")
 # The options of a verb that are its own.
 OWN = {
     "run": ("--resume", "--locked"),
-    "node": ("--home", "--share", "--authority", "--id", "--host", "--days", "--out"),
+    "node": (
+        *("--home", "--share", "--authority", "--id", "--host", "--days", "--out"),
+        *("--request", "--certificate", "--anyway"),
+    ),
     "recipe": ("--name", "--out"),
     "packet": ("--home", "--share"),
     "doctor": ("--home",),

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "qsynth bench route --data": "tests/bench/test_route.py",
     "qsynth bench lookup --nodes 1000,10000 --data": "tests/bench/test_route.py",
     "qsynth bench route --nodes N": "tests/bench/test_route.py",
+    "qsynth node keys retire": "tests/identity/test_requests.py",
 }
 # Verbs that a sentence names.
 BARE = (
@@ -71,6 +72,7 @@ BARE = (
     "qsynth node up",
     "qsynth node keys",
     "qsynth node keys issue",
+    "qsynth node keys revoke",
     "qsynth bench",
     "qsynth run --json",
     "qsynth bench lookup",
@@ -122,6 +124,9 @@ def place(tmp_path_factory) -> Path:
         assert main(["node", "keys", "init", "--authority", "authority"]) == 0
         issue = ["node", "keys", "issue", "--authority", "authority", "--id", IDENTITY]
         assert main([*issue, "--host", "localhost", "--out", "before"]) == 0
+        shutil.copy("before/certificate.pem", "certificate.pem")
+        request = ["node", "keys", "request", "--home", "home", "--host", "localhost"]
+        assert main([*request, "--out", "."]) == 0
         rng = np.random.default_rng(0)
         y = np.arange(300) % 3
         x = (rng.standard_normal((300, 6)) + y[:, None]).astype(np.float32)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qsynth.cli.options import parse
+from qsynth.cli.options import DEFAULT_HOME, parse
 from qsynth.errors import QsynthError
 from qsynth.mesh.address import host_of, is_any
 from qsynth.mesh.tcp import Tcp
@@ -26,7 +26,6 @@ LEAST_FILES = 1024  # a connection is a file, and so is each of what a node keep
 LEAST_FREE_MIB = 200
 DIAL_S = 3.0
 EARLIEST_S, LATEST_S = 1.7e9, 4.1e9  # a clock outside of these was never set
-DEFAULT_HOME = "node"
 
 
 class UnfitError(Exception):
@@ -155,7 +154,7 @@ def _join(address: str) -> str:
 
 
 def _tls(folder: Path, home: Path, reached: str) -> str:
-    from qsynth.identity.authority import read_certificate
+    from qsynth.identity.certificates import read_certificate
     from qsynth.identity.file import NAME, identity_of
     from qsynth.mesh.tls import Tls
 

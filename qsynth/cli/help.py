@@ -101,7 +101,7 @@ qsynth node VERB: be one node of a fleet, on this host
 
   qsynth node up --home DIR --share 0 mesh=tcp mesh.join=[tcp://host:7700]
   qsynth node id --home DIR            make the identity, and show it
-  qsynth node keys init|issue|revoke   certificates of a fleet's own authority
+  qsynth node keys VERB                certificates of a fleet's own authority
   qsynth node status --home DIR        what it knows of itself while it runs
   qsynth node withdraw --home DIR ...  take back what it has published; ... as for `up`
   qsynth node forget AUTHOR --home DIR never learn from it again, and undo what it brought
@@ -219,12 +219,22 @@ It trains, then goes on learning until SIGINT or SIGTERM.
 qsynth node id [--home DIR]: make the identity, if there is none, and show it
 """,
     "node keys": """\
-qsynth node keys init|issue|revoke: certificates of a fleet's own authority, for tls+tcp://
+qsynth node keys VERB ...: certificates of a fleet's own authority, for tls+tcp://
 
   qsynth node keys init --authority DIR
+On a node's host, whose key stays there, and where the authority is:
+  qsynth node keys request --home DIR --host NAME[,NAME] [--out DIR]
+  qsynth node keys sign --authority DIR --request FILE [--id ID] [--days 365] --out DIR
+Key and certificate at once, to be carried to the node:
   qsynth node keys issue --authority DIR --id ID --host NAME[,NAME] [--days 365] --out DIR
+For a node whose certificate another authority has issued:
+  qsynth node keys vouch --authority DIR --certificate FILE --out DIR
   qsynth node keys revoke --authority DIR --id ID
---home DIR in the place of --id names the identity that lies there.
+A new key of the authority, and the end of the one before:
+  qsynth node keys rotate --authority DIR
+  qsynth node keys retire --authority DIR [--anyway yes]
+--home DIR in the place of --id names the identity that lies there.  What is copied to a running
+node's mesh.tls is taken up within ten seconds.
 """,
     "node status": """\
 qsynth node status [--home DIR] [--json]: what a node that runs on this machine knows of itself

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qsynth.cli.options import parse
+from qsynth.cli.options import DEFAULT_HOME, parse
 from qsynth.config.run import RunConfig
 from qsynth.errors import ConfigError, MeshError, nearest_spelling, printable
 from qsynth.peers.base import check_live_peers
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from qsynth.training.plan import NodePlan, RunPlan
 
 VERBS = ("up", "id", "keys", "status", "withdraw", "forget", "certificate")
-KEY_VERBS = ("init", "issue", "revoke")
-DEFAULT_AUTHORITY, DEFAULT_DAYS = "authority", "365"
-DEFAULT_HOME = "node"
-ID_BYTES = 32
 PRIVATE = 0o077  # a node's home holds what it knows and who it is: nobody else reads it
 WITHDRAW_S = 60.0  # to find others and to hear from them
 # What the mesh side needs to know of the data follows from these settings.
@@ -65,6 +61,12 @@ def _id(words: list[str]) -> int:
     return 0
 
 
+def _keys(words: list[str]) -> int:
+    from qsynth.cli.keys import main as carry_out
+
+    return carry_out(words)
+
+
 def _status(words: list[str]) -> int:
     """Tell what a node that runs on this machine knows of itself."""
     options = parse(words, ("--home",))
@@ -76,57 +78,6 @@ def _status(words: list[str]) -> int:
     for line in [json.dumps(status)] if options.json else in_words(status):
         print(printable(line))
     return 0
-
-
-def _keys(words: list[str]) -> int:
-    """Make a fleet's authority, issue a node's certificate, or revoke it."""
-    verb = words[0] if words else ""
-    if verb not in KEY_VERBS:
-        raise ConfigError(f"node keys {verb}: no such verb{nearest_spelling(verb, KEY_VERBS)}")
-    options = parse(words[1:], ("--authority", "--home", "--id", "--host", "--days", "--out"))
-    if options.overrides:
-        raise ConfigError(f"node keys {verb} {options.overrides[0]}: takes options alone")
-    given = options.own
-    from qsynth.identity.authority import Authority
-
-    folder = Path(given.get("--authority", DEFAULT_AUTHORITY))
-    if verb == "init":
-        Authority.init(folder)
-        print(f"{folder}: a new authority; keep its key.pem to yourself")
-        return 0
-    authority, node = Authority(folder), _named(given)
-    if verb == "revoke":
-        fresh = authority.revoke(node)
-        print(
-            f"{fresh} certificates revoked; copy {folder / 'revoked.pem'} to the tls folder of "
-            "every node and start it again"
-        )
-        return 0
-    home = Path(given.get("--home", DEFAULT_HOME))
-    out = Path(given["--out"]) if "--out" in given else home / "tls"
-    try:
-        days = float(given.get("--days", DEFAULT_DAYS))
-    except ValueError:
-        raise ConfigError(f"--days={given['--days']}: must be a number") from None
-    hosts = [host for host in given.get("--host", "").split(",") if host]
-    serial = authority.issue(node, hosts, days, out)
-    print(f"{out}: certificate {serial:x} of node {node.hex()}; start it with mesh.tls={out}")
-    return 0
-
-
-def _named(given: dict[str, str]) -> bytes:
-    """Return the id that is meant: --id, or that of the identity in --home."""
-    from qsynth.identity.file import identity_of
-
-    if "--id" not in given:
-        return identity_of(Path(given.get("--home", DEFAULT_HOME))).id
-    try:
-        named = bytes.fromhex(given["--id"])
-    except ValueError:
-        named = b""
-    if len(named) != ID_BYTES:
-        raise ConfigError(f"--id={given['--id']}: must be the 64 digits of `qsynth node id`")
-    return named
 
 
 @dataclass(frozen=True)

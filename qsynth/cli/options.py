@@ -8,6 +8,7 @@ from qsynth.errors import ConfigError, nearest_spelling
 
 FLAGS = ("--json", "--quiet")
 VALUED = ("--trust", "--recipe")
+DEFAULT_HOME = "node"  # of a node on its own host
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qsynth.cli.options import Options, parse
+from qsynth.cli.options import DEFAULT_HOME, Options, parse
 from qsynth.errors import ConfigError, nearest_spelling
 from qsynth.host.consent import PENDING, approve
 from qsynth.host.ledger import NAME as LEDGER
@@ -16,7 +16,6 @@ from qsynth.host.ledger import read_ledger
 from qsynth.recipe.compose import compose
 
 VERBS = ("audit", "show", "approve", "log")
-DEFAULT_HOME = "node"
 
 
 def main(words: list[str]) -> int:

@@ -350,7 +350,13 @@ class JoinMesh(Callback):
             check_home(self.rules.privacy, node.own_packet is not None, script.home)
             self._state.replace(entries_of(node))
         return MeshHost(
-            node, transport, self.recorder, lambda: [*self.join, *known], self._state, self._ledger
+            node,
+            transport,
+            self.recorder,
+            lambda: [*self.join, *known],
+            self._state,
+            self._ledger,
+            tls,
         )
 
     def _node(

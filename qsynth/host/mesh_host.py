@@ -8,13 +8,18 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from qsynth.dht.record import Record
 from qsynth.errors import MeshError, StateError
 from qsynth.host.ledger import Ledger
 from qsynth.host.recorder import Recorder
+from qsynth.host.revocations import Revocations
+from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh import Send
+from qsynth.mesh.renewal import Renewal
+from qsynth.mesh.tls import Tls
 from qsynth.mesh.transport import LiveTransport
 from qsynth.pipeline.publication import Publication
 from qsynth.protocol.effects import Effects
@@ -37,6 +42,7 @@ class MeshHost:
     bootstrap: returns addresses to join through; asked again while the node is alone, and now
     and then afterwards, so that two halves that started apart find each other.  state: where the
     node remembers; the host loads nothing from it.  ledger: of the packets that leave.
+    tls: its certificates, where it has some; new ones are taken up while it runs.
     """
 
     def __init__(
@@ -47,8 +53,11 @@ class MeshHost:
         bootstrap: Callable[[], Sequence[str]],
         state: State | None = None,
         ledger: Ledger | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.state, self.ledger = state, ledger
+        self._renewal = None if tls is None else Renewal(tls, self.note)
+        self._revocations = None if tls is None else Revocations(tls.folder, self)
         self.node, self.transport, self.recorder = node, transport, recorder
         self.error: str | None = None
         self.began_s = time.time()
@@ -191,6 +200,7 @@ class MeshHost:
                 if now >= next_bootstrap:
                     next_bootstrap = now + BOOTSTRAP_S[not self.node.alone]
                     self._look_for_addresses(now)
+                self._renew(now)
                 self._turn(now)
             except StateError as error:
                 # What cannot be remembered must not be acknowledged: the node ends.
@@ -219,6 +229,24 @@ class MeshHost:
                 self._apply(self.node.message(now, address, payload, proved))
             self._apply(self.node.timer(now))
         self._resolve()
+
+    def _renew(self, now: float) -> None:
+        """Take up certificates that are new: who is refused by them is refused from now on."""
+        renewal = self._renewal
+        if self._revocations is not None:
+            self._revocations.look(now)
+        found = None if renewal is None else renewal.look(now)
+        if renewal is None or found is None:
+            return
+        with self._lock:
+            act = partial(_members_by, self.node, found.vouchers)
+            self._apply(self.node.serve(now, act)[1])
+            if self.state is not None:
+                self.state.replace(entries_of(self.node))
+        try:
+            self.transport.renew(found)
+        except MeshError as error:
+            renewal.refuse(str(error))
 
     def _look_for_addresses(self, now: float) -> None:
         known = [a for a in self._bootstrap() if a != self.node.address]
@@ -255,3 +283,7 @@ class MeshHost:
             else:
                 self.recorder.count(item)
                 self.transport.send(item.address, item.payload)
+
+
+def _members_by(node: Node, vouchers: Vouchers, _now: float, effects: Effects) -> None:
+    node.membership.renew(vouchers, effects)

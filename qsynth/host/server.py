@@ -129,6 +129,7 @@ class Serving:
             lambda: [*mesh.join, *known],
             self.state,
             Ledger(home / LEDGER),
+            tls,
         )
         self._tell_begun(mesh.dial_only)
         self.host.note([{"event": "started", "id": machine.me.hex()}])

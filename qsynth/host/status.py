@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qsynth.cohort.service import Cohorts
 from qsynth.errors import MeshError, StateError
 from qsynth.host.mesh_host import MeshHost
-from qsynth.identity.authority import days_left
+from qsynth.identity.certificates import days_left
 
 if TYPE_CHECKING:
     from qsynth.pipeline.participant import Participant  # with torch: a node serves before that

@@ -142,6 +142,17 @@ class Watcher(threading.Thread):
             self._once(f"reached through {record['through'][:16]}, which relays")
         elif event == "unreachable":
             self._once(f"no answer at {record['address']}: is a node listening there?")
+        elif event == "certificates":
+            self.tell(f"took up new certificates; they end in {record['days']:.0f} days")
+        elif event == "certificates_refused":
+            self._once(f"goes on with the certificates it has: {record['reason']}")
+        elif event == "certificate_ends":
+            self.tell(
+                f"its certificate ends in {record['days']:.1f} days: sign a new one and copy it to "
+                "mesh.tls (qsynth node keys); it is taken up while the node runs"
+            )
+        elif event == "revoked":
+            self._once(f"forgot {record['node'][:16]}, whose certificate is refused now")
         elif event == "refused":
             # A peer's words, on somebody's terminal.
             self._once(f"refused by a peer: {printable(record['reason'])}")

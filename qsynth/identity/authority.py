@@ -2,87 +2,47 @@
 
 P-256, because TLS libraries have it everywhere; a certificate's common name is the id of the node's
 Ed25519 key, so a connection proves the same identity that signs packets.
+
+An authority that is renewed has two keys for a while: nodes trust both, and get a certificate of
+the new one each, before the old one is retired.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from qsynth.errors import ConfigError, StateError
-from qsynth.identity.vouchers import VOUCHER, Vouchers, make_voucher
+from qsynth.identity.certificates import AUTHORITY, CERTIFICATE, KEY, REVOKED, days_until, node_of
+from qsynth.identity.request import PEM, general_names, named, read_request, secret, write
+from qsynth.identity.vouchers import (
+    VOUCHER,
+    VOUCHER_AUTHORITY,
+    VOUCHER_REVOKED,
+    make_voucher,
+    revocations_in,
+)
 from qsynth.types import NodeId
 
-KEY, CERTIFICATE = "key.pem", "certificate.pem"
-AUTHORITY, REVOKED = "authority.pem", "revoked.pem"
+BEFORE = "before"  # the folder of the key that is being replaced
+ISSUED = "issued"
 YEARS = dt.timedelta(days=3650)
-PEM = serialization.Encoding.PEM
 MOST_DAYS = 36500
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """What a node's certificate says: whose it is, where it is dialled, how long it holds."""
+@dataclass
+class _Signer:
+    """A key of an authority, its certificate, and when each serial number was revoked."""
 
-    node: NodeId
-    hosts: tuple[str, ...]
-    days_left: float
-
-
-def read_certificate(folder: Path) -> Certificate:
-    """Return what the certificate in a node's folder says.
-
-    Raises StateError where it does not go with the key, the authority and the revocations there.
-    """
-    try:
-        made = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
-        common = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
-        key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
-        authority = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
-        revoked = x509.load_pem_x509_crl((folder / REVOKED).read_bytes())
-        names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        node = bytes.fromhex(str(common))
-    except (OSError, ValueError, IndexError, x509.ExtensionNotFound) as error:
-        raise StateError(f"{folder / CERTIFICATE}: is no certificate of a node ({error})") from None
-    if key.public_key() != made.public_key():
-        raise StateError(f"{folder / KEY}: is not the key of the certificate")
-    try:
-        made.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        raise StateError(f"{folder / CERTIFICATE}: is not of the authority beside it") from None
-    if revoked.get_revoked_certificate_by_serial_number(made.serial_number) is not None:
-        raise StateError(f"{folder / CERTIFICATE}: has been revoked")
-    try:
-        Vouchers.read(folder).check()
-    except (OSError, ValueError) as error:
-        raise StateError(
-            f"{folder / VOUCHER}: is no voucher of this node ({error}); issue it again"
-        ) from None
-    hosts = [
-        *names.get_values_for_type(x509.DNSName),
-        *map(str, names.get_values_for_type(x509.IPAddress)),
-    ]
-    left = (made.not_valid_after_utc - _now()).total_seconds() / 86400
-    return Certificate(node, tuple(hosts), left)
-
-
-def days_left(folder: Path) -> float | None:
-    """Return how many days a certificate holds still; None where there is none that can be read."""
-    try:
-        made = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return (made.not_valid_after_utc - _now()).total_seconds() / 86400
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    revoked: dict[int, dt.datetime] = field(default_factory=dict)
 
 
 class Authority:
@@ -94,33 +54,24 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            secret = (folder / KEY).read_bytes()
-            self._certificate = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
-            self._revoked = x509.load_pem_x509_crl((folder / REVOKED).read_bytes())
-            key = serialization.load_pem_private_key(secret, None)
+            certificates = x509.load_pem_x509_certificates((folder / AUTHORITY).read_bytes())
+            lists = revocations_in((folder / REVOKED).read_bytes())
+            self._current = _signer(folder / KEY, certificates, lists)
+            old = folder / BEFORE / KEY
+            self._before = _signer(old, certificates, lists) if old.exists() else None
         except (OSError, ValueError, TypeError) as error:
             raise StateError(f"{folder}: holds no authority ({error})") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise StateError(f"{folder / KEY}: is no P-256 key")
-        self._key = key
 
     @classmethod
     def init(cls, folder: Path) -> Authority:
         """Make a new authority.  Raises StateError where there is one."""
         if (folder / KEY).exists():
             raise StateError(f"{folder}: holds an authority already")
-        key, now, name = ec.generate_private_key(ec.SECP256R1()), _now(), _name("qsynth fleet")
-        made = (
-            _builder(name, name, key.public_key(), now, YEARS)
-            .add_extension(x509.BasicConstraints(True, 0), critical=True)
-            .add_extension(_usage(), critical=True)
-            .sign(key, hashes.SHA256())
-        )
+        made = _new_signer("qsynth fleet")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / AUTHORITY, made.public_bytes(PEM))
-            _write(folder / REVOKED, _revocations(key, made, {}).public_bytes(PEM))
-            _write(folder / KEY, _secret(key))
+            _write_public(folder, [made])
+            write(folder / KEY, secret(made.key))
         except OSError as error:
             raise StateError(f"{folder}: cannot be written ({error})") from None
         return cls(folder)
@@ -132,87 +83,225 @@ class Authority:
 
         hosts: names and addresses that the node is dialled at.  Raises ConfigError, StateError.
         """
-        if not hosts:
-            raise ConfigError("--host: a certificate needs the names the node is dialled at")
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = general_names(hosts)
+        self._check(days, out)
+        made = self._certificate(node, names, key.public_key(), days)
+        self._hand_out(made, out, key)
+        return made.serial_number
+
+    def sign(self, request: Path, days: float, out: Path) -> x509.Certificate:
+        """Write what `issue` writes but the key, which never leaves its host.
+
+        request: a file of `qsynth node keys request`.  Raises ConfigError, StateError.
+        """
+        wanted = read_request(request)
+        self._check(days, out)
+        made = self._certificate(wanted.node, general_names(wanted.hosts), wanted.key, days)
+        self._hand_out(made, out)
+        return made
+
+    def vouch(self, certificate: Path, out: Path) -> x509.Certificate:
+        """Write a voucher for a node whose certificate another authority has issued.
+
+        Beside it: the authority of vouchers, and its revocations.  Raises ConfigError, StateError.
+        """
+        try:
+            made = x509.load_pem_x509_certificate(certificate.read_bytes())
+            node_of(made)
+        except (OSError, ValueError) as error:
+            raise StateError(f"{certificate}: is no certificate of a node ({error})") from None
+        self._check(days_until(made), out)
+        self._record(made)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._write_voucher(made, out)
+            write(out / VOUCHER_AUTHORITY, (self.folder / AUTHORITY).read_bytes())
+            write(out / VOUCHER_REVOKED, (self.folder / REVOKED).read_bytes())
+            if not (out / REVOKED).exists():  # else it is the other authority's
+                write(out / REVOKED, (self.folder / REVOKED).read_bytes())
+        except OSError as error:
+            raise StateError(f"{out}: cannot be written ({error})") from None
+        return made
+
+    def revoke(self, node: NodeId) -> int:
+        """Revoke every certificate of a node; return how many are new.  Raises ConfigError."""
+        found = [made for made in self._issued() if made.subject == named(node.hex())]
+        if not found:
+            raise ConfigError(f"{node.hex()}: {self.folder} has issued it no certificate")
+        fresh = 0
+        for made in found:
+            old = self._before
+            by = old if old is not None and made.issuer == old.certificate.subject else None
+            known = (by or self._current).revoked
+            fresh += made.serial_number not in known
+            known.setdefault(made.serial_number, _now())
+        self._publish()
+        return fresh
+
+    def rotate(self) -> None:
+        """Take a new key; certificates of the one before hold until it is retired.
+
+        Raises StateError where one is being replaced already.
+        """
+        if self._before is not None:
+            raise StateError(f"{self.folder}: its last key is not retired yet")
+        # Of another name: a list of revocations is looked up by the name of who has issued it.
+        made = _new_signer(f"qsynth fleet {x509.random_serial_number():x}"[:40])
+        try:
+            (self.folder / BEFORE).mkdir(mode=0o700, exist_ok=True)
+            write(self.folder / BEFORE / KEY, secret(self._current.key))
+            _write_public(self.folder, [made, self._current])
+            write(self.folder / KEY, secret(made.key))
+        except OSError as error:
+            raise StateError(f"{self.folder}: cannot be written ({error})") from None
+        self._current, self._before = made, self._current
+
+    def retire(self) -> list[NodeId]:
+        """Let the key before go: its certificates hold no more.  Return whose those were.
+
+        Raises StateError where none is being replaced.
+        """
+        if self._before is None:
+            raise StateError(f"{self.folder}: has one key; `qsynth node keys rotate` makes another")
+        left, now = self.unrenewed(), [self._current]
+        try:
+            _write_public(self.folder, now)
+            (self.folder / BEFORE / KEY).unlink()
+        except OSError as error:
+            raise StateError(f"{self.folder}: cannot be written ({error})") from None
+        self._before = None
+        return left
+
+    def unrenewed(self) -> list[NodeId]:
+        """Return the nodes whose certificates are of the key before alone, and hold still."""
+        new: set[NodeId] = set()
+        old: set[NodeId] = set()
+        for made in self._issued():
+            current = made.issuer == self._current.certificate.subject
+            if days_until(made) > 0 and not self._is_revoked(made):
+                (new if current else old).add(node_of(made))
+        return sorted(old - new)
+
+    def _is_revoked(self, made: x509.Certificate) -> bool:
+        signers = [self._current, *([self._before] if self._before else [])]
+        return any(made.serial_number in each.revoked for each in signers)
+
+    def _check(self, days: float, out: Path) -> None:
         if out.resolve() == self.folder.resolve():
             raise ConfigError(f"--out={out}: holds the authority itself; use another folder")
         if not -MOST_DAYS <= days <= MOST_DAYS:
             raise ConfigError(f"--days={days}: must be at most {MOST_DAYS}")
-        key, now = ec.generate_private_key(ec.SECP256R1()), _now()
-        names = [_general(host) for host in hosts]
-        made = (
-            _builder(
-                _name(node.hex()),
-                self._certificate.subject,
-                key.public_key(),
-                now,
-                dt.timedelta(days=days),
-            )
+
+    def _certificate(
+        self,
+        node: NodeId,
+        names: Sequence[x509.GeneralName],
+        key: ec.EllipticCurvePublicKey,
+        days: float,
+    ) -> x509.Certificate:
+        by = self._current
+        return (
+            _builder(named(node.hex()), by.certificate.subject, key, dt.timedelta(days=days))
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(False, None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(by.key, hashes.SHA256())
         )
-        until_s = made.not_valid_after_utc.timestamp()
-        voucher = make_voucher(self._key, node, made.serial_number, until_s)
+
+    def _hand_out(
+        self, made: x509.Certificate, out: Path, key: ec.EllipticCurvePrivateKey | None = None
+    ) -> None:
+        if key is None and (out / KEY).exists() and _public(out / KEY) != made.public_key():
+            raise StateError(f"{out / KEY}: is not the key of the request; use another --out")
+        self._record(made)
         try:
-            # First: what is not on record could not be revoked.
-            issued = self.folder / "issued"
-            issued.mkdir(exist_ok=True)
-            _write(issued / f"{made.serial_number:x}.pem", made.public_bytes(PEM))
             out.mkdir(parents=True, exist_ok=True)
-            _write(out / KEY, _secret(key))
-            _write(out / CERTIFICATE, made.public_bytes(PEM))
-            _write(out / VOUCHER, f"{voucher.hex()}\n".encode())
+            if key is not None:
+                write(out / KEY, secret(key))
+            write(out / CERTIFICATE, made.public_bytes(PEM))
+            self._write_voucher(made, out)
             for name in (AUTHORITY, REVOKED):
-                _write(out / name, (self.folder / name).read_bytes())
+                write(out / name, (self.folder / name).read_bytes())
         except OSError as error:
             raise StateError(f"{out}: cannot be written ({error})") from None
-        return made.serial_number
 
-    def revoke(self, node: NodeId) -> int:
-        """Revoke every certificate of a node; return how many are new.  Raises ConfigError."""
-        known = {entry.serial_number: entry.revocation_date_utc for entry in self._revoked}
-        found = 0
-        for path in sorted((self.folder / "issued").glob("*.pem")):
-            made = x509.load_pem_x509_certificate(path.read_bytes())
-            if made.subject == _name(node.hex()):
-                found += 1
-                known.setdefault(made.serial_number, _now())
-        if not found:
-            raise ConfigError(f"{node.hex()}: {self.folder} has issued it no certificate")
-        fresh = len(known) - len(list(self._revoked))
-        self._revoked = _revocations(self._key, self._certificate, known)
-        _write(self.folder / REVOKED, self._revoked.public_bytes(PEM))
-        return fresh
+    def _record(self, made: x509.Certificate) -> None:
+        """Keep a certificate, first of all: what is not on record could not be revoked."""
+        issued = self.folder / ISSUED
+        try:
+            issued.mkdir(exist_ok=True)
+            write(issued / f"{made.serial_number:x}.pem", made.public_bytes(PEM))
+        except OSError as error:
+            raise StateError(f"{issued}: cannot be written ({error})") from None
+
+    def _write_voucher(self, made: x509.Certificate, out: Path) -> None:
+        until_s = made.not_valid_after_utc.timestamp()
+        voucher = make_voucher(self._current.key, node_of(made), made.serial_number, until_s)
+        write(out / VOUCHER, f"{voucher.hex()}\n".encode())
+
+    def _issued(self) -> list[x509.Certificate]:
+        paths = sorted((self.folder / ISSUED).glob("*.pem"))
+        return [x509.load_pem_x509_certificate(path.read_bytes()) for path in paths]
+
+    def _publish(self) -> None:
+        signers = [self._current, *([self._before] if self._before else [])]
+        try:
+            _write_public(self.folder, signers)
+        except OSError as error:
+            raise StateError(f"{self.folder}: cannot be written ({error})") from None
+
+
+def _signer(
+    path: Path,
+    certificates: Sequence[x509.Certificate],
+    lists: Sequence[x509.CertificateRevocationList],
+) -> _Signer:
+    """Return a key with what goes with it.  Raises OSError, ValueError, TypeError."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} is no P-256 key")
+    mine = [each for each in certificates if each.public_key() == key.public_key()]
+    if not mine:
+        raise ValueError(f"{AUTHORITY} has no certificate of {path}")
+    of = [crl for crl in lists if crl.issuer == mine[0].subject]
+    return _Signer(key, mine[0], {e.serial_number: e.revocation_date_utc for c in of for e in c})
+
+
+def _public(path: Path) -> object:
+    """Return the public key that goes with a private one.  Raises StateError."""
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), None).public_key()
+    except (OSError, ValueError, TypeError) as error:
+        raise StateError(f"{path}: is no private key ({error})") from None
+
+
+def _new_signer(name: str) -> _Signer:
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = (
+        _builder(named(name), named(name), key.public_key(), YEARS)
+        .add_extension(x509.BasicConstraints(True, 0), critical=True)
+        .add_extension(_usage(), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return _Signer(key, made)
+
+
+def _write_public(folder: Path, signers: Sequence[_Signer]) -> None:
+    """Write what nodes check others by: the newest key's first.  Raises OSError."""
+    lists = b"".join(_revocations(each).public_bytes(PEM) for each in signers)
+    write(folder / REVOKED, lists)
+    write(folder / AUTHORITY, b"".join(each.certificate.public_bytes(PEM) for each in signers))
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-
-def _general(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(host)
-    except ValueError:
-        raise ConfigError(f"--host={host}: must be a name or an address") from None
-
-
 def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    public: ec.EllipticCurvePublicKey,
-    now: dt.datetime,
-    valid: dt.timedelta,
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, valid: dt.timedelta
 ) -> x509.CertificateBuilder:
     # An hour back: clocks of a fleet differ.
+    now = _now()
     begin = now - dt.timedelta(hours=1)
     return (
         x509.CertificateBuilder()
@@ -239,30 +328,11 @@ def _usage() -> x509.KeyUsage:
     )
 
 
-def _revocations(
-    key: ec.EllipticCurvePrivateKey, authority: x509.Certificate, known: dict[int, dt.datetime]
-) -> x509.CertificateRevocationList:
+def _revocations(by: _Signer) -> x509.CertificateRevocationList:
     now = _now()
-    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(by.certificate.subject)
     builder = builder.last_update(now - dt.timedelta(hours=1)).next_update(now + YEARS)
-    for serial, when in sorted(known.items()):
+    for serial, when in sorted(by.revoked.items()):
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
         builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(key, hashes.SHA256())
-
-
-def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
-    plain = serialization.NoEncryption()
-    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, plain)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; keys are readable by their owner alone."""
-    part = path.with_suffix(".part")
-    mode = 0o600 if path.name == KEY else 0o644
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    return builder.sign(by.key, hashes.SHA256())

@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from qsynth.types import NodeId
 
 VOUCHER = "voucher.txt"
+# Of whoever signs vouchers, where certificates are of another authority.
+VOUCHER_AUTHORITY, VOUCHER_REVOKED = "voucher_authority.pem", "voucher_revoked.pem"
+END_OF_REVOCATIONS = b"-----END X509 CRL-----"
 SERIAL_BYTES, TIME_BYTES, HALF = 20, 8, 32
 VOUCHER_BYTES = SERIAL_BYTES + TIME_BYTES + 2 * HALF
 SEAL = b"qsynth voucher 1"
@@ -36,19 +39,28 @@ def make_voucher(
     return said + r.to_bytes(HALF, "big") + s.to_bytes(HALF, "big")
 
 
-class Vouchers:
-    """Tell who is of a fleet, by its authority's key and revocations.
+def revocations_in(data: bytes) -> list[x509.CertificateRevocationList]:
+    """Return the lists of a file that may hold several, one after another.  Raises ValueError."""
+    parts = data.split(END_OF_REVOCATIONS)[:-1]
+    if not parts:
+        raise ValueError("holds no list of revoked certificates")
+    return [x509.load_pem_x509_crl(part + END_OF_REVOCATIONS) for part in parts]
 
-    node, own: a node's id, and the voucher for it.  Raises ValueError where the authority's
-    certificate or revocations cannot be read.
+
+class Vouchers:
+    """Tell who is of a fleet, by its authority's keys and revocations.
+
+    authority: certificates; while an authority is renewed, the old one and the new one.  node,
+    own: a node's id, and the voucher for it.  Raises ValueError where the certificates or
+    revocations cannot be read.
     """
 
     def __init__(self, authority: bytes, revoked: bytes, node: NodeId, own: bytes) -> None:
-        key = x509.load_pem_x509_certificate(authority).public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey):
+        found = [each.public_key() for each in x509.load_pem_x509_certificates(authority)]
+        self._keys = [key for key in found if isinstance(key, ec.EllipticCurvePublicKey)]
+        if not self._keys:
             raise ValueError("the authority's key is no P-256 key")
-        self._key = key
-        self._revoked = {entry.serial_number for entry in x509.load_pem_x509_crl(revoked)}
+        self._revoked = {entry.serial_number for crl in revocations_in(revoked) for entry in crl}
         self._seen: OrderedDict[tuple[NodeId, bytes], bool] = OrderedDict()
         self.node, self.own = node, own
 
@@ -57,9 +69,11 @@ class Vouchers:
         """Return what the folder of a node's certificate holds.  Raises OSError, ValueError."""
         made = x509.load_pem_x509_certificate((folder / "certificate.pem").read_bytes())
         common = made.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+        own = (folder / VOUCHER_AUTHORITY).exists()
+        revoked = (folder / "revoked.pem").read_bytes()
         return cls(
-            (folder / "authority.pem").read_bytes(),
-            (folder / "revoked.pem").read_bytes(),
+            (folder / (VOUCHER_AUTHORITY if own else "authority.pem")).read_bytes(),
+            revoked + (folder / VOUCHER_REVOKED).read_bytes() if own else revoked,
             bytes.fromhex(str(common)),
             bytes.fromhex((folder / VOUCHER).read_text(encoding="ascii")),
         )
@@ -68,6 +82,11 @@ class Vouchers:
         """Raise ValueError where one's own voucher would convince nobody."""
         if not self._signed(self.node, self.own):
             raise ValueError("is not of this authority, or for another node")
+
+    def refuses(self, node: NodeId, voucher: bytes) -> bool:
+        """Return whether a voucher's certificate was revoked, or is of no authority any more."""
+        serial = int.from_bytes(voucher[:SERIAL_BYTES], "big")
+        return serial in self._revoked or not self._known(node, voucher)
 
     def vouches(self, node: NodeId, voucher: bytes, now_s: float) -> bool:
         """Return whether a voucher says that an id is of the fleet, today.
@@ -80,6 +99,9 @@ class Vouchers:
         until = int.from_bytes(voucher[SERIAL_BYTES : SERIAL_BYTES + TIME_BYTES], "big")
         if now_s > until or serial in self._revoked:
             return False
+        return self._known(node, voucher)
+
+    def _known(self, node: NodeId, voucher: bytes) -> bool:
         seen = self._seen.get((node, voucher))
         if seen is None:
             seen = self._seen[node, voucher] = self._signed(node, voucher)
@@ -92,10 +114,12 @@ class Vouchers:
             return False
         said, signature = voucher[: -2 * HALF], voucher[-2 * HALF :]
         r, s = (int.from_bytes(half, "big") for half in (signature[:HALF], signature[HALF:]))
-        try:
-            self._key.verify(
-                encode_dss_signature(r, s), SEAL + node + said, ec.ECDSA(hashes.SHA256())
-            )
-        except InvalidSignature:
-            return False
-        return True
+        for key in self._keys:
+            try:
+                key.verify(
+                    encode_dss_signature(r, s), SEAL + node + said, ec.ECDSA(hashes.SHA256())
+                )
+            except InvalidSignature:
+                continue
+            return True
+        return False

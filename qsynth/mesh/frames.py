@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 
 BUFFER_MESSAGES = 512  # in a frame, or waiting for one
 DATA, ACKNOWLEDGED, MANY = 1, 2, 4  # bits of a frame's first byte
@@ -28,3 +29,20 @@ def messages_in(frame: bytes) -> list[bytes] | None:
         found.append(frame[at : at + size])
         at += size
     return found
+
+
+def next_frame(waiting: deque[bytes], most: int) -> tuple[bytes, int]:
+    """Take what goes into the next frame: one message, or as many as there is room for.
+
+    most: bytes of messages in a frame.  Return them, and the frame's flags.
+    """
+    first = waiting.popleft()
+    room = most - 2 * LENGTH.size - len(first)
+    if not waiting or len(waiting[0]) > room:
+        return first, DATA
+    parts = [LENGTH.pack(len(first)), first]
+    while waiting and len(waiting[0]) <= room:
+        message = waiting.popleft()
+        room -= len(message) + LENGTH.size
+        parts += [LENGTH.pack(len(message)), message]
+    return b"".join(parts), DATA | MANY

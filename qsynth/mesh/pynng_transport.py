@@ -28,12 +28,12 @@ from qsynth.mesh.frames import (
     BUFFER_MESSAGES,
     DATA,
     FRAMING,
-    LENGTH,
     MANY,
     messages_in,
+    next_frame,
 )
 from qsynth.mesh.tcp import CONNECTIONS, CONNECTIONS_OF_HOST
-from qsynth.mesh.tls import Tls, dialled, peer_of
+from qsynth.mesh.tls import Tls, dialled, listened, peer_of
 
 QUEUE_MESSAGES = 64  # kept for an address while its connection is being made
 QUEUE_S = 10.0
@@ -225,6 +225,26 @@ class PynngTransport:
         self._pipe_of.pop(address, None)
         self._shed["unreachable"] += len(self._queued.pop(address, ()))
 
+    def renew(self, tls: Tls) -> None:
+        """Prove who this node is by other certificates: all connections are made again.
+
+        Who is refused by them is refused from now on, whoever dialled.  Raises MeshError where the
+        address cannot be listened on; it is to be called again, for nobody reaches the node.
+        """
+        config, self._tls = tls.server(), tls
+        for listener in self._socket.listeners:
+            listener.close()
+        for address in list(self._dialled):
+            self.forget(address)
+        for line in list(self._lines.values()):
+            self._hang_up(line)
+        if self._address == UNREACHABLE:
+            return
+        try:
+            listened(self._socket, self._address, config)
+        except pynng.NNGException as error:
+            raise MeshError(f"{self._address}: cannot be listened on ({error})") from None
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -324,25 +344,12 @@ class PynngTransport:
             self._shed["unacknowledged"] += 1  # lost, or slow: requests have deadlines of their own
             line.sent_at = None
         if line.waiting and line.sent_at is None:
-            self._transmit(line, *self._next(line.waiting))
+            self._transmit(line, *next_frame(line.waiting, self._most))
             line.sent_at = now
         elif line.owes and not answer:
             self._transmit(line, b"", 0)
         if not line.waiting and line.sent_at is None and not line.owes:
             self._busy.discard(number)
-
-    def _next(self, waiting: deque[bytes]) -> tuple[bytes, int]:
-        """Return what goes into the next frame: one message, or as many as there is room for."""
-        first = waiting.popleft()
-        room = self._most - 2 * LENGTH.size - len(first)
-        if not waiting or len(waiting[0]) > room:
-            return first, DATA
-        parts = [LENGTH.pack(len(first)), first]
-        while waiting and len(waiting[0]) <= room:
-            message = waiting.popleft()
-            room -= len(message) + LENGTH.size
-            parts += [LENGTH.pack(len(message)), message]
-        return b"".join(parts), DATA | MANY
 
     def _transmit(self, line: _Line, payload: bytes, flags: int) -> None:
         flags |= ACKNOWLEDGED if line.owes else 0

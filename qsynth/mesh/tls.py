@@ -74,6 +74,17 @@ def _membership(folder: Path) -> Vouchers:
         raise MeshError(f"mesh.tls={folder}: {VOUCHER} cannot be used ({error})") from None
 
 
+def listened(socket: pynng.Socket, address: str, config: pynng.TLSConfig) -> pynng.Listener:
+    """Listen with settings of this listener's own.  Raises pynng.NNGException."""
+    made = pynng.ffi.new("nng_listener *")
+    pynng.check_err(pynng.lib.nng_listener_create(made, socket.socket, address.encode()))
+    listener = pynng.Listener(made, socket)
+    pynng.check_err(pynng.lib.nng_listener_set_ptr(made[0], b"tls-config", config._tls_config))
+    pynng.check_err(pynng.lib.nng_listener_start(made[0], 0))
+    socket._listeners[pynng.lib.nng_listener_id(made[0])] = listener
+    return listener
+
+
 def dialled(socket: pynng.Socket, address: str, config: pynng.TLSConfig) -> pynng.Dialer:
     """Dial with settings of this connection's own, and again whenever it breaks.
 

@@ -54,6 +54,12 @@ class LiveTransport(Transport, Protocol):
     def wake(self) -> None:
         """End a wait, from another thread."""
 
+    def renew(self, tls: Tls) -> None:
+        """Prove who this node is by other certificates: all connections are made again.
+
+        Raises MeshError where its address cannot be listened on now; it is to be called again.
+        """
+
 
 @option("mesh")
 @dataclass(frozen=True)

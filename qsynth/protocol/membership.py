@@ -14,12 +14,13 @@ from typing import Protocol, TypeVar
 
 from qsynth.dht import Contact, Table
 from qsynth.dht.contact import UNREACHABLE, scheme_of
+from qsynth.identity.vouchers import Vouchers
 from qsynth.protocol import messages
 from qsynth.protocol.effects import Asker, Effects
 from qsynth.protocol.maintenance import Maintenance
 from qsynth.protocol.replication import Replication
 from qsynth.protocol.service import Service
-from qsynth.trust import Admission
+from qsynth.trust import Admission, Admitted
 from qsynth.types import NodeId
 
 MOST_DEAD = 4096  # kept in mind, the newest
@@ -44,6 +45,7 @@ class Member(Asker, Protocol):
     maintenance: Maintenance
     replication: Replication
     services: Sequence[Service]
+    held: dict[NodeId, Admitted]
     address: str
 
 
@@ -243,6 +245,26 @@ class Membership:
         if told.id not in self._teller or self.doubted(told.id):
             _remember(self._teller, told.id, teller)
         return True
+
+    def renew(self, vouchers: Vouchers, effects: Effects) -> None:
+        """Know members by other certificates: who is refused by them is gone, and all it has sent.
+
+        vouchers: of the same node.
+        """
+        node = self.node
+        node.vouchers = vouchers
+        said = [kept.author for kept in node.replication.kept.values()]
+        said += [*self._proved.values(), *node.table.contacts.values()]  # the newest word counts
+        for contact in {contact.id: contact for contact in said}.values():
+            if not vouchers.refuses(contact.id, contact.voucher):
+                continue
+            self.drop(contact.id)
+            self._proved.pop(contact.id, None)
+            node.held.pop(contact.id, None)
+            node.replication.kept.pop(contact.id, None)
+            for service in node.services:
+                service.forget(contact.id)
+            effects.record("revoked", node=contact.id.hex())
 
     def drop(self, node: NodeId) -> None:
         """Note that a node has not answered, or that another answers at its address."""

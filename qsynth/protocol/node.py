@@ -245,8 +245,8 @@ class Node:
             made = Contact(self.me, self.address, own, self.sequence, self.finished, density)
         if self.vouchers is None:
             return made
-        if msgspec.structs.replace(self._proved, proof=b"") != made:
-            scope, voucher = self.admission.task_digest, self.vouchers.own
+        scope, voucher, known = self.admission.task_digest, self.vouchers.own, self._proved
+        if msgspec.structs.replace(known, proof=b"") != made or known.voucher != voucher:
             self._proved = prove(made, self.identity, voucher, scope, self.wall_s())
         return self._proved
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from qsynth.errors import MeshError
 from qsynth.mesh import Answer, Faults, MemoryNetwork, Request, Rpc
-from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, PynngTransport, messages_in
+from qsynth.mesh.frames import DATA, LENGTH, MANY, messages_in
+from qsynth.mesh.pynng_transport import PynngTransport
 from qsynth.mesh.transport import MeshOptions
 
 ME, YOU = b"m" * 32, b"y" * 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -282,6 +283,42 @@ def test_who_is_revoked_is_vouched_for_no_more(tmp_path) -> None:
     assert fleet.vouchers(good.id).vouches(bad.id, voucher, time.time())
     fleet.authority.revoke(bad.id)
     assert not fleet.vouchers(good.id).vouches(bad.id, voucher, time.time())
+
+
+def test_who_is_revoked_while_nodes_run_is_forgotten_with_all_it_has_sent(tmp_path) -> None:
+    fleet = Fleet(tmp_path)
+    peers = made(fleet, None, count=8)
+    bad = peers[LIAR].node.me
+    others = [peer for peer in peers if peer.number != LIAR]
+    knew = [peer for peer in others if bad in peer.node.table.contacts]
+    held = [peer for peer in others if bad in peer.node.held]
+    assert len(knew) == 7
+    assert held
+    before = {peer.number: set(peer.node.held) - {bad} for peer in others}
+    fleet.authority.revoke(bad)
+    for peer in others:
+        renewed = fleet.vouchers(peer.node.me, 36500.0)
+        act = partial(_renew, peer.node, renewed)
+        _, effects = peer.node.serve(peer.network.now, act)
+        assert [r["node"] for r in effects.records if r["event"] == "revoked"] == [bad.hex()]
+        peer.apply(effects)
+        assert set(peer.node.held) == before[peer.number]
+        assert not peer.node.membership.renew(renewed, Effects())  # and again: nothing more
+    turn(peers[0].network, peers, 4)
+    for peer in others:
+        assert bad not in peer.node.table.contacts
+        assert bad not in peer.node.held
+        assert bad not in peer.node.replication.kept
+        assert peer.node.held
+    # With a certificate of its own again, it is one of them again.
+    _renew(peers[LIAR].node, fleet.vouchers(bad, 36500.0), 0.0, Effects())
+    peers[LIAR].join(peers[0])
+    turn(peers[0].network, peers, PERIODS)
+    assert any(bad in peer.node.held for peer in others)
+
+
+def _renew(node, vouchers: Vouchers, _now: float, effects: Effects) -> None:
+    node.membership.renew(vouchers, effects)
 
 
 def test_a_voucher_of_rubbish_convinces_nobody(fleet) -> None:
