@@ -26,7 +26,7 @@ from qsynth.mesh.tcp import Tcp
 from qsynth.mesh.tls import Tls
 from tests.protocol.test_node import Peer
 
-LISTEN = "tls+tcp://127.0.0.1:0"
+HOST = "127.0.0.1"
 PATIENCE_S = 300.0
 
 
@@ -40,7 +40,7 @@ def until(done: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def fleet(folder: Path, count: int) -> Iterator[tuple[Authority, list[MeshHost]]]:
+def fleet(folder: Path, count: int, host: str = HOST) -> Iterator[tuple[Authority, list[MeshHost]]]:
     """Give an authority and nodes that have published, and all know each other."""
     authority, network = Authority.init(folder / "authority"), MemoryNetwork()
     hosts: list[MeshHost] = []
@@ -48,9 +48,9 @@ def fleet(folder: Path, count: int) -> Iterator[tuple[Authority, list[MeshHost]]
         for number in range(count):
             peer = Peer(network, number)
             node, home = peer.node, folder / str(number)
-            authority.issue(node.me, ["127.0.0.1"], 90.0, home)
+            authority.issue(node.me, [host.strip("[]")], 90.0, home)
             tls = Tls(home)
-            transport = PynngTransport(LISTEN, Tcp().max_message_bytes, tls)
+            transport = PynngTransport(f"tls+tcp://{host}:0", Tcp().max_message_bytes, tls)
             node.address, node.vouchers = transport.address, tls.vouchers
             node.epoch_s = time.time() - time.monotonic()
             node.clock(time.monotonic())
