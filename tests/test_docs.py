@@ -16,6 +16,7 @@ from qsynth.cli.explain import GROUPS, explained, known_settings
 from qsynth.cli.help import VERBS
 from qsynth.cli.options import parse
 from qsynth.errors import ConfigError
+from qsynth.host.log import LogOptions
 from qsynth.recipe.compose import compose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,6 +148,7 @@ def take(page: str, command: str) -> None:
     if verb == "compare":
         overrides = [o for o in overrides if o.split("=")[0] not in ("arms", "seeds")]
     files = any(name in o for o in overrides for name in ("mine.yaml", "x.yaml", "task.yaml"))
+    overrides = LogOptions.take(overrides)[1]
     if composes and not files:
         compose(overrides, options.trusted)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -200,3 +203,21 @@ def test_help_and_lists_import_the_standard_library_only(words: list[str]) -> No
     assert done.stderr.strip() == "[]", done.stderr
     assert done.returncode == 0
     assert done.stdout
+
+
+def test_benchmarks_import_what_is_there() -> None:
+    """Nobody runs most of them for months: a name that was moved must not be found out then."""
+    gone = []
+    for path in sorted((ROOT / "tests" / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qsynth"):
+                module = importlib.import_module(node.module or "")
+                gone += [f"{path.name}: {x.name}" for x in node.names if not _has(module, x.name)]
+    assert gone == []
+
+
+def _has(module: ModuleType, name: str) -> bool:
+    """Whether a module has a name, or is a package with a module of it."""
+    if hasattr(module, name):
+        return True
+    return importlib.util.find_spec(f"{module.__name__}.{name}") is not None

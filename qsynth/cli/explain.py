@@ -9,6 +9,7 @@ from qsynth.cli.options import parse
 from qsynth.config.groups import GROUPS
 from qsynth.config.run import ARMS, RunConfig
 from qsynth.errors import ConfigError, nearest_spelling
+from qsynth.host.log import LogOptions
 from qsynth.schema import default_of
 
 EXIT_CODES = {
@@ -91,6 +92,8 @@ def known_settings() -> dict[str, list[str]]:
     for group, options in GROUPS.items():
         for name, schema in options.items():
             _collect(found, group, schema, name)
+    for field in dataclasses.fields(LogOptions):
+        found[f"log.{field.name}"] = [*_field(f"log.{field.name}", field), "of `qsynth node up`"]
     return found
 
 

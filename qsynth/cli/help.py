@@ -213,6 +213,7 @@ qsynth node up [--home DIR] [--share N] [+recipe=NAME] [key=value ...]: be one n
   --share N    whose data of the recipe's fleet it has, from 0 (default: 0)
   mesh.listen mesh.advertise mesh.join mesh.tls mesh.dial_only   qsynth explain each
   publish=auto|ask|never   whether packets leave
+  log.format=keyvalue|json log.file=FILE   its lines for what gathers logs; rotated
 It trains, then goes on learning until SIGINT or SIGTERM.
 """,
     "node id": """\

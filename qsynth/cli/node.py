@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from qsynth.types import config_digest
 
 if TYPE_CHECKING:
     from qsynth.experiment.growing import GrowingFile
+    from qsynth.host.log import Log
     from qsynth.host.server import Settings
     from qsynth.recipe.compose import Composed
     from qsynth.training.plan import NodePlan, RunPlan
@@ -89,7 +89,7 @@ class _Given:
     config: RunConfig
     settings: Settings
     made_from: bytes
-    tell: Callable[[str], None]
+    log: Log
     recipe: bytes
     json: bool
 
@@ -99,9 +99,11 @@ def _given(words: list[str]) -> _Given:
     home, share = Path(options.own.get("--home", DEFAULT_HOME)), options.own.get("--share", "0")
     if not share.isdecimal():
         raise ConfigError(f"--share={share}: must be a whole number, whose data it has")
+    from qsynth.host.log import Log, LogOptions
     from qsynth.recipe.compose import compose
 
-    composed = _known(compose(options.overrides, options.trusted), home).with_data()
+    log, overrides = LogOptions.take(options.overrides)
+    composed = _known(compose(overrides, options.trusted), home).with_data()
     config = replace(composed.config, placement=Processes())  # whatever a run would do
     config.mesh.check_live()
     config.growth.check_live()
@@ -109,15 +111,12 @@ def _given(words: list[str]) -> _Given:
     from qsynth.host.server import Settings
     from qsynth.pipeline.publication import Rules
 
-    def tell(line: str) -> None:
-        if not options.quiet:
-            print(printable(line), flush=True)  # what peers say may be in it
-
     rules = Rules(config.distill, config.similarity, config.synthesis, config.privacy)
     settings = Settings(rules, config.trust, config.peers, config.dht, config.mesh, config.publish)
     made_from = config_digest([share, *(composed.values[key] for key in MADE_FROM)])
+    lines = Log(log, options.quiet)
     return _Given(
-        home, int(share), config, settings, made_from, tell, composed.recipe, options.json
+        home, int(share), config, settings, made_from, lines, composed.recipe, options.json
     )
 
 
@@ -166,8 +165,8 @@ def _certificate(words: list[str]) -> int:
     if given.json:
         print(json.dumps(made))
     else:
-        given.tell(told(made))
-        given.tell(f"its page is {plan.node_folder(node) / 'certificate.html'}")
+        given.log.tell(told(made))
+        given.log.tell(f"its page is {plan.node_folder(node) / 'certificate.html'}")
     return 0
 
 
@@ -177,7 +176,7 @@ def _up(words: list[str]) -> int:
 
     card = Card.load(given.home, given.made_from)
     # Who was killed answers again before torch is imported and the data are read.
-    serving = Serving(card, given.settings, given.home, given.tell) if card else None
+    serving = Serving(card, given.settings, given.home, given.log) if card else None
     try:
         from qsynth.host.daemon import card_of, check_card, run_one
 
@@ -190,13 +189,14 @@ def _up(words: list[str]) -> int:
             node = plan.shared(given.share)
             fresh = card_of(plan, node, given.made_from, growing.origin)
         check_card(fresh, Card.load(given.home, None) or fresh)
-        serving = serving or Serving(fresh, given.settings, given.home, given.tell)
+        serving = serving or Serving(fresh, given.settings, given.home, given.log)
         fresh.save(given.home)
         run_one(plan, node, serving, growing)
     finally:
         if serving is not None:
             serving.close()
-    given.tell("ended: asked to; what it knows is kept")
+    given.log.tell("ended: asked to; what it knows is kept")
+    given.log.close()
     return 0
 
 
@@ -217,7 +217,7 @@ def _withdraw(words: list[str]) -> int:
     card = Card.load(given.home, None)
     if card is None:
         raise ConfigError(f"--home={given.home}: no node has lived there")
-    serving = Serving(card, given.settings, given.home, given.tell)
+    serving = Serving(card, given.settings, given.home, given.log)
     try:
         end, told, confirmed = time.monotonic() + WITHDRAW_S, 0, 0
         while time.monotonic() < end and not serving.stop.is_set():
@@ -230,8 +230,8 @@ def _withdraw(words: list[str]) -> int:
         serving.close()
     told_of = serving.host.node.withdrawals
     for silent in sorted(told_of.asked - told_of.confirmed):
-        given.tell(f"not confirmed by {silent.hex()[:16]}")
-    given.tell(
+        given.log.tell(f"not confirmed by {silent.hex()[:16]}")
+    given.log.tell(
         f"withdrawn; {confirmed} of {told} nodes have confirmed; those who were away are "
         "told by the others; publish=never keeps a node that goes on silent"
     )

@@ -170,7 +170,7 @@ class Duty:
             # Whoever writes the file may mend it: the node goes on with what it has.
             if str(error) != self.waiting:
                 self.waiting = str(error)
-                self.tell(f"takes no rows: {error}")
+                self.serving.warn(f"takes no rows: {error}")
             return None
         self.waiting = ""
         if plan is None:

@@ -17,11 +17,12 @@ from qsynth.errors import StateError
 from qsynth.host.assemble import assemble
 from qsynth.host.ledger import NAME as LEDGER
 from qsynth.host.ledger import Ledger
+from qsynth.host.log import Log
 from qsynth.host.mesh_host import MeshHost
 from qsynth.host.metrics import serve_metrics
 from qsynth.host.recorder import Recorder
 from qsynth.host.status import Learning, StatusSocket, status_of
-from qsynth.host.watcher import Tell, Watcher, label_check
+from qsynth.host.watcher import Watcher, label_check
 from qsynth.identity.file import identity_of
 from qsynth.mesh.tls import tls_of
 from qsynth.pipeline.publication import Rules
@@ -86,13 +87,14 @@ class Settings:
 class Serving:
     """A node that answers: identity, memory, socket, mesh thread, and who watches it.
 
-    tell: what the user is to know, line by line.  Raises StateError, or MeshError where its
+    log: takes what the user is to know, line by line.  Raises StateError, or MeshError where its
     address cannot be listened on.
     """
 
-    def __init__(self, card: Card, settings: Settings, home: Path, tell: Tell) -> None:
-        identity = identity_of(home)
-        self.state, self.tell = State(home), tell
+    def __init__(self, card: Card, settings: Settings, home: Path, log: Log) -> None:
+        identity, tell = identity_of(home), log.tell
+        log.node = identity.id.hex()[:16]
+        self.state, self.tell, self.warn = State(home), tell, log.warn
         folder = home / "nodes" / card.name
         folder.mkdir(parents=True, exist_ok=True)
         mesh = settings.mesh
@@ -135,7 +137,7 @@ class Serving:
         self.host.note([{"event": "started", "id": machine.me.hex()}])
         self.host.start()
         labels = label_check(self.host, settings.rules.similarity, card.task.labels)
-        self._watcher = Watcher(self.host, mesh.join, tell, labels, settings.publish)
+        self._watcher = Watcher(self.host, mesh.join, tell, labels, settings.publish, log.warn)
         if machine.withdrawals.covers(machine.me) >= 0 and settings.publish == "auto":
             tell("its earlier packets were withdrawn; it publishes anew (publish=never: nothing)")
         self._watcher.start()

@@ -47,7 +47,8 @@ class Watcher(threading.Thread):
     """Look at a node's records and counts, and tell each thing once.
 
     join: the addresses that it was told to join through.  labels: gives what its labels look like
-    beside the others', a line, or nothing.  publish: whether packets leave.
+    beside the others', a line, or nothing.  publish: whether packets leave.  warn: takes what
+    somebody should look at; None: `tell` does.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class Watcher(threading.Thread):
         tell: Tell,
         labels: Callable[[], str | None] = lambda: None,
         publish: str = "auto",
+        warn: Tell | None = None,
     ) -> None:
         super().__init__(name="watcher", daemon=True)
         self.host, self.join_through, self.tell, self.labels = host, join, tell, labels
-        self.publish = publish
+        self.publish, self._warn = publish, warn or tell
         self._stopped = threading.Event()
         self._seen: set[str] = set()
         self._began = time.monotonic()
@@ -85,12 +87,12 @@ class Watcher(threading.Thread):
                 asked = ", ".join(self.join_through) or "nobody (mesh.join is empty)"
                 here = self.host.node.address
                 where = "" if here == UNREACHABLE else f"; others can join through {here}"
-                self._once(f"alone: no answer yet; asked {asked}{where}")
+                self._beware(f"alone: no answer yet; asked {asked}{where}")
             self.partial(now, [node.hex() for node in list(self.host.node.table.contacts)])
             if now >= self._labels_at:
                 self._labels_at = now + LABELS_S
                 if line := self.labels():
-                    self._once(line)
+                    self._beware(line)
                 if now - self._began > STRANGE_S:
                     self._strangers()
 
@@ -103,7 +105,7 @@ class Watcher(threading.Thread):
         share = lost / max(lost + len(back), 1)
         if not self._cut and lost >= LEAST_LOST and share >= CUT:
             self._cut = True
-            self.tell(
+            self._warn(
                 f"sees only part of the mesh: {lost} of {lost + len(back)} nodes that it "
                 f"knew do not answer"
             )
@@ -121,12 +123,12 @@ class Watcher(threading.Thread):
         elif event == "synthesis":
             self._learned(now, record)
         elif event == "network_lost":
-            self._once(
+            self._beware(
                 "its network is lost: answers that are no finite numbers; the head answers "
                 "alone (a lower learning rate?)"
             )
         elif event == "privacy_spent":
-            self._once(
+            self._beware(
                 "the privacy budget is spent: what it has published stays, and nothing of these "
                 "records leaves (privacy.epsilon, privacy.releases)"
             )
@@ -141,13 +143,13 @@ class Watcher(threading.Thread):
         elif event == "relayed":
             self._once(f"reached through {record['through'][:16]}, which relays")
         elif event == "unreachable":
-            self._once(f"no answer at {record['address']}: is a node listening there?")
+            self._beware(f"no answer at {record['address']}: is a node listening there?")
         elif event == "certificates":
             self.tell(f"took up new certificates; they end in {record['days']:.0f} days")
         elif event == "certificates_refused":
-            self._once(f"goes on with the certificates it has: {record['reason']}")
+            self._beware(f"goes on with the certificates it has: {record['reason']}")
         elif event == "certificate_ends":
-            self.tell(
+            self._warn(
                 f"its certificate ends in {record['days']:.1f} days: sign a new one and copy it to "
                 "mesh.tls (qsynth node keys); it is taken up while the node runs"
             )
@@ -155,7 +157,7 @@ class Watcher(threading.Thread):
             self._once(f"forgot {record['node'][:16]}, whose certificate is refused now")
         elif event == "refused":
             # A peer's words, on somebody's terminal.
-            self._once(f"refused by a peer: {printable(record['reason'])}")
+            self._beware(f"refused by a peer: {printable(record['reason'])}")
 
     def _learned(self, now: float, record: dict[str, Any]) -> None:
         """Tell whom it learns from and what that brings, where it is others than before."""
@@ -189,12 +191,22 @@ class Watcher(threading.Thread):
         counts += Counter(dict(self.host.node.rpc.counts))
         for reason, line in WARNINGS.items():
             if counts[reason]:
-                self._once(line)
+                self._beware(line)
 
     def _once(self, line: str) -> None:
-        if line not in self._seen and len(self._seen) < MOST_LINES:
-            self._seen.add(line)
+        if self._new(line):
             self.tell(line)
+
+    def _beware(self, line: str) -> None:
+        """Warn of something, once."""
+        if self._new(line):
+            self._warn(line)
+
+    def _new(self, line: str) -> bool:
+        if line in self._seen or len(self._seen) >= MOST_LINES:
+            return False
+        self._seen.add(line)
+        return True
 
 
 def labels_beside(host: MeshHost, similarity: Any, labels: Sequence[str]) -> str | None:

@@ -20,6 +20,7 @@ from qsynth.evaluation.evaluate import Evaluator
 from qsynth.experiment.build import build
 from qsynth.experiment.summary import mesh_scores
 from qsynth.host.daemon import card_of, run_one
+from qsynth.host.log import Log, LogOptions
 from qsynth.host.server import Serving, Settings
 from qsynth.placement.processes import warm
 from qsynth.recipe.compose import compose
@@ -141,13 +142,9 @@ def _be(plan: RunPlan, share: int, home: Path, through: list[str]) -> None:
         plan = replace(plan, folder=home, mesh=mesh)
         settings = Settings(plan.rules, plan.trust, plan.peers, plan.dht, mesh)
         node = plan.nodes[share]
-
-        def tell(line: str) -> None:
-            with (home / "said").open("a") as file:
-                file.write(line + "\n")
-
-        serving = Serving(card_of(plan, node, b""), settings, home, tell)
-        run_one(plan, node, serving)
+        lines = Log(LogOptions(file=str(home / "said")), quiet=True)
+        serving = Serving(card_of(plan, node, b""), settings, home, lines)
+        run_one(plan, node, serving, None)
         serving.close()
         status = 0
     except BaseException:

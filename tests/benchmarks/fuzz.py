@@ -41,7 +41,7 @@ from qsynth.distill.mosaic import Images, Mosaic, code_mosaic
 from qsynth.distill.reference_logits import ReferenceLogits, code_answers
 from qsynth.errors import PacketError
 from qsynth.identity import Identity, verify
-from qsynth.mesh.pynng_transport import DATA, LENGTH, MANY, messages_in
+from qsynth.mesh.frames import DATA, LENGTH, MANY, messages_in
 from qsynth.mesh.rpc import Rpc
 from qsynth.mesh.tcp import Tcp
 from qsynth.packet import OutcomePacket, Payload, decode_packet, encode_packet

@@ -63,8 +63,8 @@ def fleet(folder: Path, count: int, host: str = HOST) -> Iterator[tuple[Authorit
         until(lambda: all(len(h.node.table.contacts) == everyone for h in hosts), "all are known")
         yield authority, hosts
     finally:
-        for host in hosts:
-            host.close()
+        for each in hosts:
+            each.close()
 
 
 def measure(folder: Path, count: int) -> tuple[list[float], int]:
