@@ -16,6 +16,7 @@ from qsynth.errors import MeshError, StateError
 from qsynth.host.ledger import Ledger
 from qsynth.host.recorder import Recorder
 from qsynth.host.revocations import Revocations
+from qsynth.host.twins import Twins
 from qsynth.identity.vouchers import Vouchers
 from qsynth.mesh import Send
 from qsynth.mesh.renewal import Renewal
@@ -56,8 +57,6 @@ class MeshHost:
         tls: Tls | None = None,
     ) -> None:
         self.state, self.ledger = state, ledger
-        self._renewal = None if tls is None else Renewal(tls, self.note)
-        self._revocations = None if tls is None else Revocations(tls.folder, self)
         self.node, self.transport, self.recorder = node, transport, recorder
         self.error: str | None = None
         self.began_s = time.time()
@@ -69,6 +68,13 @@ class MeshHost:
         self._ended: deque[tuple[Future[Any], Any]] = deque()  # with what came of them
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mesh", daemon=True)
+        self._renewal = None if tls is None else Renewal(tls, self.note)
+        self._looks: list[Callable[[float], None]] = []  # at what others store, now and then
+        if tls is not None:
+            self._looks.append(Revocations(tls.folder, self).look)
+        if state is not None and node.service(Records) is not None:
+            author, began_ms = node.identity.public_key, int(1000.0 * self.began_s)
+            self._looks.append(Twins(node.me, author, began_ms, self).look)
 
     def start(self) -> None:
         """Join, and serve from now on."""
@@ -200,6 +206,8 @@ class MeshHost:
                 if now >= next_bootstrap:
                     next_bootstrap = now + BOOTSTRAP_S[not self.node.alone]
                     self._look_for_addresses(now)
+                for look in self._looks:
+                    look(now)
                 self._renew(now)
                 self._turn(now)
             except StateError as error:
@@ -233,8 +241,6 @@ class MeshHost:
     def _renew(self, now: float) -> None:
         """Take up certificates that are new: who is refused by them is refused from now on."""
         renewal = self._renewal
-        if self._revocations is not None:
-            self._revocations.look(now)
         found = None if renewal is None else renewal.look(now)
         if renewal is None or found is None:
             return

@@ -144,6 +144,11 @@ class Watcher(threading.Thread):
             self._once(f"reached through {record['through'][:16]}, which relays")
         elif event == "unreachable":
             self._beware(f"no answer at {record['address']}: is a node listening there?")
+        elif event == "twin":
+            self._beware(
+                "another process has this node's identity: was its home copied? end one of them, "
+                "and give it another --home"
+            )
         elif event == "certificates":
             self.tell(f"took up new certificates; they end in {record['days']:.0f} days")
         elif event == "certificates_refused":

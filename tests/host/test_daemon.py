@@ -281,6 +281,8 @@ def test_a_node_that_cannot_remember_ends_its_training() -> None:
 class Silent:
     """A transport that carries nothing."""
 
+    def send(self, address: str, payload: bytes) -> None: ...
+
     def receive(self, timeout_s: float) -> list:
         time.sleep(timeout_s)
         return []

@@ -166,6 +166,26 @@ def test_a_node_made_again_from_a_snapshot_says_the_same(tmp_path: Path) -> None
     assert again.sequence == node.sequence
 
 
+def test_what_a_node_publishes_after_an_old_copy_was_restored_counts() -> None:
+    """A backup is older than what its node has published since."""
+    network, peers = mesh(6)
+    turn(network, peers, 2)
+    watched = peers[2]
+    backup = entries_of(watched.node)
+    for news in range(3):
+        watched.publication = publication(0, 70 + news)
+        turn(network, peers, 1)
+        network.run_until(network.now + 2.0)
+    last = watched.node.sequence
+    network.run_until(network.now + 5.0)  # a restore takes a while
+    again = Peer(network, 2).node
+    again.clock(network.now)
+    restore(again, backup)
+    assert again.sequence < last
+    again.end_period(network.now, 0, publication(0, 90), 1.0)
+    assert again.sequence > last
+
+
 def test_a_packet_that_was_kept_first_and_learned_from_later_is_held_again() -> None:
     network, peers = mesh(4)
     turn(network, peers, 3)
