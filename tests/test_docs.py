@@ -28,7 +28,7 @@ OWN = {
     "run": ("--resume", "--locked"),
     "node": (
         *("--home", "--share", "--authority", "--id", "--host", "--days", "--out"),
-        *("--request", "--certificate", "--anyway"),
+        *("--request", "--certificate", "--root", "--anyway"),
     ),
     "recipe": ("--name", "--out"),
     "packet": ("--home", "--share"),

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from qsynth.cli.main import main
+from qsynth.identity import Identity
 from tests.data.test_table import csv, rows
 from tests.experiment.test_recipes import EXAMPLES, MADE, PRETRAINED, SITES, original, small
 from tests.test_docs import commands
@@ -36,7 +37,8 @@ SMALL = [
 ]
 ALL = bool(os.environ.get("QSYNTH_ALL_COMMANDS"))
 LONG = ("docs/explanation", "docs/decisions")
-IDENTITY = "00" * 32
+OWNER = Identity.seeded("docs")  # of the home that commands name
+IDENTITY = OWNER.id.hex()
 # What only other hosts can answer, or what is no command but the shape of one; each with its test.
 ELSEWHERE = {
     "qsynth recipe add https://": "tests/recipe/test_trust.py",
@@ -120,11 +122,14 @@ def place(tmp_path_factory) -> Path:
         for other in ("ONE", "OTHER", "RUN"):
             shutil.copytree("runs/NAME", f"runs/{other}")
         assert main(["recipe", "pack", "runs/NAME", "--out", "mine.qpack"]) == 0
+        Path("home").mkdir(mode=0o700)
+        OWNER.save(Path("home/identity"))
         assert main(["node", "id", "--home", "home"]) == 0
         assert main(["node", "keys", "init", "--authority", "authority"]) == 0
         issue = ["node", "keys", "issue", "--authority", "authority", "--id", IDENTITY]
         assert main([*issue, "--host", "localhost", "--out", "before"]) == 0
         shutil.copy("before/certificate.pem", "certificate.pem")
+        shutil.copy("before/authority.pem", "root.pem")
         request = ["node", "keys", "request", "--home", "home", "--host", "localhost"]
         assert main([*request, "--out", "."]) == 0
         rng = np.random.default_rng(0)

@@ -158,8 +158,10 @@ def _tls(folder: Path, home: Path, reached: str) -> str:
     from qsynth.identity.file import NAME, identity_of
     from qsynth.mesh.tls import Tls
 
-    Tls(folder).server()  # as the node will read them
+    made = Tls(folder)
+    made.server()  # as the node will read them
     certificate = read_certificate(folder)
+    made.check_lists()
     if not (home / NAME).exists():
         raise UnfitError(f"{home} holds no identity yet: `qsynth node id --home {home}` makes it")
     if certificate.node != identity_of(home).id:

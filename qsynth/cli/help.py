@@ -229,7 +229,7 @@ On a node's host, whose key stays there, and where the authority is:
 Key and certificate at once, to be carried to the node:
   qsynth node keys issue --authority DIR --id ID --host NAME[,NAME] [--days 365] --out DIR
 For a node whose certificate another authority has issued:
-  qsynth node keys vouch --authority DIR --certificate FILE --out DIR
+  qsynth node keys vouch --authority DIR --certificate FILE --root FILE --out DIR
   qsynth node keys revoke --authority DIR --id ID
 A new key of the authority, and the end of the one before:
   qsynth node keys rotate --authority DIR

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qsynth.cli.options import DEFAULT_HOME, Options, parse
-from qsynth.errors import ConfigError, nearest_spelling
-from qsynth.identity.authority import Authority
+from qsynth.errors import ConfigError, nearest_spelling, printable
+from qsynth.identity.authority import Authority, check_out
 from qsynth.identity.certificates import ID_BYTES, node_of
 from qsynth.identity.file import identity_of
 from qsynth.identity.request import make_request, read_request
@@ -45,6 +45,7 @@ def _issue(options: Options) -> None:
 def _request(options: Options) -> None:
     home = _home(options)
     out = Path(options.own.get("--out", home / TLS))
+    check_out(out)
     made = make_request(identity_of(home), _hosts(options), out)
     print(
         f"{made}: a request of node {identity_of(home).id.hex()}; send it to whoever has the "
@@ -60,13 +61,14 @@ def _sign(options: Options) -> None:
     made = authority.sign(path, _days(options), out)
     print(
         f"{out}: certificate {made.serial_number:x} of node {node_of(made).hex()}, dialled at "
-        f"{', '.join(wanted.hosts)}; copy all of it to the folder of its key.pem"
+        f"{printable(', '.join(wanted.hosts))}; copy all of it to the folder of its key.pem"
     )
 
 
 def _vouch(options: Options) -> None:
-    path, out = _needed(options, "--certificate"), _needed(options, "--out")
-    made = Authority(_authority(options)).vouch(path, out)
+    path, root = _needed(options, "--certificate"), _needed(options, "--root")
+    out = _needed(options, "--out")
+    made = Authority(_authority(options)).vouch(path, root, out)
     print(f"{out}: a voucher for node {node_of(made).hex()}, as long as {path} holds")
 
 
@@ -148,7 +150,7 @@ VERBS: dict[str, tuple[Callable[[Options], None], tuple[str, ...]]] = {
     "issue": (_issue, ("--authority", "--home", "--id", "--host", "--days", "--out")),
     "request": (_request, ("--home", "--host", "--out")),
     "sign": (_sign, ("--authority", "--request", "--id", "--days", "--out")),
-    "vouch": (_vouch, ("--authority", "--certificate", "--out")),
+    "vouch": (_vouch, ("--authority", "--certificate", "--root", "--out")),
     "revoke": (_revoke, ("--authority", "--home", "--id")),
     "rotate": (_rotate, ("--authority",)),
     "retire": (_retire, ("--authority", "--anyway")),

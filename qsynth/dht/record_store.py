@@ -10,6 +10,7 @@ from itertools import islice
 
 from qsynth.dht.lookup import xor_distance
 from qsynth.dht.record import Record, newer
+from qsynth.identity.keys import node_id
 from qsynth.types import NodeId
 
 MOST_OF_A_KEY = 32  # authors
@@ -122,6 +123,12 @@ class RecordStore:
         now_ms = 1000.0 * now_s
         self._passed = {p: v for p, v in self._passed.items() if v[1] > now_ms}
         return len(old)
+
+    def refuse(self, author: NodeId) -> None:
+        """Forget all of an author, by its id."""
+        for record in self.every():
+            if node_id(record.author) == author:
+                self.drop(record)
 
     def drop(self, record: Record) -> None:
         """Forget a record; one that has taken its place stays."""

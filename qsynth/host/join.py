@@ -213,7 +213,7 @@ class JoinMesh(Callback):
         )
         self.host.start()
         self._learning.tell(state="training")
-        source = partial(status_of, self.host, self._learning, script.home, self.mesh.tls)
+        source = partial(status_of, self.host, self._learning, script.home)
         self._metrics = serve_metrics(self.mesh.metrics, source, lambda _: None)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -338,7 +338,7 @@ class JoinMesh(Callback):
     def _host(self, pipeline: ClassPipeline | TargetPipeline) -> MeshHost:
         """Return the node with its socket, and with its memory where it has a home."""
         script, known = self.script, []
-        tls = tls_of(self.mesh)
+        tls = tls_of(self.mesh, script.home)
         transport = self.mesh.transport(self.mesh.listening, tls)
         address = self.mesh.advertise or transport.address
         node = self._node(pipeline, address, tls.vouchers if tls else None)

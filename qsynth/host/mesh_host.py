@@ -8,6 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -69,11 +70,13 @@ class MeshHost:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mesh", daemon=True)
         self._renewal = None if tls is None else Renewal(tls, self.note)
+        author = node.identity.public_key
+        author = node.identity.public_key
         self._looks: list[Callable[[float], None]] = []  # at what others store, now and then
-        if tls is not None:
-            self._looks.append(Revocations(tls.folder, self).look)
+        if tls is not None and tls.kept is not None:
+            self._looks.append(Revocations(tls.folder, tls.kept, author, self).look)
         if state is not None and node.service(Records) is not None:
-            author, began_ms = node.identity.public_key, int(1000.0 * self.began_s)
+            began_ms = int(1000.0 * self.began_s)
             self._looks.append(Twins(node.me, author, began_ms, self).look)
 
     def start(self) -> None:
@@ -186,6 +189,11 @@ class MeshHost:
             self._asked.clear()
         self._resolve()
 
+    @property
+    def certificate_days(self) -> float | None:
+        """Return how many days what it proves itself by holds still; None without TLS."""
+        return None if self._renewal is None else self._renewal.days
+
     def withdraw(self) -> tuple[int, int]:
         """Take back what the node has published; return how many were told, how many confirmed."""
         with self._lock:
@@ -207,7 +215,8 @@ class MeshHost:
                     next_bootstrap = now + BOOTSTRAP_S[not self.node.alone]
                     self._look_for_addresses(now)
                 for look in self._looks:
-                    look(now)
+                    with suppress(MeshError):  # the node ends
+                        look(now)
                 self._renew(now)
                 self._turn(now)
             except StateError as error:
@@ -244,15 +253,17 @@ class MeshHost:
         found = None if renewal is None else renewal.look(now)
         if renewal is None or found is None:
             return
+        try:
+            self.transport.renew(found)
+        except Exception as error:  # whatever it is: nobody reaches the node until it is mended
+            renewal.refuse(str(error) or repr(error))
+            return
         with self._lock:
             act = partial(_members_by, self.node, found.vouchers)
             self._apply(self.node.serve(now, act)[1])
             if self.state is not None:
                 self.state.replace(entries_of(self.node))
-        try:
-            self.transport.renew(found)
-        except MeshError as error:
-            renewal.refuse(str(error))
+        renewal.taken(found)
 
     def _look_for_addresses(self, now: float) -> None:
         known = [a for a in self._bootstrap() if a != self.node.address]

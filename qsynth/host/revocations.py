@@ -1,33 +1,41 @@
 """Revocations that reach one node reach all: lists of an authority travel as records of the mesh.
 
-A list is signed by its authority, so whoever hands it on cannot change it, and only one that is
-newer than a node's own is taken.  The key of its record follows from the authority's key.
+A list is signed by its authority, so whoever hands it on cannot change it.  Only a whole one of
+today is taken, that is newer than a node's own and takes nobody back.  The key of its record
+follows from the authority's key.  What came through the mesh is kept in the node's home: the files
+of its owner stay as they are.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from qsynth.dht.record import Record, record_key
-from qsynth.errors import MeshError
 from qsynth.identity.certificates import AUTHORITY, REVOKED
 from qsynth.identity.request import write
-from qsynth.identity.vouchers import VOUCHER_AUTHORITY, VOUCHER_REVOKED, revocations_in
+from qsynth.identity.vouchers import (
+    VOUCHER_AUTHORITY,
+    VOUCHER_REVOKED,
+    age,
+    counts,
+    newest_of,
+    revocations_in,
+)
 
 LOOK_S = 20.0  # between two looks
 TTL_S = 3600.0
 COPIES = 3  # of a list, by different nodes: no more are needed
 PAIRS = ((AUTHORITY, REVOKED), (VOUCHER_AUTHORITY, VOUCHER_REVOKED))
+
+Revoked = x509.CertificateRevocationList
 
 
 class Recording(Protocol):
@@ -44,67 +52,73 @@ class Recording(Protocol):
 
 
 class Revocations:
-    """Keep the lists in a node's folder the newest that anybody in the mesh has.
+    """Keep the lists of a node's authorities the newest that anybody in the mesh has.
 
-    What is newer is written there, for whoever watches the folder.
+    folder: of its certificate.  kept: the file for what came through the mesh; whoever watches it
+    sees what is newer.  author: the node's public key.
     """
 
-    def __init__(self, folder: Path, host: Recording) -> None:
-        self._folder, self._host = folder, host
+    def __init__(self, folder: Path, kept: Path, author: bytes, host: Recording) -> None:
+        self._folder, self._kept, self._author, self._host = folder, kept, author, host
+        self._came: deque[tuple[x509.Certificate, Path, list[Record]]] = deque()
         self._look_at = 0.0
         self._told = ""
 
     def look(self, now: float) -> None:
-        """Read what others have, now and then; what came is taken when it comes.  now: seconds."""
+        """Take what has come, and now and then read what others have.  now: seconds.
+
+        Raises MeshError where the node is closed.
+        """
+        while self._came:  # in this thread alone: others only append
+            self._take(*self._came.popleft())
         if now < self._look_at:
             return
         self._look_at = now + LOOK_S
         for authorities, revoked in PAIRS:
-            for authority in self._authorities(authorities):
-                came = partial(self._came, authority, self._folder / revoked)
+            for authority in _certificates(self._folder / authorities):
+                came = partial(self._keep, authority, self._folder / revoked)
                 self._host.get(key_of(authority)).add_done_callback(came)
 
-    def _authorities(self, name: str) -> list[x509.Certificate]:
-        try:
-            return x509.load_pem_x509_certificates((self._folder / name).read_bytes())
-        except (OSError, ValueError):
-            return []  # there is none, or it is being written
+    def _keep(self, authority: x509.Certificate, path: Path, found: Future[list[Record]]) -> None:
+        """Keep what has come, in whatever thread that is."""
+        if found.exception() is None:
+            self._came.append((authority, path, found.result()))
 
-    def _came(self, authority: x509.Certificate, path: Path, found: Future[list[Record]]) -> None:
-        try:
-            lists = revocations_in(path.read_bytes())
-            theirs = [_list_in(record.value, authority) for record in found.result()]
-        except (OSError, ValueError, MeshError):
-            return  # the folder is being written, or the node ends: at the next look
-        own = max((each for each in lists if _is_of(each, authority)), key=_age, default=None)
-        known = [each for each in theirs if each is not None]
-        newest = max(known, key=_age, default=None)
-        if newest is not None and (own is None or _age(newest) > _age(own)):
-            self._take(authority, path, lists, newest)
-        elif own is not None and len(own) and known.count(own) < COPIES:
+    def _take(self, authority: x509.Certificate, path: Path, found: list[Record]) -> None:
+        """Take a newer list, or hand on one's own where few have."""
+        lists = [*_lists(path), *_lists(self._kept)]
+        own = newest_of(lists, authority)
+        by_value = {value: list_in(value, authority) for value in {r.value for r in found}}
+        known = [(record.author, by_value[record.value]) for record in found]
+        newest = max((each for _, each in known if each is not None), key=age, default=None)
+        if newest is not None and (own is None or age(newest) > age(own)):
+            if own is not None and _serials(own) - _serials(newest):
+                self._tell(
+                    f"a newer list of revocations takes some back; copy it to {path} if that is "
+                    "right"
+                )
+                return
+            self._save(authority, newest)
+            return
+        if own is None or not len(own):
+            return
+        having = {author for author, each in known if each == own}
+        if len(having) < COPIES and self._author not in having:
             self._hand_on(authority, own)
 
-    def _take(
-        self,
-        authority: x509.Certificate,
-        path: Path,
-        lists: Sequence[x509.CertificateRevocationList],
-        newest: x509.CertificateRevocationList,
-    ) -> None:
-        others = [each for each in lists if each.issuer != authority.subject]
+    def _save(self, authority: x509.Certificate, newest: Revoked) -> None:
+        others = [each for each in _lists(self._kept) if not _same(each, authority)]
         data = b"".join(each.public_bytes(Encoding.PEM) for each in [newest, *others])
         try:
-            write(path, data)
+            write(self._kept, data)
         except OSError as error:
-            self._tell(f"{path}: a newer list of others cannot be written ({error})")
+            self._tell(f"{self._kept}: a newer list of revocations cannot be written ({error})")
 
-    def _hand_on(self, authority: x509.Certificate, own: x509.CertificateRevocationList) -> None:
+    def _hand_on(self, authority: x509.Certificate, own: Revoked) -> None:
         try:
             self._host.store(key_of(authority), own.public_bytes(Encoding.DER), TTL_S)
         except ValueError as error:
-            self._tell(f"its list of revocations is not handed on, copy it: {error}")
-        except MeshError:
-            pass  # the node ends
+            self._tell(f"its list of revocations is not handed on, copy it to each node: {error}")
 
     def _tell(self, reason: str) -> None:
         if reason != self._told:
@@ -119,24 +133,32 @@ def key_of(authority: x509.Certificate) -> bytes:
     return record_key(f"revocations {hashlib.sha256(public).hexdigest()}")
 
 
-def _list_in(value: bytes, authority: x509.Certificate) -> x509.CertificateRevocationList | None:
-    """Return the list that a record's value is, where it is one of an authority."""
+def list_in(value: bytes, authority: x509.Certificate) -> Revoked | None:
+    """Return the list that a record's value is, where it is one of an authority that counts."""
     try:
         made = x509.load_der_x509_crl(value)
-    except ValueError:
+        return made if counts(made, authority) else None
+    except Exception:  # of a stranger's bytes the library raises whatever it likes
         return None
-    return made if _is_of(made, authority) else None
 
 
-def _is_of(made: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    key = authority.public_key()
-    if made.issuer != authority.subject or not isinstance(
-        key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-    ):
-        return False
-    return made.is_signature_valid(key)
+def _same(made: Revoked, authority: x509.Certificate) -> bool:
+    return counts(made, authority) or made.issuer == authority.subject
 
 
-def _age(made: x509.CertificateRevocationList) -> tuple[dt.datetime, int]:
-    """Return what grows from a list to a newer one; within a second, by what it names."""
-    return made.last_update_utc, len(made)
+def _serials(made: Revoked) -> set[int]:
+    return {entry.serial_number for entry in made}
+
+
+def _lists(path: Path) -> list[Revoked]:
+    try:
+        return revocations_in(path.read_bytes())
+    except (OSError, ValueError):
+        return []  # there is none, or it is being written
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return []  # likewise

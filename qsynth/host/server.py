@@ -98,7 +98,7 @@ class Serving:
         folder = home / "nodes" / card.name
         folder.mkdir(parents=True, exist_ok=True)
         mesh = settings.mesh
-        tls = tls_of(mesh)
+        tls = tls_of(mesh, home)
         transport = mesh.transport(mesh.listening, tls)
         address = mesh.advertise or transport.address
         machine = assemble(
@@ -142,7 +142,7 @@ class Serving:
             tell("its earlier packets were withdrawn; it publishes anew (publish=never: nothing)")
         self._watcher.start()
         self.learning = Learning()
-        source = partial(status_of, self.host, self.learning, home, mesh.tls)
+        source = partial(status_of, self.host, self.learning, home)
         self._status = StatusSocket(home, source, tell)
         self._metrics = serve_metrics(mesh.metrics, source, tell)
         self.stop = threading.Event()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from qsynth.cohort.service import Cohorts
 from qsynth.errors import MeshError, StateError
 from qsynth.host.mesh_host import MeshHost
-from qsynth.identity.certificates import days_left
 
 if TYPE_CHECKING:
     from qsynth.pipeline.participant import Participant  # with torch: a node serves before that
@@ -53,10 +52,10 @@ class Learning:
         )
 
 
-def status_of(host: MeshHost, learning: Learning, home: Path | None, tls: str) -> Status:
+def status_of(host: MeshHost, learning: Learning, home: Path | None) -> Status:
     """Return a node's state: whom it knows, what it holds, has sent and refused, and has learned.
 
-    home: of the files that are measured.  tls: the folder of its certificate; "": none.
+    home: of the files that are measured.
     """
     node, now = host.node, time.time()
     with host.paused():
@@ -90,7 +89,7 @@ def status_of(host: MeshHost, learning: Learning, home: Path | None, tls: str) -
         "learning": dict(learning.told),
         "home_bytes": None if home is None else bytes_below(home),
         "journal_bytes": None if home is None else size_of(home / "journal"),
-        "certificate_days": days_left(Path(tls)) if tls else None,
+        "certificate_days": host.certificate_days,
     }
     return made
 

@@ -155,8 +155,8 @@ class Watcher(threading.Thread):
             self._beware(f"goes on with the certificates it has: {record['reason']}")
         elif event == "certificate_ends":
             self._warn(
-                f"its certificate ends in {record['days']:.1f} days: sign a new one and copy it to "
-                "mesh.tls (qsynth node keys); it is taken up while the node runs"
+                f"{record['what']} in mesh.tls ends in {record['days']:.1f} days: copy a new one "
+                "there (qsynth node keys); it is taken up while the node runs"
             )
         elif event == "revoked":
             self._once(f"forgot {record['node'][:16]}, whose certificate is refused now")

@@ -19,7 +19,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from qsynth.errors import ConfigError, StateError
-from qsynth.identity.certificates import AUTHORITY, CERTIFICATE, KEY, REVOKED, days_until, node_of
+from qsynth.identity.certificates import (
+    AUTHORITY,
+    CERTIFICATE,
+    KEY,
+    REVOKED,
+    days_until,
+    leads_to,
+    node_of,
+)
 from qsynth.identity.request import PEM, general_names, named, read_request, secret, write
 from qsynth.identity.vouchers import (
     VOUCHER,
@@ -30,6 +38,7 @@ from qsynth.identity.vouchers import (
 )
 from qsynth.types import NodeId
 
+BY = "# by "  # before a record: the name of whoever has signed its voucher
 BEFORE = "before"  # the folder of the key that is being replaced
 ISSUED = "issued"
 YEARS = dt.timedelta(days=3650)
@@ -38,11 +47,15 @@ MOST_DAYS = 36500
 
 @dataclass
 class _Signer:
-    """A key of an authority, its certificate, and when each serial number was revoked."""
+    """A key of an authority, its certificate, and when each serial number was revoked.
+
+    published: when its last list of revocations begins.
+    """
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
     revoked: dict[int, dt.datetime] = field(default_factory=dict)
+    published: dt.datetime | None = None
 
 
 class Authority:
@@ -59,6 +72,8 @@ class Authority:
             self._current = _signer(folder / KEY, certificates, lists)
             old = folder / BEFORE / KEY
             self._before = _signer(old, certificates, lists) if old.exists() else None
+        except _RetiredError:
+            self._before = None  # it was being retired when somebody pulled the plug
         except (OSError, ValueError, TypeError) as error:
             raise StateError(f"{folder}: holds no authority ({error})") from None
 
@@ -69,7 +84,7 @@ class Authority:
             raise StateError(f"{folder}: holds an authority already")
         made = _new_signer("qsynth fleet")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ISSUED).mkdir(parents=True, exist_ok=True)
             _write_public(folder, [made])
             write(folder / KEY, secret(made.key))
         except OSError as error:
@@ -101,41 +116,46 @@ class Authority:
         self._hand_out(made, out)
         return made
 
-    def vouch(self, certificate: Path, out: Path) -> x509.Certificate:
+    def vouch(self, certificate: Path, root: Path, out: Path) -> x509.Certificate:
         """Write a voucher for a node whose certificate another authority has issued.
 
-        Beside it: the authority of vouchers, and its revocations.  Raises ConfigError, StateError.
+        root: that authority's certificate.  The voucher has a number of its own: what the other
+        authority counts by is its affair.  Beside it: the authority of vouchers, and its
+        revocations.  Raises ConfigError, StateError.
         """
         try:
-            made = x509.load_pem_x509_certificate(certificate.read_bytes())
+            made, *between = x509.load_pem_x509_certificates(certificate.read_bytes())
+            trusted = x509.load_pem_x509_certificates(root.read_bytes())
             node_of(made)
-        except (OSError, ValueError) as error:
+            known = leads_to(made, between, trusted)
+        except Exception as error:  # of damaged files the library raises whatever it likes
             raise StateError(f"{certificate}: is no certificate of a node ({error})") from None
+        if not known:
+            raise StateError(f"{certificate}: is not of {root}")
         self._check(days_until(made), out)
-        self._record(made)
+        serial = x509.random_serial_number()
+        self._record(made, serial)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            self._write_voucher(made, out)
+            self._write_voucher(made, serial, out)
             write(out / VOUCHER_AUTHORITY, (self.folder / AUTHORITY).read_bytes())
             write(out / VOUCHER_REVOKED, (self.folder / REVOKED).read_bytes())
-            if not (out / REVOKED).exists():  # else it is the other authority's
-                write(out / REVOKED, (self.folder / REVOKED).read_bytes())
         except OSError as error:
             raise StateError(f"{out}: cannot be written ({error})") from None
         return made
 
     def revoke(self, node: NodeId) -> int:
         """Revoke every certificate of a node; return how many are new.  Raises ConfigError."""
-        found = [made for made in self._issued() if made.subject == named(node.hex())]
+        found = [each for each in self._issued() if node_of(each.certificate) == node]
         if not found:
             raise ConfigError(f"{node.hex()}: {self.folder} has issued it no certificate")
         fresh = 0
         for made in found:
             old = self._before
-            by = old if old is not None and made.issuer == old.certificate.subject else None
+            by = old if old is not None and made.by == old.certificate.subject else None
             known = (by or self._current).revoked
-            fresh += made.serial_number not in known
-            known.setdefault(made.serial_number, _now())
+            fresh += made.serial not in known
+            known.setdefault(made.serial, _now())
         self._publish()
         return fresh
 
@@ -166,7 +186,7 @@ class Authority:
             raise StateError(f"{self.folder}: has one key; `qsynth node keys rotate` makes another")
         left, now = self.unrenewed(), [self._current]
         try:
-            _write_public(self.folder, now)
+            _write_public(self.folder, now)  # from here on the key before is none
             (self.folder / BEFORE / KEY).unlink()
         except OSError as error:
             raise StateError(f"{self.folder}: cannot be written ({error})") from None
@@ -178,18 +198,17 @@ class Authority:
         new: set[NodeId] = set()
         old: set[NodeId] = set()
         for made in self._issued():
-            current = made.issuer == self._current.certificate.subject
-            if days_until(made) > 0 and not self._is_revoked(made):
-                (new if current else old).add(node_of(made))
+            current = made.by == self._current.certificate.subject
+            if days_until(made.certificate) > 0 and not self._is_revoked(made.serial):
+                (new if current else old).add(node_of(made.certificate))
         return sorted(old - new)
 
-    def _is_revoked(self, made: x509.Certificate) -> bool:
+    def _is_revoked(self, serial: int) -> bool:
         signers = [self._current, *([self._before] if self._before else [])]
-        return any(made.serial_number in each.revoked for each in signers)
+        return any(serial in each.revoked for each in signers)
 
     def _check(self, days: float, out: Path) -> None:
-        if out.resolve() == self.folder.resolve():
-            raise ConfigError(f"--out={out}: holds the authority itself; use another folder")
+        check_out(out)
         if not -MOST_DAYS <= days <= MOST_DAYS:
             raise ConfigError(f"--days={days}: must be at most {MOST_DAYS}")
 
@@ -213,35 +232,38 @@ class Authority:
     ) -> None:
         if key is None and (out / KEY).exists() and _public(out / KEY) != made.public_key():
             raise StateError(f"{out / KEY}: is not the key of the request; use another --out")
-        self._record(made)
+        self._record(made, made.serial_number)
         try:
             out.mkdir(parents=True, exist_ok=True)
             if key is not None:
                 write(out / KEY, secret(key))
             write(out / CERTIFICATE, made.public_bytes(PEM))
-            self._write_voucher(made, out)
+            self._write_voucher(made, made.serial_number, out)
             for name in (AUTHORITY, REVOKED):
                 write(out / name, (self.folder / name).read_bytes())
         except OSError as error:
             raise StateError(f"{out}: cannot be written ({error})") from None
 
-    def _record(self, made: x509.Certificate) -> None:
-        """Keep a certificate, first of all: what is not on record could not be revoked."""
+    def _record(self, made: x509.Certificate, serial: int) -> None:
+        """Keep a certificate, first of all: what is not on record could not be revoked.
+
+        serial: that of its voucher.
+        """
         issued = self.folder / ISSUED
+        by = self._current.certificate.subject.rfc4514_string()
         try:
             issued.mkdir(exist_ok=True)
-            write(issued / f"{made.serial_number:x}.pem", made.public_bytes(PEM))
+            write(issued / f"{serial:x}.pem", f"{BY}{by}\n".encode() + made.public_bytes(PEM))
         except OSError as error:
             raise StateError(f"{issued}: cannot be written ({error})") from None
 
-    def _write_voucher(self, made: x509.Certificate, out: Path) -> None:
+    def _write_voucher(self, made: x509.Certificate, serial: int, out: Path) -> None:
         until_s = made.not_valid_after_utc.timestamp()
-        voucher = make_voucher(self._current.key, node_of(made), made.serial_number, until_s)
+        voucher = make_voucher(self._current.key, node_of(made), serial, until_s)
         write(out / VOUCHER, f"{voucher.hex()}\n".encode())
 
-    def _issued(self) -> list[x509.Certificate]:
-        paths = sorted((self.folder / ISSUED).glob("*.pem"))
-        return [x509.load_pem_x509_certificate(path.read_bytes()) for path in paths]
+    def _issued(self) -> list[_Issued]:
+        return [_issued(path) for path in sorted((self.folder / ISSUED).glob("*.pem"))]
 
     def _publish(self) -> None:
         signers = [self._current, *([self._before] if self._before else [])]
@@ -249,6 +271,35 @@ class Authority:
             _write_public(self.folder, signers)
         except OSError as error:
             raise StateError(f"{self.folder}: cannot be written ({error})") from None
+
+
+@dataclass(frozen=True)
+class _Issued:
+    """A certificate on record: the number of its voucher, and the name of who has signed that."""
+
+    certificate: x509.Certificate
+    serial: int
+    by: x509.Name
+
+
+def _issued(path: Path) -> _Issued:
+    data = path.read_bytes()
+    made = x509.load_pem_x509_certificate(data)
+    first = data.partition(b"\n")[0].decode()
+    # Records of versions before have no such line.
+    told = first.removeprefix(BY) if first.startswith(BY) else ""
+    by = x509.Name.from_rfc4514_string(told) if told else made.issuer
+    return _Issued(made, int(path.stem, 16), by)
+
+
+def check_out(out: Path) -> None:
+    """Raise ConfigError where a folder for a node is one of an authority."""
+    if any((each / ISSUED).is_dir() for each in (out, out.resolve().parent)):
+        raise ConfigError(f"--out={out}: holds the authority itself; use another folder")
+
+
+class _RetiredError(Exception):
+    """A key of an authority has no certificate any more."""
 
 
 def _signer(
@@ -261,10 +312,13 @@ def _signer(
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{path} is no P-256 key")
     mine = [each for each in certificates if each.public_key() == key.public_key()]
+    if not mine and path.parent.name == BEFORE:
+        raise _RetiredError
     if not mine:
         raise ValueError(f"{AUTHORITY} has no certificate of {path}")
     of = [crl for crl in lists if crl.issuer == mine[0].subject]
-    return _Signer(key, mine[0], {e.serial_number: e.revocation_date_utc for c in of for e in c})
+    revoked = {e.serial_number: e.revocation_date_utc for c in of for e in c}
+    return _Signer(key, mine[0], revoked, max((c.last_update_utc for c in of), default=None))
 
 
 def _public(path: Path) -> object:
@@ -289,8 +343,8 @@ def _new_signer(name: str) -> _Signer:
 def _write_public(folder: Path, signers: Sequence[_Signer]) -> None:
     """Write what nodes check others by: the newest key's first.  Raises OSError."""
     lists = b"".join(_revocations(each).public_bytes(PEM) for each in signers)
-    write(folder / REVOKED, lists)
     write(folder / AUTHORITY, b"".join(each.certificate.public_bytes(PEM) for each in signers))
+    write(folder / REVOKED, lists)
 
 
 def _now() -> dt.datetime:
@@ -330,8 +384,13 @@ def _usage() -> x509.KeyUsage:
 
 def _revocations(by: _Signer) -> x509.CertificateRevocationList:
     now = _now()
+    # An hour back, for clocks differ; later than the list before, unless a wrong clock made that.
+    begin = now - dt.timedelta(hours=1)
+    if by.published is not None and by.published < now - dt.timedelta(seconds=2):
+        begin = max(begin, by.published + dt.timedelta(seconds=1))
     builder = x509.CertificateRevocationListBuilder().issuer_name(by.certificate.subject)
-    builder = builder.last_update(now - dt.timedelta(hours=1)).next_update(now + YEARS)
+    by.published = begin
+    builder = builder.last_update(begin).next_update(now + YEARS)
     for serial, when in sorted(by.revoked.items()):
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
         builder = builder.add_revoked_certificate(entry.build())

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from qsynth.errors import StateError
-from qsynth.identity.vouchers import VOUCHER, Vouchers, revocations_in
+from qsynth.identity.vouchers import VOUCHER, VOUCHER_AUTHORITY, Vouchers, revocations_in
 from qsynth.types import NodeId
 
 KEY, CERTIFICATE = "key.pem", "certificate.pem"
@@ -40,18 +40,22 @@ def read_certificate(folder: Path) -> Certificate:
         made, *between = x509.load_pem_x509_certificates((folder / CERTIFICATE).read_bytes())
         key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
         trusted = x509.load_pem_x509_certificates((folder / AUTHORITY).read_bytes())
-        revoked = revocations_in((folder / REVOKED).read_bytes())
-        node, hosts = node_of(made), hosts_of(made)
-    except (OSError, ValueError, IndexError, TypeError, x509.ExtensionNotFound) as error:
+        own_list = folder / REVOKED
+        lists = [] if _without_list(folder) else revocations_in(own_list.read_bytes())
+        node, hosts, public = node_of(made), hosts_of(made), key.public_key()
+        revoked = [
+            each.get_revoked_certificate_by_serial_number(made.serial_number) for each in lists
+        ]
+    except Exception as error:  # of damaged files the library raises whatever it likes
         raise StateError(f"{folder / CERTIFICATE}: is no certificate of a node ({error})") from None
-    if key.public_key() != made.public_key():
+    if public != made.public_key():
         raise StateError(f"{folder / KEY}: is not the key of the certificate")
     if not leads_to(made, between, trusted):
         raise StateError(f"{folder / CERTIFICATE}: is not of the authority beside it")
-    if any(each.get_revoked_certificate_by_serial_number(made.serial_number) for each in revoked):
+    if any(revoked):
         raise StateError(f"{folder / CERTIFICATE}: has been revoked")
     try:
-        Vouchers.read(folder).check()
+        Vouchers.read(folder).check(_now().timestamp())
     except (OSError, ValueError) as error:
         raise StateError(
             f"{folder / VOUCHER}: is no voucher of this node ({error}); issue it again"
@@ -59,18 +63,41 @@ def read_certificate(folder: Path) -> Certificate:
     return Certificate(node, hosts, days_until(made))
 
 
-def days_left(folder: Path) -> float | None:
-    """Return how many days a certificate holds still; None where there is none that can be read."""
-    try:
-        return days_until(x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()))
-    except (OSError, ValueError):
-        return None
-
-
 def days_until(certificate: x509.Certificate) -> float:
     """Return how many days a certificate holds still; negative where it has ended."""
-    left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
-    return left.total_seconds() / 86400
+    return (certificate.not_valid_after_utc - _now()).total_seconds() / 86400
+
+
+def first_end(folder: Path) -> tuple[str, float] | None:
+    """Return which of the things that a node proves itself by ends first, and in how many days.
+
+    None where they cannot be read.
+    """
+    try:
+        certificates = [(CERTIFICATE, each) for each in _certificates(folder / CERTIFICATE)]
+        certificates += [(AUTHORITY, each) for each in _certificates(folder / AUTHORITY)]
+        ends = [(days_until(each), name) for name, each in certificates]
+        if not _without_list(folder):
+            lists = revocations_in((folder / REVOKED).read_bytes())
+            until = [each.next_update_utc for each in lists]
+            ends += [((end - _now()).total_seconds() / 86400, REVOKED) for end in until if end]
+    except Exception:  # as above
+        return None
+    days, name = min(ends)
+    return name, days
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(path.read_bytes())
+
+
+def _without_list(folder: Path) -> bool:
+    """Whether another authority, which publishes no list, has issued the certificate."""
+    return (folder / VOUCHER_AUTHORITY).exists() and not (folder / REVOKED).exists()
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def node_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> NodeId:

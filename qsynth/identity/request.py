@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from qsynth.errors import ConfigError, StateError
+from qsynth.errors import ConfigError, StateError, printable
 from qsynth.identity.certificates import KEY, hosts_of, node_of
 from qsynth.identity.keys import KEY_BYTES, Identity, node_id, verify
 from qsynth.types import NodeId
@@ -29,6 +30,9 @@ SEAL = b"qsynth certificate request 1"
 # Of the kind that anyone may make up: below 2.25 stands a random UUID (ITU-T X.667).
 PROOF = x509.ObjectIdentifier("2.25.302418361285094270481746281504923160853")
 MOST_REQUEST_BYTES, MOST_HOSTS = 16384, 64
+# A name of letters, digits and hyphens (RFC 1123, section 2.1); no wildcard.
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+HOST = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,11 @@ def read_request(path: Path) -> Request:
             raise ValueError(f"it has more than {MOST_REQUEST_BYTES} bytes")
         made = x509.load_pem_x509_csr(path.read_bytes())
         node, hosts, key = node_of(made), hosts_of(made), made.public_key()
-        proof = made.extensions.get_extension_for_oid(PROOF).value
+        proof, signed = made.extensions.get_extension_for_oid(PROOF).value, made.is_signature_valid
     except x509.ExtensionNotFound as error:
         raise StateError(f"{path}: is no request of `qsynth node keys request` ({error})") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise StateError(f"{path}: is no certificate request ({error})") from None
+    except Exception as error:  # of damaged files the library raises whatever it likes
+        raise StateError(f"{path}: is no certificate request ({printable(str(error))})") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise StateError(f"{path}: its key is no P-256 key")
     if not 0 < len(hosts) <= MOST_HOSTS:
@@ -85,8 +89,12 @@ def read_request(path: Path) -> Request:
     said = proof.value if isinstance(proof, x509.UnrecognizedExtension) else b""
     identity, signature = said[:KEY_BYTES], said[KEY_BYTES:]
     mine = node_id(identity) == node and verify(identity, _said(key), signature)
-    if not made.is_signature_valid or not mine:
+    if not signed or not mine:
         raise StateError(f"{path}: is not signed by the node that it names")
+    try:
+        general_names(hosts)
+    except ConfigError as error:
+        raise StateError(f"{path}: {error}") from None
     return Request(node, hosts, key)
 
 
@@ -113,8 +121,9 @@ def secret(key: ec.EllipticCurvePrivateKey) -> bytes:
 def write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; keys are readable by their owner alone.  Raises OSError."""
     part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)  # whoever has made it
     mode = 0o600 if path.name == KEY else 0o644
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
@@ -147,7 +156,6 @@ def _general(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host)
-    except ValueError:
-        raise ConfigError(f"--host={host}: must be a name or an address") from None
+    if HOST.fullmatch(host) is None:
+        raise ConfigError(f"--host={printable(host)}: must be a name or an address")
+    return x509.DNSName(host)

@@ -6,13 +6,15 @@ answer, of an author who is gone, of whoever wrote a record.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
@@ -28,6 +30,11 @@ SERIAL_BYTES, TIME_BYTES, HALF = 20, 8, 32
 VOUCHER_BYTES = SERIAL_BYTES + TIME_BYTES + 2 * HALF
 SEAL = b"qsynth voucher 1"
 MOST_SEEN = 8192
+SIGNING = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)
+PARTIAL = (
+    x509.oid.ExtensionOID.DELTA_CRL_INDICATOR,
+    x509.oid.ExtensionOID.ISSUING_DISTRIBUTION_POINT,
+)
 
 
 def make_voucher(
@@ -45,6 +52,33 @@ def revocations_in(data: bytes) -> list[x509.CertificateRevocationList]:
     if not parts:
         raise ValueError("holds no list of revoked certificates")
     return [x509.load_pem_x509_crl(part + END_OF_REVOCATIONS) for part in parts]
+
+
+def newest_of(
+    lists: Iterable[x509.CertificateRevocationList], authority: x509.Certificate
+) -> x509.CertificateRevocationList | None:
+    """Return an authority's newest list that counts today; None where there is none."""
+    return max((each for each in lists if counts(each, authority)), key=age, default=None)
+
+
+def counts(made: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    """Return whether a list is a whole one of an authority, and of today."""
+    now, key = dt.datetime.now(dt.UTC), authority.public_key()
+    if made.issuer != authority.subject or not isinstance(key, SIGNING):
+        return False
+    if made.last_update_utc > now or (
+        made.next_update_utc is not None and made.next_update_utc < now
+    ):
+        return False
+    # What tells of changes alone, or of some certificates, would take the place of the whole.
+    if any(each.critical or each.oid in PARTIAL for each in made.extensions):
+        return False
+    return made.is_signature_valid(key)
+
+
+def age(made: x509.CertificateRevocationList) -> tuple[dt.datetime, int]:
+    """Return what grows from a list to a newer one; within a second, by how many it names."""
+    return made.last_update_utc, len(made)
 
 
 class Vouchers:
@@ -65,23 +99,30 @@ class Vouchers:
         self.node, self.own = node, own
 
     @classmethod
-    def read(cls, folder: Path) -> Vouchers:
-        """Return what the folder of a node's certificate holds.  Raises OSError, ValueError."""
+    def read(cls, folder: Path, more: bytes = b"") -> Vouchers:
+        """Return what the folder of a node's certificate holds.
+
+        more: lists of revocations from elsewhere.  Raises OSError, ValueError.
+        """
         made = x509.load_pem_x509_certificate((folder / "certificate.pem").read_bytes())
         common = made.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
         own = (folder / VOUCHER_AUTHORITY).exists()
-        revoked = (folder / "revoked.pem").read_bytes()
         return cls(
             (folder / (VOUCHER_AUTHORITY if own else "authority.pem")).read_bytes(),
-            revoked + (folder / VOUCHER_REVOKED).read_bytes() if own else revoked,
+            (folder / (VOUCHER_REVOKED if own else "revoked.pem")).read_bytes() + more,
             bytes.fromhex(str(common)),
             bytes.fromhex((folder / VOUCHER).read_text(encoding="ascii")),
         )
 
-    def check(self) -> None:
-        """Raise ValueError where one's own voucher would convince nobody."""
+    def check(self, now_s: float) -> None:
+        """Raise ValueError where one's own voucher would convince nobody.
+
+        now_s: seconds since the epoch.
+        """
         if not self._signed(self.node, self.own):
             raise ValueError("is not of this authority, or for another node")
+        if not self.vouches(self.node, self.own, now_s):
+            raise ValueError("has ended, or was revoked")
 
     def refuses(self, node: NodeId, voucher: bytes) -> bool:
         """Return whether a voucher's certificate was revoked, or is of no authority any more."""

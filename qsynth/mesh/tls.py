@@ -6,36 +6,74 @@ against the id that it claims to come from.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pynng
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from qsynth.errors import MeshError
-from qsynth.identity.vouchers import VOUCHER, Vouchers
+from qsynth.identity.vouchers import (
+    VOUCHER,
+    VOUCHER_AUTHORITY,
+    VOUCHER_REVOKED,
+    Vouchers,
+    counts,
+    newest_of,
+    revocations_in,
+)
 
 FILES = ("key.pem", "certificate.pem", "authority.pem", "revoked.pem")
 ID_HEX = 64
 MOST_HOSTS = 256
+KEPT = "revoked.pem"  # in a node's home: lists that came through the mesh
+
+Seen = tuple[tuple[int, int, int] | None, ...]  # of each file: inode, size, when it was written
 
 
 class Tls:
     """The key, certificate, authority and revocations of a node, and vouchers checked by them.
 
-    folder: of `FILES` and a voucher, as `qsynth node keys issue` writes them.  Raises MeshError.
+    folder: of `FILES` and a voucher, as `qsynth node keys issue` writes them; whoever's authority
+    publishes no list has no revoked.pem beside the authority of vouchers.  kept: a file of lists
+    that came through the mesh.  seen: what the files looked like before they were read.  Raises
+    MeshError.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kept: Path | None = None) -> None:
+        self.folder, self.kept = folder, kept
+        self.seen = self.look()
+        listed = (folder / FILES[3]).exists() or not (folder / VOUCHER_AUTHORITY).exists()
         try:
-            read = [(folder / name).read_text(encoding="ascii") for name in FILES]
+            read = [(folder / name).read_text(encoding="ascii") for name in FILES[: 3 + listed]]
         except (OSError, ValueError) as error:
             raise MeshError(
                 f"mesh.tls={folder}: {error}; `qsynth node keys issue` writes {', '.join(FILES)}"
             ) from None
-        self._key, self._certificate, self._authority, self._revoked = read
+        more = _text(kept)
+        self._key, self._certificate, self._authority = read[:3]
+        self._revoked = newest_lists("".join(read[3:]) + more, self._authority)
         self._clients: dict[str, pynng.TLSConfig] = {}
-        self.folder = folder
-        self.vouchers = _membership(folder)
+        self.vouchers = _membership(folder, more.encode("ascii", "replace"))
+
+    def check_lists(self) -> None:
+        """Raise MeshError where a list does not count: TLS would refuse everybody."""
+        authorities = x509.load_pem_x509_certificates(self._authority.encode())
+        for each in revocations_in(self._revoked.encode()) if self._revoked else []:
+            if not any(counts(each, by) for by in authorities):
+                raise MeshError(
+                    f"mesh.tls={self.folder}: a list of revocations in revoked.pem does not count: "
+                    "it is of another authority, a part of one, of a day to come (is a clock "
+                    "wrong?), or has ended"
+                )
+
+    def look(self) -> Seen:
+        """Return what the files look like now."""
+        names = (*FILES, VOUCHER, VOUCHER_AUTHORITY, VOUCHER_REVOKED)
+        paths = [self.folder / name for name in names]
+        return tuple(_stamp(path) for path in [*paths, *([self.kept] if self.kept else [])])
 
     def server(self) -> pynng.TLSConfig:
         """Return the settings to listen with: a certificate is asked of everyone."""
@@ -55,22 +93,54 @@ class Tls:
         required = pynng.TLSConfig.AUTH_MODE_REQUIRED
         try:
             config = pynng.TLSConfig(mode, auth_mode=required)
-            config.set_ca_chain(self._authority, self._revoked)
+            config.set_ca_chain(self._authority, self._revoked or None)
             config.set_own_cert(self._certificate, self._key)
         except pynng.NNGException as error:
             raise MeshError(f"mesh.tls={self.folder}: cannot be used ({error})") from None
         return config
 
 
-def _membership(folder: Path) -> Vouchers:
+def newest_lists(text: str, authorities: str) -> str:
+    """Return of each authority the newest list that counts today, one after another.
+
+    text: lists as PEM.  A text that cannot be taken apart is returned as it is, for TLS to refuse.
+    """
     try:
-        return Vouchers.read(folder)
+        trusted = x509.load_pem_x509_certificates(authorities.encode())
+        lists = revocations_in(text.encode()) if text else []
+    except ValueError:
+        return text
+    newest = [newest_of(lists, authority) for authority in trusted]
+    # A list of nobody known, or one that does not count, is TLS's to refuse: nothing is hidden.
+    others = [each for each in lists if not any(each.issuer == by.subject for by in trusted)]
+    kept = [each for each in newest if each is not None] or (lists if text else [])
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in [*kept, *others])
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return "" if path is None else path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""  # there is none yet; or it is damaged, and will be taken from the mesh again
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _membership(folder: Path, more: bytes) -> Vouchers:
+    try:
+        return Vouchers.read(folder, more)
     except FileNotFoundError as error:
         raise MeshError(
             f"mesh.tls={folder}: {error.filename} is missing; issue the certificate again "
             f"(`qsynth node keys issue` writes {VOUCHER} beside it)"
         ) from None
-    except (OSError, ValueError, IndexError) as error:
+    except Exception as error:  # of damaged files the library raises whatever it likes
         raise MeshError(f"mesh.tls={folder}: {VOUCHER} cannot be used ({error})") from None
 
 
@@ -115,14 +185,19 @@ def peer_of(pipe: pynng.Pipe) -> bytes:
         return b""
 
 
-def tls_of(mesh: Any) -> Tls | None:
-    """Return what a `mesh` config's connections are proved by, if it says so.  Raises MeshError."""
+def tls_of(mesh: Any, home: Path | None) -> Tls | None:
+    """Return what a `mesh` config's connections are proved by, if it says so.
+
+    home: keeps lists of revocations that come through the mesh; None: they are kept in memory
+    alone.  Raises MeshError.
+    """
     folder = mesh.certificates()
     if not folder:
         return None
-    tls = Tls(Path(folder).expanduser())
+    tls = Tls(Path(folder).expanduser(), None if home is None else home / KEPT)
     try:
-        tls.vouchers.check()
+        tls.vouchers.check(time.time())
     except ValueError as error:
         raise MeshError(f"mesh.tls={folder}: {VOUCHER} {error}; issue it again") from None
+    tls.check_lists()
     return tls

@@ -10,7 +10,7 @@ from qsynth.errors import PacketError
 from qsynth.mesh import Answer
 from qsynth.peers import Peers
 from qsynth.protocol import messages
-from qsynth.protocol.effects import Effects
+from qsynth.protocol.effects import Effects, Meeting
 from qsynth.protocol.journal import DROPPED, HELD, Entry
 from qsynth.protocol.replication import Replication
 from qsynth.protocol.withdrawals import Withdrawals
@@ -32,6 +32,10 @@ class Fetcher(Protocol):
     withdrawals: Withdrawals
     forgotten: set[NodeId]
 
+    @property
+    def membership(self) -> Meeting:
+        """Return what tells who may be taken for a node."""
+
     def wall_s(self) -> float:
         """Return seconds since the epoch."""
 
@@ -43,6 +47,8 @@ def fetched(node: Fetcher, answer: Answer, claimed: Contact, effects: Effects) -
         node.counts["empty_fetch"] += 1
         node.replication.barren(claimed.id)
         return
+    if not node.membership.valid(claimed):
+        return  # refused since it was asked for; counted there
     held = node.held.get(claimed.id)
     after = max(held.packet.sequence if held else 0, node.withdrawals.covers(claimed.id))
     if node.withdrawals.covers(claimed.id) >= claimed.version or claimed.id in node.forgotten:

@@ -261,9 +261,9 @@ class Membership:
             self.drop(contact.id)
             self._proved.pop(contact.id, None)
             node.held.pop(contact.id, None)
-            node.replication.kept.pop(contact.id, None)
+            node.replication.refuse(contact.id)
             for service in node.services:
-                service.forget(contact.id)
+                service.refuse(contact.id)
             effects.record("revoked", node=contact.id.hex())
 
     def drop(self, node: NodeId) -> None:

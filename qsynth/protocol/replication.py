@@ -274,6 +274,11 @@ class Replication:
         if offer is not None and offer[0].version <= sequence:
             del self._offers[author]
 
+    def refuse(self, author: NodeId) -> None:
+        """Drop all of an author, whoever offers it."""
+        self.kept.pop(author, None)
+        self._offers.pop(author, None)
+
     def kept_by(self, node: NodeId) -> None:
         """Note that a node has taken one's own packet to keep."""
         self._holders.add(node)

@@ -66,6 +66,10 @@ class Service:
     def forget(self, author: NodeId) -> None:
         """Drop an author's evidence for good."""
 
+    def refuse(self, author: NodeId) -> None:
+        """Drop all of an author that is of the fleet no more."""
+        self.forget(author)
+
     def entries(self) -> list[Entry]:
         """Return what must be remembered."""
         return []

@@ -121,10 +121,9 @@ class Records(Service):
         """
         if not 0.0 < ttl_s <= LONGEST_MS / 1000.0:
             raise ValueError(f"a ttl is above 0 and at most {LONGEST_MS // 1000} s, not {ttl_s:g}")
-        now_ms = int(1000.0 * self.node.wall_s())
+        now_ms, member = int(1000.0 * self.node.wall_s()), self.node.vouchers
         self._sequence = max(self._sequence + 1, now_ms)
         expires = now_ms + int(1000.0 * ttl_s)
-        member = self.node.vouchers
         voucher = b"" if member is None else member.own
         record = sign_record(self.node.identity, key, value, self._sequence, expires, voucher)
         return self._begin(now, key, record, effects)
@@ -169,6 +168,10 @@ class Records(Service):
         """Keep a record again."""
         if entry.kind == RECORD:
             self.kept.put(msgspec.msgpack.decode(entry.data, type=Record), self.node.wall_s())
+
+    def refuse(self, author: NodeId) -> None:
+        """Drop the records of an author that is of the fleet no more."""
+        self.kept.refuse(author)
 
     # -- for peers -------------------------------------------------------------------------
 
@@ -265,8 +268,7 @@ class Records(Service):
         replicas = self.node.dht.record_replicas
         limits = exact_limits(self.node.dht, replicas)
         start = self.node.table.nearest(key, replicas)
-        self._ticket += 1
-        ticket = self._ticket
+        ticket = self._ticket = self._ticket + 1
         lookup = Lookup(key, replicas, self.node.me, start, limits)
         job = Job(key, lookup, now, record, author, then)
         own = self.kept.get(key, self.node.wall_s()) if record is None else []
@@ -309,10 +311,8 @@ class Records(Service):
             self._next(now, effects)
 
     def _ask(self, now: float, contact: Contact, ticket: int, job: Job, effects: Effects) -> bool:
-        mine, context = (
-            self.node.contact(),
-            RequestContext(contact, None, Pending(self, ticket, contact)),
-        )
+        mine = self.node.contact()
+        context = RequestContext(contact, None, Pending(self, ticket, contact))
         if job.record is None:
             find = messages.Find(mine, job.key, job.author)
             return self.node.ask(now, contact, messages.FIND, find, effects, context)
@@ -325,7 +325,7 @@ class Records(Service):
     def _end(self, now: float, ticket: int, job: Job, effects: Effects) -> None:
         del self._jobs[ticket]
         if job.record is None:
-            found = merge(job.found)
+            found = [each for each in merge(job.found) if self._of_the_fleet(each)]
             effects.done.append((ticket, found))
             if job.then is not None:
                 job.then(now, found, effects)

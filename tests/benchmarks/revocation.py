@@ -49,7 +49,7 @@ def fleet(folder: Path, count: int, host: str = HOST) -> Iterator[tuple[Authorit
             peer = Peer(network, number)
             node, home = peer.node, folder / str(number)
             authority.issue(node.me, [host.strip("[]")], 90.0, home)
-            tls = Tls(home)
+            tls = Tls(home, home / "kept.pem")
             transport = PynngTransport(f"tls+tcp://{host}:0", Tcp().max_message_bytes, tls)
             node.address, node.vouchers = transport.address, tls.vouchers
             node.epoch_s = time.time() - time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from concurrent.futures import Future
 from pathlib import Path
@@ -9,16 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from qsynth.errors import MeshError
 from qsynth.host import revocations
-from qsynth.host.revocations import COPIES, LOOK_S, Revocations, key_of
+from qsynth.host.mesh_host import MeshHost
+from qsynth.host.revocations import COPIES, LOOK_S, Revocations, key_of, list_in
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
-from qsynth.identity.vouchers import revocations_in
+from qsynth.identity.vouchers import Vouchers, revocations_in
 from qsynth.mesh import renewal
-from tests.benchmarks.revocation import measure
+from qsynth.mesh.tls import Tls
+from tests.benchmarks.revocation import fleet, measure, until
 
 
 class Board:
@@ -35,7 +39,9 @@ class Host:
     def __init__(self, board: Board, number: int, folder: Path) -> None:
         self.board, self.number, self.folder = board, number, folder
         self.notes: list[dict] = []
-        self.revocations = Revocations(folder, self)
+        self.kept = folder / "home.pem"
+        author = bytes([number]) * 32
+        self.revocations = Revocations(folder, self.kept, author, self)
         self.now = 0.0
 
     def store(self, key: bytes, value: bytes, ttl_s: float) -> Future[int]:
@@ -46,8 +52,8 @@ class Host:
         return ended(1)
 
     def get(self, key: bytes, author: bytes = b"") -> Future[list]:
-        found = [value for (at, _), value in self.board.values.items() if at == key]
-        return ended([SimpleNamespace(value=value) for value in found])
+        found = [(who, value) for (at, who), value in self.board.values.items() if at == key]
+        return ended([SimpleNamespace(value=v, author=bytes([who]) * 32) for who, v in found])
 
     def note(self, records: list[dict]) -> None:
         self.notes += records
@@ -55,10 +61,12 @@ class Host:
     def look(self) -> None:
         self.now += LOOK_S
         self.revocations.look(self.now)
+        self.revocations.look(self.now)  # what has come is taken at the next turn
 
     def revoked(self) -> set[int]:
-        lists = revocations_in((self.folder / "revoked.pem").read_bytes())
-        return {entry.serial_number for each in lists for entry in each}
+        data = (self.folder / "revoked.pem").read_bytes()
+        data += self.kept.read_bytes() if self.kept.exists() else b""
+        return {entry.serial_number for each in revocations_in(data) for entry in each}
 
 
 def ended(result) -> Future:
@@ -181,6 +189,33 @@ def test_a_node_that_ends_or_whose_folder_is_being_written_says_nothing(hosts, a
     assert not hosts[1].notes
 
 
+def test_a_fault_while_connections_are_made_anew_is_told_and_tried_again(
+    tmp_path, monkeypatch
+) -> None:
+    for module in (renewal, revocations):
+        monkeypatch.setattr(module, "LOOK_S", 0.3)
+    with fleet(tmp_path, 2) as (authority, hosts):
+        broken, real = [0], hosts[0].transport.renew
+
+        def renew(tls: Tls) -> None:
+            broken[0] += 1
+            if broken[0] < 3:
+                raise RuntimeError("the socket is in a mood")
+            real(tls)
+
+        monkeypatch.setattr(hosts[0].transport, "renew", renew)
+        authority.issue(hosts[0].node.me, ["127.0.0.1"], 90.0, tmp_path / "0")
+        until(lambda: hosts[0].recorder.counted().get("certificates", 0) > 0, "taken up")
+        assert broken[0] == 3
+        assert hosts[0].recorder.counted()["certificates_refused"] == 1
+        assert hosts[0].error is None
+        until(lambda: hosts[0].transport.address in _addresses(hosts[1]), "known still")
+
+
+def _addresses(host: MeshHost) -> set[str]:
+    return {contact.address for contact in host.node.table.contacts.values()}
+
+
 @pytest.mark.slow
 def test_over_tls_one_copy_of_a_list_is_enough(tmp_path, monkeypatch) -> None:
     for module in (renewal, revocations):
@@ -188,3 +223,114 @@ def test_over_tls_one_copy_of_a_list_is_enough(tmp_path, monkeypatch) -> None:
     gone, left = measure(tmp_path, 4)
     assert len(gone) == 3
     assert left == 0
+
+
+def by_hand(authority: Authority, serials=(7,), days=(-0.1, 30.0), extension=None) -> bytes:
+    """A list of an authority, of any days, with an extension that it would not write."""
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(certificate(authority).subject)
+    builder = builder.last_update(now + dt.timedelta(days=days[0]))
+    builder = builder.next_update(now + dt.timedelta(days=days[1]))
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=False)
+    key = serialization.load_pem_private_key((authority.folder / "key.pem").read_bytes(), None)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_bad_record_of_a_member_keeps_no_list_from_being_taken(hosts, authority) -> None:
+    """Every byte of a list changed: among them are versions and names that raise of themselves."""
+    authority.revoke(Identity.seeded("host", 4).id)
+    shutil.copy(authority.folder / "revoked.pem", hosts[0].folder)
+    hosts[0].look()
+    key, good = key_of(certificate(authority)), by_hand(authority, (1, 2))
+    signed = x509.load_der_x509_crl(good).tbs_certlist_bytes
+    values = hosts[0].board.values
+    for at in range(len(good)):
+        for by in (1, 4, 0x80):
+            values[key, 100] = good[:at] + bytes([good[at] ^ by]) + good[at + 1 :]
+            made = list_in(values[key, 100], certificate(authority))
+            assert made is None or made.tbs_certlist_bytes == signed  # outside of what is signed
+    for number, damaged in enumerate((good[:-9], b"\x30\x80", b"", good[:7] + b"\x05" + good[8:])):
+        values[key, 100 + number] = damaged
+    hosts[1].look()
+    assert hosts[1].revoked() == hosts[0].revoked() != set()
+
+
+@pytest.mark.parametrize(
+    ("days", "extension"),
+    [
+        ((1.0, 30.0), None),  # of an authority whose clock is a day ahead
+        ((-3.0, -1.0), None),  # ended
+        ((-0.01, 30.0), x509.DeltaCRLIndicator(1)),
+        ((-0.01, 30.0), x509.IssuingDistributionPoint(None, None, True, False, None, False, False)),
+    ],
+)
+def test_a_list_that_does_not_count_today_or_is_a_part_is_not_taken(
+    hosts, authority, days, extension
+) -> None:
+    authority.revoke(Identity.seeded("host", 4).id)
+    shutil.copy(authority.folder / "revoked.pem", hosts[0].folder)
+    right = hosts[0].revoked()
+    wrong = by_hand(authority, (*right, 7), days, extension)
+    hosts[0].board.values[key_of(certificate(authority)), 77] = wrong
+    hosts[0].look()
+    assert hosts[0].revoked() == right
+    # Copied by hand it is refused, and said so: TLS would talk to nobody.
+    pem = x509.load_der_x509_crl(wrong).public_bytes(Encoding.PEM)
+    (hosts[0].folder / "revoked.pem").write_bytes(pem)
+    with pytest.raises(MeshError, match="does not count"):
+        Tls(hosts[0].folder).check_lists()
+
+
+def test_a_list_that_takes_somebody_back_is_not_taken_and_told(hosts, authority) -> None:
+    authority.revoke(Identity.seeded("host", 4).id)
+    shutil.copy(authority.folder / "revoked.pem", hosts[0].folder)
+    right = hosts[0].revoked()
+    restored = by_hand(authority, (), (-0.001, 30.0))  # from a backup of the authority
+    hosts[0].board.values[key_of(certificate(authority)), 77] = restored
+    hosts[0].look()
+    assert hosts[0].revoked() == right
+    assert "takes some back" in hosts[0].notes[-1]["reason"]
+
+
+def test_after_a_wrong_clock_is_mended_the_right_list_is_taken(
+    hosts, authority, monkeypatch
+) -> None:
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("qsynth.identity.authority._now", lambda: ahead)
+        authority.revoke(Identity.seeded("host", 4).id)
+    again = Authority(authority.folder)
+    again.revoke(Identity.seeded("host", 3).id)
+    shutil.copy(authority.folder / "revoked.pem", hosts[0].folder)
+    Tls(hosts[0].folder).check_lists()
+    for _ in range(2):
+        for host in hosts:
+            host.look()
+    assert all(len(host.revoked()) == 2 for host in hosts)
+
+
+def test_files_of_the_owner_are_never_written(hosts, authority) -> None:
+    before = {path: path.read_bytes() for path in hosts[1].folder.iterdir()}
+    authority.revoke(Identity.seeded("host", 4).id)
+    shutil.copy(authority.folder / "revoked.pem", hosts[0].folder)
+    hosts[0].look()
+    hosts[1].look()
+    assert hosts[1].kept.exists()
+    assert {path: path.read_bytes() for path in before} == before
+    made = Tls(hosts[1].folder, hosts[1].kept)
+    made.server()
+    four = Vouchers.read(hosts[4].folder)
+    assert made.vouchers.refuses(four.node, four.own)
+    assert not Tls(hosts[1].folder).vouchers.refuses(four.node, four.own)
+
+
+def test_in_a_small_fleet_a_list_is_stored_once(hosts, authority) -> None:
+    authority.revoke(Identity.seeded("host", 4).id)
+    shutil.copy(authority.folder / "revoked.pem", hosts[0].folder)
+    for _ in range(9):
+        hosts[0].look()
+    assert hosts[0].board.stored == 1

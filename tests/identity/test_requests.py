@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from qsynth.errors import ConfigError, QsynthError, StateError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.identity.certificates import read_certificate
-from qsynth.identity.request import PEM, PROOF, SEAL, make_request, named, read_request
+from qsynth.identity.request import PEM, PROOF, SEAL, make_request, named, read_request, write
 from qsynth.identity.vouchers import Vouchers
 
 MINE, OTHER = Identity.seeded("request", "mine"), Identity.seeded("request", "other")
@@ -141,7 +142,7 @@ def test_a_node_of_another_authority_is_vouched_for(tmp_path) -> None:
     (here / "authority.pem").write_bytes(root_made.public_bytes(PEM))
     ours = Authority.init(tmp_path / "authority")
     out = tmp_path / "out"
-    ours.vouch(here / "certificate.pem", out)
+    ours.vouch(here / "certificate.pem", here / "authority.pem", out)
     for each in out.iterdir():
         shutil.copy(each, here)
     assert read_certificate(here).node == MINE.id
@@ -150,7 +151,7 @@ def test_a_node_of_another_authority_is_vouched_for(tmp_path) -> None:
     assert not vouchers.vouches(OTHER.id, vouchers.own, 0.0)
     # The fleet's own authority takes it back.
     assert ours.revoke(MINE.id) == 1
-    ours.vouch(here / "certificate.pem", out)
+    ours.vouch(here / "certificate.pem", here / "authority.pem", out)
     shutil.copy(out / "voucher_revoked.pem", here)
     assert Vouchers.read(here).refuses(MINE.id, vouchers.own)
     (here / "certificate.pem").write_bytes(leaf.public_bytes(PEM))  # without the one between
@@ -158,14 +159,16 @@ def test_a_node_of_another_authority_is_vouched_for(tmp_path) -> None:
         read_certificate(here)
 
 
-def _issued(name: str, by: str, public, key, hosts=()) -> x509.Certificate:
+def _issued(
+    name: str, by: str, public, key, hosts=(), subject=None, serial=None
+) -> x509.Certificate:
     now = dt.datetime.now(dt.UTC)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(named(name))
+        .subject_name(subject or named(name))
         .issuer_name(named(by))
         .public_key(public)
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(days=30))
         .add_extension(x509.BasicConstraints(not hosts, None), critical=True)
@@ -196,7 +199,10 @@ def test_the_command_line_requests_signs_rotates_and_retires(tmp_path, capsys, m
         ([*keys, "retire"], "of the key before alone"),
         ([*keys, "rotate"], "not retired yet"),
         ([*keys, "reqest"], "did you mean request"),
-        ([*keys, "vouch", "--certificate", "a/tls/key.pem", "--out", "b"], "no certificate"),
+        (
+            [*keys, "vouch", "--certificate", "a/tls/key.pem", "--root", "a", "--out", "b"],
+            "no certificate",
+        ),
     ):
         assert main(words) != 0, words
         assert told in capsys.readouterr().err
@@ -209,3 +215,100 @@ def test_the_command_line_requests_signs_rotates_and_retires(tmp_path, capsys, m
     assert "not the key of the request" in capsys.readouterr().err
     for path in ("authority/key.pem", "a/tls/key.pem"):
         assert Path(path).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "host", ["*", "*.example.org", "", "a b", "good\x1b[2K\rbad", "x" * 64, "a..b", "-a", "a\n"]
+)
+def test_a_host_that_is_no_name_is_refused(tmp_path, host) -> None:
+    with pytest.raises(ConfigError, match="--host"):
+        make_request(MINE, [host], tmp_path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    try:
+        path = made_by_hand(tmp_path, MINE.id.hex(), key, proof_of(MINE, key), [host])
+    except ValueError:
+        return  # the library cannot write it either
+    with pytest.raises(StateError) as refused:
+        read_request(path)
+    assert "\x1b" not in str(refused.value)
+
+
+def vouched(tmp_path, ours: Authority, name: str, identity: Identity, subject=None, serial=1):
+    """A node whose certificate a hospital has issued, with any subject and number."""
+    folder = tmp_path / name
+    path = make_request(identity, HOSTS, folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = _issued(name, name, key.public_key(), key)
+    (folder / "authority.pem").write_bytes(root.public_bytes(PEM))
+    request = x509.load_pem_x509_csr(path.read_bytes())
+    leaf = _issued(identity.id.hex(), name, request.public_key(), key, HOSTS, subject, serial)
+    (folder / "certificate.pem").write_bytes(leaf.public_bytes(PEM))
+    ours.vouch(folder / "certificate.pem", folder / "authority.pem", tmp_path / f"{name}-vouched")
+    for each in (tmp_path / f"{name}-vouched").iterdir():
+        shutil.copy(each, folder)
+    return folder
+
+
+def test_hospitals_may_count_alike_and_name_as_they_like(tmp_path) -> None:
+    ours = Authority.init(tmp_path / "authority")
+    subject = x509.Name(
+        [
+            x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "DE"),
+            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Hospital"),
+            x509.NameAttribute(x509.NameOID.COMMON_NAME, MINE.id.hex()),
+        ]
+    )
+    one = vouched(tmp_path, ours, "one", MINE, subject)
+    other = vouched(tmp_path, ours, "other", OTHER)  # the same number, 1
+    assert not (tmp_path / "one-vouched" / "revoked.pem").exists()  # that is the hospital's
+    assert read_certificate(one).node == MINE.id
+    vouchers = [Vouchers.read(folder) for folder in (one, other)]
+    assert ours.revoke(MINE.id) == 1
+    shutil.copy(ours.folder / "revoked.pem", other / "voucher_revoked.pem")
+    after = Vouchers.read(other)
+    assert after.refuses(MINE.id, vouchers[0].own)
+    assert not after.refuses(OTHER.id, vouchers[1].own)
+    # A voucher of the key before keeps it from being retired, one of the new key does not.
+    ours.rotate()
+    assert ours.unrenewed() == [OTHER.id]
+    ours.vouch(other / "certificate.pem", other / "authority.pem", tmp_path / "again")
+    assert ours.unrenewed() == []
+    with pytest.raises(StateError, match="is not of"):
+        ours.vouch(other / "certificate.pem", one / "authority.pem", tmp_path / "x")
+
+
+@pytest.mark.parametrize("verb", ["rotate", "retire", "revoke"])
+def test_an_authority_that_is_cut_off_at_any_write_goes_on(tmp_path, monkeypatch, verb) -> None:
+    for cut in range(1, 6):
+        ours = Authority.init(tmp_path / f"{verb}{cut}")
+        ours.issue(MINE.id, HOSTS, 10.0, tmp_path / "mine")
+        ours.issue(OTHER.id, HOSTS, 10.0, tmp_path / "other")
+        ours.revoke(OTHER.id)
+        if verb == "retire":
+            ours.rotate()
+        left = [cut]
+
+        def failing(path, data, left=left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError("no power")
+            write(path, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("qsynth.identity.authority.write", failing)
+            with contextlib.suppress(StateError):
+                ours.revoke(MINE.id) if verb == "revoke" else getattr(ours, verb)()
+        again = Authority(ours.folder)
+        again.issue(MINE.id, HOSTS, 10.0, tmp_path / "again")
+        read_certificate(tmp_path / "again")
+        if verb != "retire":
+            assert again.revoke(OTHER.id) == 0  # it was not forgotten
+
+
+def test_a_folder_of_an_authority_is_not_a_nodes(tmp_path) -> None:
+    ours = Authority.init(tmp_path / "authority")
+    ours.rotate()
+    for out in (ours.folder, ours.folder / "before", ours.folder / "tls"):
+        with pytest.raises(ConfigError, match="holds the authority itself"):
+            ours.issue(MINE.id, HOSTS, 10.0, out)
+    assert main(["node", "keys", "request", "--host", "a", "--out", str(ours.folder)]) == 2

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from qsynth.identity import Identity
 from qsynth.identity.request import make_request
@@ -33,6 +35,7 @@ class Running:
         found = self.renewal.look(self.now)
         if found is not None:
             self.transport.renew(found)
+            self.renewal.taken(found)
         return found is not None
 
     def events(self) -> list[str]:
@@ -232,3 +235,58 @@ def test_a_signed_request_is_taken_up_with_the_key_that_never_left(fleet, runnin
         assert reaches(here, node, PATIENCE_S)
     finally:
         node.transport.close()
+
+
+def test_another_nodes_set_and_an_old_voucher_are_not_taken_up(fleet, running) -> None:
+    (here, me), (there, _) = running("here"), running("there")
+    for path in there.folder.iterdir():
+        shutil.copy(path, here.folder)
+    assert not here.look()
+    assert "is of another node" in here.records[-1]["reason"]
+    fleet.node("here")
+    assert here.look()
+    old = (here.folder / "voucher.txt").read_bytes()
+    fleet.authority.revoke(me)
+    fleet.node("here")
+    (here.folder / "voucher.txt").write_bytes(old)
+    assert not here.look()
+    assert "has ended, or was revoked" in here.records[-1]["reason"]
+
+
+def test_a_list_from_the_mesh_is_taken_up_beside_that_of_the_folder(fleet, running) -> None:
+    (here, _), (lost, lost_id) = running("here"), running("lost")
+    here.transport.close()
+    kept = fleet.folder / "kept.pem"
+    tls = Tls(here.folder, kept)
+    here.transport = PynngTransport(LISTEN, 65536, tls)
+    here.renewal = Renewal(tls, here.records.extend)
+    assert reaches(lost, here, PATIENCE_S)
+    fleet.authority.revoke(lost_id)
+    shutil.copy(fleet.authority.folder / "revoked.pem", kept)
+    assert here.look()
+    assert not reaches(lost, here, SILENCE_S)
+
+
+def test_what_is_copied_between_reading_and_watching_is_seen(fleet) -> None:
+    _, folder = fleet.node("here", days=90.0)
+    tls = Tls(folder)
+    fleet.node("here", days=90.0)
+    assert Renewal(tls, lambda records: None).look(renewal.LOOK_S) is not None
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    name=st.sampled_from(["key.pem", "certificate.pem", "authority.pem", "revoked.pem"]),
+    at=st.floats(0.0, 1.0, exclude_max=True),
+    by=st.integers(1, 255),
+)
+def test_no_damage_to_a_file_raises(fleet, name, at, by) -> None:
+    _, folder = fleet.node("damaged", days=90.0)
+    watched = Renewal(Tls(folder), lambda records: None)
+    data = bytearray((folder / name).read_bytes())
+    data[int(at * len(data))] ^= by
+    (folder / name).write_bytes(bytes(data))
+    made = watched.look(renewal.LOOK_S)  # of bytes around what counts some may change
+    assert made is None or made.vouchers.node == watched._tls.vouchers.node

@@ -23,7 +23,7 @@ from qsynth.errors import ConfigError
 from qsynth.identity import Identity
 from qsynth.identity.authority import Authority
 from qsynth.identity.vouchers import Vouchers
-from qsynth.mesh import MemoryNetwork, Request, Rpc
+from qsynth.mesh import Answer, MemoryNetwork, Request, Rpc
 from qsynth.mesh.memory import Memory
 from qsynth.mesh.rpc import ANSWER, REFUSAL, Envelope
 from qsynth.mesh.tcp import Tcp
@@ -32,6 +32,7 @@ from qsynth.peers.semantic import Semantic
 from qsynth.pipeline.checks import check_node
 from qsynth.privacy import NoPrivacy
 from qsynth.protocol import messages
+from qsynth.protocol.admit import fetched
 from qsynth.protocol.effects import Effects
 from qsynth.protocol.handlers import serve
 from qsynth.protocol.membership import CALLED_S, MOST_CALLED, MOST_FLAWS
@@ -315,6 +316,48 @@ def test_who_is_revoked_while_nodes_run_is_forgotten_with_all_it_has_sent(tmp_pa
     peers[LIAR].join(peers[0])
     turn(peers[0].network, peers, PERIODS)
     assert any(bad in peer.node.held for peer in others)
+
+
+def test_the_packet_of_a_revoked_author_is_not_taken_from_who_has_no_list_yet(tmp_path) -> None:
+    """A stolen host is off; another keeps its packet, and has offered it."""
+    fleet = Fleet(tmp_path)
+    peers = made(fleet, None, count=6)
+    lost, holder, asker = peers[LIAR].node, peers[2], peers[0]
+    kept = holder.node.replication.kept[lost.me]
+    for left in (asker.node.held, asker.node.replication.kept):
+        left.pop(lost.me, None)
+    asker.node.replication._offers[lost.me] = (kept.author, holder.node.contact())
+    fleet.authority.revoke(lost.me)
+    _renew(asker.node, fleet.vouchers(asker.node.me, 36500.0), 0.0, Effects())
+    assert lost.me not in asker.node.replication._offers
+    # An answer that was under way all the while.
+    body = messages.pack(messages.Packet(kept.data))
+    answer = Answer("packet", holder.node.me, body, None, False)
+    fetched(asker.node, answer, kept.author, Effects())
+    assert lost.me not in asker.node.held
+    turn(peers[0].network, [p for p in peers if p.number != LIAR], 4)
+    assert lost.me not in asker.node.held
+
+
+def test_records_of_a_revoked_author_are_dropped(tmp_path) -> None:
+    fleet = Fleet(tmp_path)
+    peers = made(fleet, None, count=5)
+    bad, reader = peers[LIAR].node, peers[0]
+    key = record_key("kept by all")
+    records = bad.service(Records)
+    peers[LIAR].apply(
+        bad.serve(reader.network.now, lambda now, e: records.store(now, key, b"evil", 900.0, e))[1]
+    )
+    reader.network.run_until(reader.network.now + 10.0)
+    assert reader.node.service(Records).kept.get(key, reader.node.wall_s())
+    fleet.authority.revoke(bad.me)
+    _renew(reader.node, fleet.vouchers(reader.node.me, 36500.0), 0.0, Effects())
+    own = reader.node.service(Records)
+    assert not own.kept.get(key, reader.node.wall_s())
+    ticket, effects = reader.node.serve(reader.network.now, lambda now, e: own.get(now, key, e))
+    reader.apply(effects)
+    reader.network.run_until(reader.network.now + 15.0)
+    assert dict(reader.done)[ticket] == []  # others keep it still: they have no list
 
 
 def _renew(node, vouchers: Vouchers, _now: float, effects: Effects) -> None:
