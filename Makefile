@@ -34,9 +34,9 @@ test test-slow: export OPENBLAS_NUM_THREADS := 1
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-# They wait for processes and sockets most of the time: more workers than cores.
+# They wait for processes and sockets much of the time: more workers than cores.
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

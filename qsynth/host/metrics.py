@@ -56,7 +56,11 @@ GAUGES = (
         "of what the node must not forget, before it is written anew",
         "journal_bytes",
     ),
-    ("certificate_days", "until the node's certificate ends", "certificate_days"),
+    (
+        "certificate_days",
+        "until the first of certificate, authority and list of revocations ends",
+        "certificate_days",
+    ),
 )
 # Of a mapping in a status: the name, what it says, its label, and where the mapping stands.
 COUNTERS = (

@@ -211,7 +211,8 @@ def in_words(status: Status) -> list[str]:
     refused = sum(status["refused"].values())
     lines.append(f"refused or left out: {refused} (--json says what)" if refused else "refused: 0")
     if status["certificate_days"] is not None:
-        lines.append(f"its certificate ends in {status['certificate_days']:.0f} days")
+        left = status["certificate_days"]
+        lines.append(f"certificate, authority or revocations: the first ends in {left:.0f} days")
     return lines
 
 

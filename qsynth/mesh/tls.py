@@ -54,7 +54,7 @@ class Tls:
             ) from None
         more = _text(kept)
         self._key, self._certificate, self._authority = read[:3]
-        self._revoked = newest_lists("".join(read[3:]) + more, self._authority)
+        self._revoked = newest_lists("".join(read[3:]), more, self._authority)
         self._clients: dict[str, pynng.TLSConfig] = {}
         self.vouchers = _membership(folder, more.encode("ascii", "replace"))
 
@@ -100,21 +100,24 @@ class Tls:
         return config
 
 
-def newest_lists(text: str, authorities: str) -> str:
+def newest_lists(own: str, more: str, authorities: str) -> str:
     """Return of each authority the newest list that counts today, one after another.
 
-    text: lists as PEM.  A text that cannot be taken apart is returned as it is, for TLS to refuse.
+    own: lists of the owner, as PEM.  Where none of an authority counts, or its authority is not
+    known, they stay: nothing is hidden from TLS, which refuses.  more: lists that came through the
+    mesh.  A text that cannot be taken apart is returned as it is.
     """
     try:
         trusted = x509.load_pem_x509_certificates(authorities.encode())
-        lists = revocations_in(text.encode()) if text else []
+        lists = revocations_in(own.encode()) if own else []
+        others = revocations_in(more.encode()) if more else []
     except ValueError:
-        return text
-    newest = [newest_of(lists, authority) for authority in trusted]
-    # A list of nobody known, or one that does not count, is TLS's to refuse: nothing is hidden.
-    others = [each for each in lists if not any(each.issuer == by.subject for by in trusted)]
-    kept = [each for each in newest if each is not None] or (lists if text else [])
-    return "".join(each.public_bytes(Encoding.PEM).decode() for each in [*kept, *others])
+        return own
+    found = [newest_of([*lists, *others], authority) for authority in trusted]
+    newest = [each for each in found if each is not None]
+    issuers = {each.issuer for each in newest}
+    kept = [*newest, *(each for each in lists if each.issuer not in issuers)]
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in kept)
 
 
 def _text(path: Path | None) -> str:

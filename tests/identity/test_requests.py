@@ -21,6 +21,7 @@ from qsynth.identity.authority import Authority
 from qsynth.identity.certificates import read_certificate
 from qsynth.identity.request import PEM, PROOF, SEAL, make_request, named, read_request, write
 from qsynth.identity.vouchers import Vouchers
+from qsynth.mesh.tls import Tls
 
 MINE, OTHER = Identity.seeded("request", "mine"), Identity.seeded("request", "other")
 HOSTS = ["site7.example.org", "10.0.0.7"]
@@ -268,6 +269,11 @@ def test_hospitals_may_count_alike_and_name_as_they_like(tmp_path) -> None:
     after = Vouchers.read(other)
     assert after.refuses(MINE.id, vouchers[0].own)
     assert not after.refuses(OTHER.id, vouchers[1].own)
+    # What the mesh has of the fleet's lists does not get into TLS's way.
+    made = Tls(other, ours.folder / "revoked.pem")
+    made.server()
+    made.check_lists()
+    assert made.vouchers.refuses(MINE.id, vouchers[0].own)
     # A voucher of the key before keeps it from being retired, one of the new key does not.
     ours.rotate()
     assert ours.unrenewed() == [OTHER.id]

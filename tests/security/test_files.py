@@ -403,6 +403,7 @@ for verb in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_no_verb_looks_for_modules_in_the_current_folder(shadowed, tmp_path) -> None:
     words = [sys.executable, "-P", "-c", EACH, *VERBS]
     done = subprocess.run(words, cwd=shadowed, capture_output=True, text=True, timeout=240)
