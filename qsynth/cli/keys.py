@@ -76,9 +76,9 @@ def _revoke(options: Options) -> None:
     folder, node = _authority(options), _named(options)
     fresh = Authority(folder).revoke(node)
     print(
-        f"{fresh} certificates revoked; copy {folder / 'revoked.pem'} to the mesh.tls folder of "
-        "every node (voucher_revoked.pem where certificates are of another authority): a running "
-        "node takes it up"
+        f"{fresh} certificates revoked; copy {folder / 'revoked.pem'} over that in mesh.tls of one "
+        "running node (voucher_revoked.pem where its certificate is of another authority), which "
+        "hands it on"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -70,7 +71,6 @@ class MeshHost:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="mesh", daemon=True)
         self._renewal = None if tls is None else Renewal(tls, self.note)
-        author = node.identity.public_key
         author = node.identity.public_key
         self._looks: list[Callable[[float], None]] = []  # at what others store, now and then
         if tls is not None and tls.kept is not None:
@@ -191,8 +191,9 @@ class MeshHost:
 
     @property
     def certificate_days(self) -> float | None:
-        """Return how many days what it proves itself by holds still; None without TLS."""
-        return None if self._renewal is None else self._renewal.days
+        """Return how many days what it proves itself by holds still; None where nobody knows."""
+        days = math.inf if self._renewal is None else self._renewal.days
+        return days if math.isfinite(days) else None
 
     def withdraw(self) -> tuple[int, int]:
         """Take back what the node has published; return how many were told, how many confirmed."""

@@ -107,7 +107,7 @@ class Revocations:
             self._hand_on(authority, own)
 
     def _save(self, authority: x509.Certificate, newest: Revoked) -> None:
-        others = [each for each in _lists(self._kept) if not _same(each, authority)]
+        others = [each for each in _lists(self._kept) if each.issuer != authority.subject]
         data = b"".join(each.public_bytes(Encoding.PEM) for each in [newest, *others])
         try:
             write(self._kept, data)
@@ -140,10 +140,6 @@ def list_in(value: bytes, authority: x509.Certificate) -> Revoked | None:
         return made if counts(made, authority) else None
     except Exception:  # of a stranger's bytes the library raises whatever it likes
         return None
-
-
-def _same(made: Revoked, authority: x509.Certificate) -> bool:
-    return counts(made, authority) or made.issuer == authority.subject
 
 
 def _serials(made: Revoked) -> set[int]:

@@ -191,8 +191,8 @@ def peer_of(pipe: pynng.Pipe) -> bytes:
 def tls_of(mesh: Any, home: Path | None) -> Tls | None:
     """Return what a `mesh` config's connections are proved by, if it says so.
 
-    home: keeps lists of revocations that come through the mesh; None: they are kept in memory
-    alone.  Raises MeshError.
+    home: keeps lists of revocations that come through the mesh; None: none is taken from there.
+    Raises MeshError.
     """
     folder = mesh.certificates()
     if not folder:

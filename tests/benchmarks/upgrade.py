@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Member:
         return json.loads(path.read_text()) if path else {}
 
 
-def until(done: Any, what: str, members: list[Member]) -> None:
+def until(done: Callable[[], bool], what: str, members: list[Member]) -> None:
     """Wait for something.  Raises SystemExit where it does not come, or a node has ended."""
     end = time.monotonic() + PATIENCE_S
     while not done():
